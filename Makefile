@@ -1,0 +1,38 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= demo
+REAL_OUT ?= real
+
+.PHONY: help setup demo test check real clean
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## build .venv with the tested versions of everything
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup  ## the whole path on a synthetic season (FRESH=1 starts over)
+	$(BIN)/hmtas demo $(OUT) $(if $(FRESH),--fresh)
+
+test: setup  ## run the tests
+	$(BIN)/python -m pytest
+
+check: setup  ## format, lint, types and tests: what CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+real: setup  ## the whole path on real labels and commentary (HMTAS_REAL names their folder)
+	$(BIN)/hmtas real $(REAL_OUT)
+
+clean:  ## remove .venv and what the demo wrote
+	rm -rf $(VENV) $(OUT) *.egg-info build

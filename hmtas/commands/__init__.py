@@ -1,0 +1,1 @@
+"""The verbs of the command line, a file for each group; `hmtas.cli` puts them together."""

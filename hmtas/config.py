@@ -1,0 +1,263 @@
+"""What a run is: the model, its training and its spotting, as frozen pydantic models.
+
+Every default is the thesis's (Sections 4 and 5.3). A run writes its `Config` as JSON beside its
+checkpoint; the same file repeats it.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hmtas.errors import InputError, join_problems
+
+THESIS_NMS_WINDOWS_S = {
+    "Penalty": 12,
+    "Kick-off": 7,
+    "Goal": 20,
+    "Shots on target": 9,
+    "Substitution": 9,
+    "Offside": 9,
+    "Shots off target": 9,
+    "Clearance": 7,
+    "Ball out of play": 7,
+    "Throw-in": 7,
+    "Foul": 7,
+    "Indirect free-kick": 7,
+    "Direct free-kick": 20,
+    "Corner": 20,
+    "Yellow card": 9,
+    "Red card": 20,
+    "Yellow->red card": 20,
+}
+THESIS_WEIGHTS = {
+    "Penalty": 20.0,
+    "Substitution": 15.0,
+    "Red card": 30.0,
+    "Yellow->red card": 30.0,
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelConfig(_Frozen):
+    """Architecture (thesis Section 4.1).
+
+    `kind` is the step of the ladder (Table 5.2): `fcnn` pools the concatenated embeddings,
+    `encoder` runs them through one transformer, `hierarchy` gives each stream its own.
+    """
+
+    kind: Literal["fcnn", "encoder", "hierarchy"] = "hierarchy"
+    width: int = Field(default=512, ge=1)
+    num_heads: int = Field(default=8, ge=1)
+    num_layers: int = Field(default=2, ge=1)
+    widening: int = Field(default=4, ge=1)
+    stream_dropout: float = Field(default=0.4, ge=0, lt=1)
+    fusion_dropout: float = Field(default=0.4, ge=0, lt=1)
+    head_dropout: float = Field(default=0.4, ge=0, lt=1)
+    encoder_dropout: float = Field(default=0.1, ge=0, lt=1)
+    attention: Literal["time", "batch"] = Field(
+        default="time", description="'batch' repeats the mistake of the thesis's code"
+    )
+    exclude_streams: tuple[str, ...] = Field(
+        default=(), description="streams of the store that the model does not use"
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "ModelConfig":
+        if self.kind != "fcnn" and self.width % self.num_heads:
+            raise ValueError(
+                f"width ({self.width}) must be a multiple of num_heads ({self.num_heads})"
+            )
+        return self
+
+
+class ClassWeights(_Frozen):
+    """Weights of the positive terms of Equation 4.1, in one of two forms.
+
+    By number: `by_action`, and `default` for the others. By rate, when `power` is set:
+    `scale * (median rate / rate of the action) ** power`, rates counted on the training games.
+    """
+
+    background: float = Field(default=1.0, gt=0)
+    default: float = Field(default=10.0, gt=0)
+    by_action: dict[str, float] = Field(default_factory=lambda: dict(THESIS_WEIGHTS))
+    scale: float = Field(default=10.0, gt=0)
+    power: float | None = Field(default=None, ge=0, le=2)
+
+    @model_validator(mode="after")
+    def _positive(self) -> "ClassWeights":
+        bad = {name: w for name, w in self.by_action.items() if not w > 0}
+        if bad:
+            raise ValueError(f"class weights must be > 0, got {bad}")
+        return self
+
+
+class TrainConfig(_Frozen):
+    """Training (thesis Sections 4.2 and 5.3)."""
+
+    seq_len: int = Field(default=3, ge=1, le=120, description="L, rows of a window")
+    gamma: float = Field(default=0.7, ge=0, le=1, description="share of the fused loss")
+    class_weights: ClassWeights = ClassWeights()
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-5, ge=0)
+    batch_size: int = Field(default=32, ge=2)
+    max_epochs: int = Field(default=30, ge=1)
+    patience: int = Field(default=2, ge=1, description="epochs without improvement")
+    stop_on: Literal["loss", "tight"] = "loss"
+    stop_games: Literal["valid", "held_out"] = Field(
+        default="valid", description="'held_out' is a seeded tenth of the train games"
+    )
+    protocol: Literal["p1", "p2"] = "p1"
+    windows_share: float = Field(
+        default=1.0, gt=0, le=1, description="share of the training windows seen in one epoch"
+    )
+    mixup_alpha: float = Field(default=0.0, ge=0, description="0 is off; the thesis tried 0.2")
+    seed: int = Field(default=0, ge=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class SpottingConfig(_Frozen):
+    """From probabilities to spots (thesis Sections 4.3 and 5.3)."""
+
+    nms: Literal["hard", "thesis"] = Field(
+        default="hard", description="'thesis' is the lopsided rule of its code"
+    )
+    threshold: float = Field(default=0.2, ge=0, le=1)
+    default_window_s: float = Field(default=9.0, gt=0)
+    windows_s: dict[str, float] = Field(
+        default_factory=lambda: {name: float(w) for name, w in THESIS_NMS_WINDOWS_S.items()}
+    )
+
+    @model_validator(mode="after")
+    def _positive(self) -> "SpottingConfig":
+        bad = {name: w for name, w in self.windows_s.items() if not w > 0}
+        if bad:
+            raise ValueError(f"NMS windows must be > 0 s, got {bad}")
+        return self
+
+    def window_of(self, action: str) -> float:
+        """Width in seconds of the suppression window of one action."""
+        return self.windows_s.get(action, self.default_window_s)
+
+
+class Config(_Frozen):
+    """Everything that decides a run's result, the store excepted."""
+
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    spotting: SpottingConfig = SpottingConfig()
+
+    def updated(self, settings: Mapping[str, Any]) -> "Config":
+        """A copy with some settings replaced.
+
+        Args:
+            settings: Name to value. A name is a path such as `train.seq_len` or
+                `train.class_weights.by_action.Goal`, or its last part where that is unambiguous.
+
+        Raises:
+            InputError: If a name or value is not valid; all of them at once.
+        """
+        document = self.model_dump()
+        problems = []
+        for name, value in settings.items():
+            try:
+                _assign(document, name, value)
+            except InputError as error:
+                problems.append(str(error))
+        try:
+            config = Config.model_validate(document)
+        except ValidationError as error:
+            problems.extend(_describe(error))
+        if problems:
+            raise InputError(f"bad settings: {join_problems(problems)}")
+        return config
+
+
+def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
+    """Read `name=value` words of the command line; a value is JSON, or else plain text."""
+    settings: dict[str, Any] = {}
+    problems = []
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            problems.append(f"{assignment!r} must read like name=value")
+            continue
+        try:
+            settings[name.strip()] = json.loads(text)
+        except json.JSONDecodeError:
+            settings[name.strip()] = text
+    if problems:
+        raise InputError(f"bad settings: {join_problems(problems)}")
+    return settings
+
+
+def setting_paths(document: Mapping[str, Any] | None = None, prefix: str = "") -> list[str]:
+    """Every settable path, such as `train.seq_len`."""
+    if document is None:
+        document = Config().model_dump()
+    paths = []
+    for name, value in document.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict) and name not in _OPEN:
+            paths += setting_paths(value, f"{path}.")
+        else:
+            paths.append(path)
+    return paths
+
+
+_OPEN = {"by_action", "windows_s"}  # keyed by the store's actions, not by us
+
+
+def _assign(document: dict[str, Any], name: str, value: Any) -> None:
+    """Put `value` at a path of the document, or at the one path that ends in `name`."""
+    paths = setting_paths()
+    for path in paths:
+        if path.rpartition(".")[2] in _OPEN:
+            for prefix in (path, path.rpartition(".")[2]):
+                if name.startswith(f"{prefix}."):
+                    _walk(document, path)[name[len(prefix) + 1 :]] = value
+                    return
+    found = [path for path in paths if path == name or path.endswith(f".{name}")]
+    if len(found) == 1:
+        parent, _, leaf = found[0].rpartition(".")
+        _walk(document, parent)[leaf] = value
+        return
+    if found:
+        raise InputError(f"{name!r} could be any of {', '.join(found)}")
+    known = paths + [path.rpartition(".")[2] for path in paths]
+    close = difflib.get_close_matches(name, known, n=1)
+    raise InputError(
+        f"unknown setting {name!r}" + (f", did you mean {close[0]!r}?" if close else "")
+    )
+
+
+def _walk(document: dict[str, Any], path: str) -> dict[str, Any]:
+    for part in path.split("."):
+        document = document[part]
+    return document
+
+
+def _describe(error: ValidationError) -> list[str]:
+    """Pydantic's findings, one short clause each."""
+    return [
+        f"{'.'.join(str(part) for part in finding['loc'])}: {finding['msg']}, "
+        f"got {finding['input']!r}"
+        if not isinstance(finding["input"], dict)
+        else f"{'.'.join(str(part) for part in finding['loc'])}: {finding['msg']}"
+        for finding in error.errors()
+    ]
+
+
+def read_config(document: Any, place: str) -> Config:
+    """A `Config` from parsed JSON: a bare configuration, or a run's record that holds one."""
+    if isinstance(document, dict) and "config" in document:
+        document = document["config"]
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        raise InputError(f"{place}: {join_problems(_describe(error))}") from None

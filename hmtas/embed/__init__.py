@@ -1,0 +1,1 @@
+"""Embeddings made from other material than video."""

@@ -1,0 +1,16 @@
+"""The one exception a user's mistake raises."""
+
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Bad input: one line that names the rule, the value, the place and the likely cause.
+
+    The command line prints the line and exits with 2; every other exception is our own mistake
+    and shows its traceback.
+    """
+
+
+def join_problems(problems: Iterable[str]) -> str:
+    """Put several mistakes on one line, so that all of them are reported at once."""
+    return "; ".join(problems)

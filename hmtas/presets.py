@@ -1,0 +1,68 @@
+"""Complete configurations: the ladder of thesis Table 5.2, and a small one to try things with."""
+
+from typing import NamedTuple
+
+from hmtas.config import ClassWeights, Config, ModelConfig, TrainConfig
+from hmtas.errors import InputError
+
+AUDIO = ("vggish",)
+UNWEIGHTED = ClassWeights(default=1.0, by_action={})
+
+
+class Preset(NamedTuple):
+    """A named configuration and what the thesis says of it."""
+
+    config: Config
+    title: str
+    thesis_tight: float | None  # tight Average-mAP on the test split, %, Table 5.2
+
+
+def _step(model: ModelConfig, train: TrainConfig) -> Config:
+    return Config(model=model, train=train)
+
+
+_FCNN = ModelConfig(kind="fcnn", exclude_streams=AUDIO)
+_ONE_STREAM = ModelConfig(kind="encoder", exclude_streams=AUDIO)
+_VISUAL = ModelConfig(exclude_streams=AUDIO)
+# Without intermediate supervision the whole loss is the fused one: gamma 1 (Equation 4.3).
+_PLAIN = TrainConfig(gamma=1.0, class_weights=UNWEIGHTED)
+_WEIGHTED = TrainConfig(gamma=1.0)
+
+PRESETS = {
+    "m0": Preset(
+        _step(_FCNN, _PLAIN.model_copy(update={"seq_len": 7})),
+        "FCNN on the concatenated visual embeddings, L = 7",
+        39.89,
+    ),
+    "m1": Preset(_step(_FCNN, _PLAIN), "m0 with L = 3", 42.59),
+    "m2": Preset(
+        _step(_ONE_STREAM.model_copy(update={"num_layers": 1}), _PLAIN),
+        "one transformer encoder layer",
+        50.02,
+    ),
+    "m3": Preset(_step(_ONE_STREAM, _PLAIN), "two encoder layers", 50.11),
+    "m4": Preset(_step(_VISUAL, _PLAIN), "a stream per embedding", 50.52),
+    "m5": Preset(_step(_VISUAL, _WEIGHTED), "m4 with class weights", 55.05),
+    "m6": Preset(_step(ModelConfig(), _WEIGHTED), "m5 with audio", 56.77),
+    "m7": Preset(Config(), "m6 with intermediate supervision: HMTAS", 57.28),
+    "smoke": Preset(
+        _step(
+            ModelConfig(width=32, num_heads=4, num_layers=1, widening=2, stream_dropout=0.1,
+                        fusion_dropout=0.1, head_dropout=0.1),
+            TrainConfig(batch_size=256, learning_rate=2e-3, max_epochs=4),
+        ),
+        "m7 made small, for trying things out",
+        None,
+    ),
+}  # fmt: skip
+
+
+def preset(name: str) -> Config:
+    """The configuration of a preset.
+
+    Raises:
+        InputError: If there is no such preset.
+    """
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}; the presets are {', '.join(PRESETS)}")
+    return PRESETS[name].config

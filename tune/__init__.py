@@ -1,0 +1,1 @@
+"""The search for L, gamma, class weights and NMS windows."""
