@@ -63,6 +63,9 @@ class ModelConfig(_Frozen):
     attention: Literal["time", "batch"] = Field(
         default="time", description="'batch' repeats the mistake of the thesis's code"
     )
+    stream_heads: bool = Field(
+        default=True, description="intermediate supervision; needed where gamma < 1"
+    )
     exclude_streams: tuple[str, ...] = Field(
         default=(), description="streams of the store that the model does not use"
     )
@@ -153,6 +156,16 @@ class Config(_Frozen):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     spotting: SpottingConfig = SpottingConfig()
+
+    @model_validator(mode="after")
+    def _supervision(self) -> "Config":
+        has_heads = self.model.kind == "hierarchy" and self.model.stream_heads
+        if self.train.gamma < 1 and not has_heads:
+            raise ValueError(
+                f"gamma ({self.train.gamma}) must be 1 for a model without stream heads: "
+                "the rest of the loss would have nothing to supervise"
+            )
+        return self
 
     def updated(self, settings: Mapping[str, Any]) -> "Config":
         """A copy with some settings replaced.

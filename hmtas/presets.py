@@ -23,7 +23,8 @@ def _step(model: ModelConfig, train: TrainConfig) -> Config:
 
 _FCNN = ModelConfig(kind="fcnn", exclude_streams=AUDIO)
 _ONE_STREAM = ModelConfig(kind="encoder", exclude_streams=AUDIO)
-_VISUAL = ModelConfig(exclude_streams=AUDIO)
+_VISUAL = ModelConfig(stream_heads=False, exclude_streams=AUDIO)
+_AUDIO_TOO = ModelConfig(stream_heads=False)
 # Without intermediate supervision the whole loss is the fused one: gamma 1 (Equation 4.3).
 _PLAIN = TrainConfig(gamma=1.0, class_weights=UNWEIGHTED)
 _WEIGHTED = TrainConfig(gamma=1.0)
@@ -43,7 +44,7 @@ PRESETS = {
     "m3": Preset(_step(_ONE_STREAM, _PLAIN), "two encoder layers", 50.11),
     "m4": Preset(_step(_VISUAL, _PLAIN), "a stream per embedding", 50.52),
     "m5": Preset(_step(_VISUAL, _WEIGHTED), "m4 with class weights", 55.05),
-    "m6": Preset(_step(ModelConfig(), _WEIGHTED), "m5 with audio", 56.77),
+    "m6": Preset(_step(_AUDIO_TOO, _WEIGHTED), "m5 with audio", 56.77),
     "m7": Preset(Config(), "m6 with intermediate supervision: HMTAS", 57.28),
     "smoke": Preset(
         _step(
