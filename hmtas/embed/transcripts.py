@@ -1,0 +1,133 @@
+"""Timed transcripts of the commentary: `{1,2}_asr.json` to words with a second each.
+
+The format is that of SoccerNet-Echoes: `{"segments": {"0": [start_s, end_s, text], ...},
+"language": "en"}`. A segment lasts a few seconds, so its words are spread evenly over it.
+"""
+
+import math
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction import FeatureHasher
+from sklearn.feature_extraction.text import HashingVectorizer
+
+from hmtas.errors import InputError
+from hmtas.files import read_json
+
+NUM_HASHED = 2**18  # columns that words are hashed to: few of the frequent words collide
+MAX_SEGMENT_S = 60.0  # a longer one says nothing about when its words were said
+
+
+class Segment(NamedTuple):
+    """What was said in one stretch of time."""
+
+    start_s: float
+    end_s: float  # >= start_s
+    text: str
+
+
+class Transcript(NamedTuple):
+    """The commentary of one half.
+
+    Attributes:
+        segments: In order of their start; they may overlap, both speakers count.
+        skipped: How many segments were left out, by reason.
+    """
+
+    segments: tuple[Segment, ...]
+    skipped: dict[str, int]
+
+    @property
+    def end_s(self) -> float:
+        """When the last segment ends; 0 without segments."""
+        return max((segment.end_s for segment in self.segments), default=0.0)
+
+
+def read_transcript(path: Path) -> Transcript:
+    """Read one half's transcript; segments that cannot be used are skipped and counted.
+
+    Raises:
+        InputError: If the file is not JSON, or holds no `segments`.
+    """
+    document = read_json(path)
+    found = document.get("segments") if isinstance(document, dict) else None
+    if isinstance(found, dict):
+        found = list(found.values())
+    if not isinstance(found, list):
+        raise InputError(
+            f"{path}: no object named 'segments' with [start_s, end_s, text] entries; "
+            "is this a transcript in the SoccerNet-Echoes format?"
+        )
+    segments = []
+    skipped: Counter[str] = Counter()
+    for entry in found:
+        reason = _problem(entry)
+        if reason is None:
+            segments.append(Segment(float(entry[0]), float(entry[1]), entry[2]))
+        else:
+            skipped[reason] += 1
+    segments.sort(key=lambda segment: segment.start_s)
+    return Transcript(tuple(segments), dict(skipped))
+
+
+def _problem(entry: Any) -> str | None:
+    """Why a segment cannot be used; None if it can."""
+    if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[2], str):
+        return "malformed"
+    times = entry[:2]
+    if not all(isinstance(t, int | float) and not isinstance(t, bool) for t in times):
+        return "malformed"
+    if not all(math.isfinite(t) for t in times) or not 0 <= times[0] <= times[1]:
+        return "impossible times"
+    if times[1] - times[0] > MAX_SEGMENT_S:
+        return "too long"
+    return None if entry[2].strip() else "no text"
+
+
+class Said(NamedTuple):
+    """What was said in every second of a half.
+
+    Attributes:
+        words: (T, `NUM_HASHED`) float32 counts of hashed words and pairs of neighbouring words;
+            both share the columns.
+        num_words: (T,) float64, words said, pairs not counted.
+    """
+
+    words: csr_matrix
+    num_words: np.ndarray
+
+
+def count_words(transcript: Transcript, num_rows: int) -> Said:
+    """Count the words of every second.
+
+    Word k of a segment's n words falls at start + (k + 1/2) / n of its duration; a pair at its
+    second word. Words past the last row are left out.
+    """
+    tokenise, hasher = _text_tools()
+    said: list[list[str]] = [[] for _ in range(num_rows)]
+    num_words = np.zeros(num_rows)
+    for start_s, end_s, text in transcript.segments:
+        words = tokenise(text)
+        previous = ""
+        for k, word in enumerate(words):
+            second = int(start_s + (end_s - start_s) * (k + 0.5) / len(words))
+            if second >= num_rows:
+                break
+            num_words[second] += 1
+            said[second].append(word)
+            if previous:
+                said[second].append(f"{previous} {word}")
+            previous = word
+    return Said(hasher.transform(said), num_words)
+
+
+@cache
+def _text_tools() -> tuple[Any, FeatureHasher]:
+    """Scikit-learn's tokeniser (unicode, accents stripped, lower case) and its hashing."""
+    tokenise = HashingVectorizer(strip_accents="unicode").build_analyzer()
+    hasher = FeatureHasher(NUM_HASHED, input_type="string", dtype=np.float32, alternate_sign=False)
+    return tokenise, hasher
