@@ -1,7 +1,90 @@
-"""Placeholder."""
+"""`hmtas season`: a synthetic season in SoccerNet's layout."""
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
+from pydantic import ValidationError
+
+from hmtas.console import Json, emit, progress, say
+from hmtas.errors import InputError, join_problems
+from hmtas.season import SMALL_STREAMS, THESIS_STREAMS, SeasonConfig, parse_streams, write_season
+
+
+def season_verb(
+    games: Annotated[Path, typer.Argument(help="Folder for the season: new, empty, or to resume.")],
+    *,
+    train: Annotated[int, typer.Option(help="Games to train on.")] = 300,
+    valid: Annotated[int, typer.Option(help="Games to validate on.")] = 100,
+    test: Annotated[int, typer.Option(help="Games to test on.")] = 100,
+    challenge: Annotated[int, typer.Option(help="Games without labels.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same season.")] = 0,
+    minutes: Annotated[
+        float, typer.Option(help="Regular length of a half, 1 to 60; rates per minute stay.")
+    ] = 45.0,
+    streams: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=WIDTH,...",
+            help="Embedding streams.",
+            show_default=(",".join(f"{name}={width}" for name, width in SMALL_STREAMS.items())),
+        ),
+    ] = None,
+    thesis_streams: Annotated[
+        bool,
+        typer.Option("--thesis-streams", help="The six streams of the thesis: 200 MB per game."),
+    ] = False,
+    dtype: Annotated[
+        str, typer.Option(help="float16 or float32; the joined visual file is always float32.")
+    ] = "float16",
+    ragged: Annotated[
+        bool, typer.Option(help="Files of one half differ by up to 2 rows now and then.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Write a synthetic season: invented matches, labels, embeddings that carry evidence.
+
+    Real rates of the actions (thesis Table 5.1), chains of them, unshown events, inexact labels.
+    Running it again goes on where it stopped.
+    """
+    if streams is not None and thesis_streams:
+        raise InputError("--streams and --thesis-streams exclude each other; give one of them")
+    widths = THESIS_STREAMS if thesis_streams else SMALL_STREAMS
+    options = {
+        "train": train,
+        "valid": valid,
+        "test": test,
+        "challenge": challenge,
+        "seed": seed,
+        "minutes": minutes,
+        "streams": dict(widths) if streams is None else parse_streams(streams),
+        "dtype": dtype,
+        "ragged": ragged,
+    }
+    try:
+        config = SeasonConfig.model_validate(options)
+    except ValidationError as error:
+        raise InputError(f"bad season: {join_problems(_clauses(error))}") from None
+    with progress("season", config.num_games) as advance:
+        write_season(games, config, advance)
+    if json:
+        emit({"games": str(games), "num_games": config.num_games, **config.model_dump()})
+    else:
+        say(f"{config.num_games} games in {games}")
+
+
+def _clauses(error: ValidationError) -> list[str]:
+    """Pydantic's findings, one short clause each, in the words of the command line."""
+    clauses = []
+    for finding in error.errors():
+        message = finding["msg"].removeprefix("Value error, ")
+        if finding["type"] == "value_error":
+            clauses.append(message)
+        else:
+            clauses.append(f"--{finding['loc'][0]}: {message}, got {finding['input']!r}")
+    return clauses
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs."""
+    """Add the verb."""
+    app.command("season")(season_verb)
