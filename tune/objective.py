@@ -1,0 +1,128 @@
+"""What a trial of the model study does: one training, reported by the epoch, and its predictions.
+
+A thin shell around `hmtas.fit.fit`, which knows no Ray. Three facts of Tune shape it: it keeps a
+trial's last report, so the metric is the best so far; a nan would leave Optuna's trial running
+for ever, so it is an error; and a trial that a scheduler stops never comes back from a report, so
+its predictions are made after the study (`predict_trial`).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hmtas.config import Config
+from hmtas.runs import RECORD, EpochRecord, predictions_path, read_run, write_run
+from tune.space import Space, settings_of
+
+METRIC = "best_tight"  # tight Average-mAP of the best epoch so far, in [0, 1]
+
+
+class Job(NamedTuple):
+    """What the trials of a study have in common."""
+
+    store: str  # path of the embedding store
+    trials: str  # folder of the run folders
+    base: Config  # what the study holds fixed
+    preset: str
+    space: Space
+    split: str  # predicted by every trial
+    threads: int  # CPUs of one trial
+    device: str
+
+
+def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
+    """The function that Tune calls in a trial's process with the sampled point."""
+
+    def trial(params: dict[str, Any]) -> None:
+        from ray.tune import get_context, report
+
+        trial_id = get_context().get_trial_id()
+        assert trial_id is not None
+        run_trial(params, job=job, trial_id=trial_id, report=report)
+
+    return trial
+
+
+def run_trial(
+    params: Mapping[str, Any],
+    *,
+    job: Job,
+    trial_id: str,
+    report: Callable[[dict[str, Any]], None],
+) -> None:
+    """Train one point of the space in this process, then predict.
+
+    A trial that Tune starts again after the driver died reports the epochs in its run folder
+    again, goes on after them, and does nothing twice.
+
+    Args:
+        params: One point, as `tune.space.suggest` sampled it.
+        job: What is the same for every trial.
+        trial_id: Name of the trial, of its run and of its run folder.
+        report: Gets `METRIC`, the epoch and its losses after each epoch.
+
+    Raises:
+        InputError: If the point is no valid configuration, or the store is not usable.
+        FloatingPointError: If the metric is not finite.
+    """
+    import torch
+
+    from hmtas.fit import fit
+    from hmtas.predict import predict_run
+    from hmtas.store import EmbeddingStore
+
+    config = job.base.updated(settings_of(params, job.space))
+    run = Path(job.trials) / trial_id
+    if (run / RECORD).is_file():
+        _report_again(run, report)
+    torch.set_num_threads(job.threads)
+    store = EmbeddingStore.open(Path(job.store))
+
+    def on_epoch(epoch: EpochRecord, best: dict[str, float]) -> None:
+        report(_metrics(epoch, best[METRIC]))
+
+    fit(
+        store,
+        config,
+        run,
+        name=trial_id,
+        preset=job.preset,
+        report=on_epoch,
+        device=job.device,
+    )
+    if not predictions_path(run, job.split).is_file():
+        predict_run(run, store, job.split, device=job.device)
+
+
+def predict_trial(run: str, store: str, split: str, threads: int, device: str) -> None:
+    """Predict with the best checkpoint of a trial that was stopped early, and close its record."""
+    import torch
+
+    from hmtas.checkpoint import CHECKPOINT
+    from hmtas.predict import predict_run
+    from hmtas.store import EmbeddingStore
+
+    torch.set_num_threads(threads)
+    folder = Path(run)
+    predict_run(folder, EmbeddingStore.open(Path(store)), split, device=device)
+    write_run(folder, read_run(folder).model_copy(update={"status": "done"}))
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _metrics(epoch: EpochRecord, best_tight: float) -> dict[str, Any]:
+    if not math.isfinite(best_tight):
+        raise FloatingPointError(f"epoch {epoch.epoch}: {METRIC} is {best_tight}")
+    losses = {"train_loss": epoch.train_loss, "val_loss": epoch.val_loss, "tight": epoch.tight}
+    return {
+        METRIC: best_tight,
+        "epoch": epoch.epoch,
+        **{name: value for name, value in losses.items() if value is not None},
+    }
+
+
+def _report_again(run: Path, report: Callable[[dict[str, Any]], None]) -> None:
+    best = 0.0
+    for epoch in read_run(run).history:
+        best = max(best, epoch.tight or 0.0)
+        report(_metrics(epoch, best))

@@ -1,0 +1,139 @@
+"""What a study is and how far it got: DIR/NAME/study.json, readable without Ray.
+
+DIR/NAME/study.json            the record below
+DIR/NAME/trials/<trial id>/    a run folder per trial (hmtas.runs)
+DIR/NAME/ray/                  what Tune needs to go on after a crash
+DIR/NAME/mlflow.json           the MLflow run of the sweep (tune.callback)
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hmtas.config import Config
+from hmtas.errors import InputError, join_problems
+from hmtas.files import read_json, write_json
+from hmtas.runs import read_run
+from tune.space import Space
+
+RECORD = "study.json"
+TRIALS = "trials"
+RAY = "ray"
+
+TrialStatus = Literal["waiting", "running", "done", "stopped", "failed"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StudySettings(_Frozen):
+    """What decides a study's result; a study that is resumed must have the same."""
+
+    store: str
+    store_checksum: str
+    preset: str
+    base: Config  # what is held fixed, and where the search starts
+    space: Space
+    num_trials: int
+    grace_epochs: int  # no trial is stopped before
+    seed: int = 0
+    split: str = "valid"  # predicted by every trial
+
+
+class TrialRow(_Frozen):
+    """One trial; `stopped` is one that a comparison with the others ended early."""
+
+    id: str
+    status: TrialStatus
+    settings: dict[str, Any]  # the sampled point, by setting path
+    best_tight: float | None = None  # on the games that stop the training, in [0, 1]
+    epochs: int = 0
+    seconds: float = 0.0
+    run: str  # run folder, relative to the study
+    error: str | None = None
+
+
+class StudyRecord(_Frozen):
+    """A study and its trials, in the order they were sampled."""
+
+    name: str
+    version: str  # of this package
+    created: str  # ISO 8601, UTC
+    status: Literal["running", "done"] = "running"
+    settings: StudySettings
+    trials: tuple[TrialRow, ...] = ()
+
+
+def write_study(folder: Path, record: StudyRecord) -> None:
+    """Write the record of a study, atomically."""
+    write_json(folder / RECORD, record.model_dump(mode="json"))
+
+
+def read_study(folder: Path) -> StudyRecord:
+    """Read the record of a study.
+
+    Raises:
+        InputError: If `folder` is no study or its record is malformed.
+    """
+    if not (folder / RECORD).is_file():
+        raise InputError(
+            f"{folder}: no study here ({RECORD} is missing); a study lies in DIR/NAME of "
+            "`hmtas tune model STORE --name NAME --out DIR`"
+        )
+    try:
+        return StudyRecord.model_validate(read_json(folder / RECORD))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{folder / RECORD}: {place}: {first['msg']}; written by another version?"
+        ) from None
+
+
+def check_same(folder: Path, old: StudySettings, new: StudySettings) -> None:
+    """Refuse to go on with a study under other settings: half of it would be another study.
+
+    Raises:
+        InputError: Naming every difference.
+    """
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    changed = [
+        f"{name} was {before.get(name)!r}, now {after.get(name)!r}"
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    ]
+    if changed:
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise InputError(
+            f"{folder}: a study with other settings is here: {join_problems(changed[:5])}{more}; "
+            "repeat it as it was, choose another --name, or start over with --fresh"
+        )
+
+
+def best_trial(folder: Path) -> TrialRow:
+    """The trial with the best tight Average-mAP on the games that stop the training.
+
+    Raises:
+        InputError: If no trial has a score yet.
+    """
+    rows = read_study(folder).trials
+    scored = [row for row in rows if row.best_tight is not None and row.status != "failed"]
+    if not scored:
+        raise InputError(f"{folder}: no trial has finished an epoch yet; wait, or resume the study")
+    return max(scored, key=lambda row: row.best_tight or 0.0)
+
+
+def best_config(folder: Path) -> Config:
+    """The configuration of the best trial of a study."""
+    return read_run(folder / best_trial(folder).run).config
+
+
+def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(document, dict) or not document:
+        return {prefix.rstrip("."): document}
+    flat: dict[str, Any] = {}
+    for name, value in document.items():
+        flat |= _flat(value, f"{prefix}{name}.")
+    return flat
