@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hmtas.errors import InputError
-from hmtas.mlflow_client import connect, public_uri, tracking_uri
+from hmtas.mlflow_client import VARIABLE, connect, public_uri, sqlite_path, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,7 +77,7 @@ def read_table(experiment: str) -> list[ComparedRun]:
     Raises:
         InputError: If there is no such experiment.
     """
-    client = connect(tracking_uri())
+    client = reader()
     found = client.get_experiment_by_name(experiment)
     if found is None:
         known = ", ".join(repr(e.name) for e in experiments(client)) or "none"
@@ -86,6 +86,22 @@ def read_table(experiment: str) -> list[ComparedRun]:
         )
     runs = _search(client, found.experiment_id)
     return sort_table(_row(run) for run in runs if run.data.tags.get("hmtas.kind") in _KINDS)
+
+
+def reader() -> "MlflowClient":
+    """A client for reading: it makes no database where there is none.
+
+    Raises:
+        InputError: If there is no database, or no server answers.
+    """
+    uri = tracking_uri()
+    database = sqlite_path(uri)
+    if database and not database.is_file():
+        raise InputError(
+            f"{database}: no MLflow database here; "
+            f"run this where the runs were made, or set {VARIABLE}"
+        )
+    return connect(uri)
 
 
 def read_runs(uri: str, run_ids: Iterable[str]) -> list[ComparedRun]:

@@ -71,7 +71,7 @@ def ui_line(uri: str) -> str:
     store = shlex.quote(public_uri(uri))
     return (
         f"{shlex.quote(program)} ui --backend-store-uri {store} --host 127.0.0.1 --port 5000"
-        "   (then open http://127.0.0.1:5000)"
+        "  # then open http://127.0.0.1:5000"
     )
 
 

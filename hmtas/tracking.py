@@ -30,6 +30,7 @@ __all__ = [
     "open_parent",
     "read_table",
     "sync_run",
+    "tracked_at",
     "tracking_uri",
     "ui_line",
 ]
@@ -157,6 +158,12 @@ def close_parent(
     now_ms = int(datetime.now().timestamp() * 1000)
     _log_metrics(client, run_id, [Metric(k, v, now_ms, 0) for k, v in (metrics or {}).items()])
     client.set_terminated(run_id, status)
+
+
+def tracked_at(run: Path) -> tuple[str, str] | None:
+    """The store and the experiment that hold a run folder; None if it was never logged."""
+    state = _read_state(run)
+    return (tracking_uri(recorded=state.tracking_uri), state.experiment) if state else None
 
 
 def _read_state(run: Path) -> _State | None:
