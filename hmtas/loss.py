@@ -1,8 +1,14 @@
 """The training loss (thesis Equations 4.1 to 4.3), on logits."""
 
+from collections.abc import Sequence
+
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hmtas.config import THESIS_WEIGHTS, ClassWeights
+from hmtas.errors import InputError
 from hmtas.model import Logits
 
 
@@ -58,3 +64,33 @@ def hmtas_loss(
     target_BEC = target_BC.unsqueeze(1).expand_as(logits.streams_BEC)
     streams = weighted_nll(logits.streams_BEC, target_BEC, weight_C, present_BE)
     return gamma * fused + (1 - gamma) * streams
+
+
+def positive_weights(
+    config: ClassWeights, actions: Sequence[str], num_positive_A: np.ndarray
+) -> Tensor:
+    """The weights w_c of Equation 4.1.
+
+    Args:
+        config: Numbers per action, or a scale and a power of the inverse rate.
+        actions: Names of the A actions.
+        num_positive_A: (A,) training windows that are positive for each action.
+
+    Returns:
+        (C,) float32, background first.
+
+    Raises:
+        InputError: If a weight names an action that the store does not have.
+    """
+    unknown = [name for name in config.by_action if name not in {*actions, *THESIS_WEIGHTS}]
+    if unknown:
+        raise InputError(
+            f"class_weights.by_action: unknown actions {', '.join(map(repr, unknown))}; "
+            f"the store has {', '.join(actions)}"
+        )
+    if config.power is None:
+        weights = [config.by_action.get(name, config.default) for name in actions]
+    else:
+        rate_A = np.maximum(num_positive_A, 1)
+        weights = list(config.scale * (np.median(rate_A) / rate_A) ** config.power)
+    return torch.tensor([config.background, *weights], dtype=torch.float32)

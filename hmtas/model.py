@@ -63,9 +63,10 @@ class Projection(nn.Module):
         """Map (R, F) to (R, D); windows that lack the stream stay out of the batch statistics."""
         if present_B is None or bool(present_B.all()):
             rows: Tensor = self.linear(x)
-            return self.norm(rows.flatten(end_dim=-2)).relu().view_as(rows)
+            normed: Tensor = self.norm(rows.flatten(end_dim=-2))
+            return normed.relu().view_as(rows)
         rows = x.new_zeros(*x.shape[:-1], self.linear.out_features)
-        if present_B.sum() > 1:  # BatchNorm needs two rows
+        if present_B.sum() >= (2 if self.training else 1):  # BatchNorm trains on two or more
             rows[present_B] = self(x[present_B]).to(rows.dtype)
         return rows
 

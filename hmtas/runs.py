@@ -55,6 +55,7 @@ class RunRecord(BaseModel):
     actions: tuple[str, ...]
     rate_hz: float
     num_parameters: int | None = None
+    weights_sha256: str | None = None
     num_workers: int = 1
     fitted_games: tuple[str, ...]
     stopped_games: tuple[str, ...] = ()  # games that chose the epoch

@@ -1,7 +1,174 @@
-"""Placeholder."""
+"""`hmtas train` and `hmtas predict`."""
+
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from hmtas.config import Config, parse_settings, read_config
+from hmtas.console import Json, emit, progress, say
+from hmtas.errors import InputError
+from hmtas.files import read_json
+from hmtas.presets import PRESETS, preset
+from hmtas.runs import read_run
+
+_PRESETS = ", ".join(f"{name} ({p.title})" for name, p in PRESETS.items())
+Address = Annotated[
+    str | None,
+    typer.Option(help="A running Ray cluster, such as `auto`; without it Ray starts here."),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
+    app.command("train")(train)
+    app.command("predict")(predict)
+
+
+def train(
+    store: Annotated[Path, typer.Argument(help="Embedding store, from `hmtas pack`.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    preset_name: Annotated[
+        str | None, typer.Option("--preset", help=f"Where to start from: {_PRESETS}.")
+    ] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="Repeat the configuration of this run.json.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: seq_len=4, by_action.Goal=20 ... (repeat)."),
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="p1: fit on train, stop on valid. p2: fit on all labelled games for the epochs "
+            "that the p1 run named by --config found best."
+        ),
+    ] = "p1",
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and dropout.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
+    gpu: Annotated[
+        bool | None, typer.Option("--gpu/--no-gpu", help="Default: where there is one.")
+    ] = None,
+    address: Address = None,
+    experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "hmtas",
+    as_json: Json = False,
+) -> None:
+    """Train one model with Ray Train.
+
+    Shows a line per epoch, writes the run folder (weights, full configuration, games, curves) and
+    logs it to MLflow. The same command goes on after an interruption.
+    """
+    config = _configuration(preset_name, config_file, settings or [], protocol, seed)
+    from hmtas.distributed import train as train_with_ray
+    from hmtas.tracking import sync_run
+
+    record = train_with_ray(
+        store,
+        config,
+        out,
+        name=out.name,
+        preset=preset_name,
+        num_workers=workers,
+        use_gpu=_has_gpu(address) if gpu is None else gpu,
+        address=address,
+    )
+    sync_run(out, experiment=experiment)
+    if as_json:
+        emit(record.model_dump(mode="json"))
+        return
+    best = next((e for e in record.history if e.epoch == record.best_epoch), None)
+    score = f", tight Average-mAP {100 * best.tight:.2f} %" if best and best.tight else ""
+    say(f"{out}: {len(record.history)} epochs, the best is {record.best_epoch}{score}")
+
+
+def predict(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, from `hmtas train` or `tune`.")],
+    split: Annotated[str, typer.Option(help="Split of the store to predict.")],
+    store: Annotated[
+        Path | None, typer.Option(help="Another store than the one the run was trained on.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda ...; default: a GPU if any.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Store the probabilities of every second of every half of a split.
+
+    Writes RUN/predictions/SPLIT.arrow; a file that is there and whose run has not changed stays.
+    """
+    import torch
+
+    from hmtas.predict import predict_run, predicted
+    from hmtas.store import EmbeddingStore
+    from hmtas.tracking import sync_run
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    written = []
+    for run in runs:
+        record = read_run(run)
+        if record.kind == "ensemble":
+            raise InputError(f"{run}: is an ensemble; use `hmtas ensemble apply` for it")
+        opened = EmbeddingStore.open(store or Path(record.store))
+        path = predicted(run, opened, split)
+        if path is None:
+            num_halves = len(opened.halves_of(opened.games(split)))
+            with progress(f"{run.name}, {split}", num_halves) as advance:
+                path = predict_run(run, opened, split, device=device, on_half=advance)
+        written.append(str(path))
+        if (run / "mlflow.json").is_file():
+            sync_run(run)
+    if as_json:
+        emit({"predictions": written})
+    else:
+        say(f"wrote {len(written)} files, the last is {written[-1]}")
+
+
+def _configuration(
+    preset_name: str | None,
+    config_file: Path | None,
+    assignments: list[str],
+    protocol: str,
+    seed: int | None,
+) -> Config:
+    if preset_name is not None and config_file is not None:
+        raise InputError("--preset and --config both say where to start from; give one of them")
+    settings: dict[str, Any] = {}
+    config = preset(preset_name or "m7")
+    if config_file is not None:
+        document = read_json(config_file)
+        config = read_config(document, str(config_file))
+        if protocol == "p2":
+            settings |= {"protocol": "p2", "max_epochs": _best_epoch(document, config_file)}
+    elif protocol == "p2":
+        raise InputError(
+            "--protocol p2 trains for the epochs that a p1 run found; "
+            "name that run: --config RUN/run.json"
+        )
+    if protocol not in {"p1", "p2"}:
+        raise InputError(f"--protocol must be p1 or p2, got {protocol!r}")
+    if seed is not None:
+        settings["seed"] = seed
+    return config.updated(settings | parse_settings(assignments))
+
+
+def _best_epoch(document: Any, place: Path) -> int:
+    best = document.get("best_epoch")
+    if not isinstance(best, int):
+        raise InputError(f"{place}: has no best_epoch; is it the record of a finished p1 run?")
+    return best
+
+
+def _has_gpu(address: str | None) -> bool:
+    """Whether the machine that trains has a GPU."""
+    import torch
+
+    if address is None:
+        return torch.cuda.is_available()
+    import ray
+
+    from hmtas.distributed import start_ray
+
+    start_ray(address)
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources.get("GPU", 0) > 0

@@ -1,0 +1,89 @@
+"""The score of a model in training, on the games that stop it."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hmtas.config import Config
+from hmtas.evaluate import spot
+from hmtas.loss import hmtas_loss, weighted_nll
+from hmtas.metrics import average_map
+from hmtas.model import Logits, SpottingModel
+from hmtas.predict import predict_logits
+from hmtas.records import HalfId, Probabilities
+from hmtas.store import EmbeddingStore
+from hmtas.windows import window_targets
+
+
+class Validation(NamedTuple):
+    """Losses over windows that do not overlap, as in the thesis; Average-mAP over every row."""
+
+    loss: float  # Equation 4.3
+    stream_losses: dict[str, float]  # Equation 4.1 of each stream's own head (Table 5.6)
+    tight: float  # in [0, 1]
+
+
+def validate(
+    model: SpottingModel,
+    store: EmbeddingStore,
+    games: Sequence[str],
+    widths: Mapping[str, int],
+    config: Config,
+    *,
+    weight_C: Tensor,
+    device: torch.device | str = "cpu",
+) -> Validation:
+    """Score a model on some games. Leaves it in evaluation mode.
+
+    Args:
+        model: On `device`.
+        store: Embeddings and labels.
+        games: Games to score.
+        widths: Streams of the model to their widths.
+        config: L, gamma and the NMS windows.
+        weight_C: (C,) positive-class weights.
+        device: Where to compute.
+    """
+    model.eval()
+    seq_len = config.train.seq_len
+    probabilities: dict[HalfId, Probabilities] = {}
+    kept: list[Logits] = []
+    targets: list[Tensor] = []
+    present: list[Tensor] = []
+    for half_id in store.halves_of(games):
+        half = store.open_half(half_id)
+        logits = predict_logits(model, half, widths, seq_len, device)
+        values = logits.fused_BC[:, 1:].sigmoid().numpy()
+        probabilities[half_id] = Probabilities(half=half_id, values=values, rate_hz=store.rate_hz)
+        target_TC = window_targets(
+            store.events(half_id), half.num_rows, seq_len, len(store.actions), store.rate_hz
+        )
+        apart = slice(seq_len // 2, None, seq_len)
+        kept.append(Logits(logits.fused_BC[apart], logits.streams_BEC[apart]))
+        targets.append(torch.from_numpy(target_TC)[apart])
+        row_E = torch.tensor([name in half.streams for name in widths])
+        present.append(row_E.expand(len(targets[-1]), -1))
+    spots = spot(probabilities, store.actions, config.spotting)
+    score = average_map(spots, store.events_of(games), len(store.actions))
+    losses = _losses(
+        Logits(*(torch.cat(parts) for parts in zip(*kept, strict=True))),
+        torch.cat(targets),
+        torch.cat(present),
+        gamma=config.train.gamma,
+        weight_C=weight_C.cpu(),
+    )
+    return Validation(losses[0], dict(zip(widths, losses[1:], strict=False)), score.average_map)
+
+
+def _losses(
+    logits: Logits, target_BC: Tensor, present_BE: Tensor, *, gamma: float, weight_C: Tensor
+) -> list[float]:
+    """The whole loss, then that of each stream head, if there are any."""
+    loss = hmtas_loss(logits, target_BC, gamma=gamma, weight_C=weight_C, present_BE=present_BE)
+    heads = [
+        weighted_nll(logits.streams_BEC[:, i], target_BC, weight_C, present_BE[:, i])
+        for i in range(logits.streams_BEC.shape[1])
+    ]
+    return [part.item() for part in (loss, *heads)]
