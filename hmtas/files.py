@@ -14,6 +14,20 @@ from hmtas.errors import InputError
 
 
 @contextlib.contextmanager
+def full_disk(path: Path) -> Iterator[None]:
+    """Turn running out of space while `path` is written into an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"{path}: no space left on the disk while writing; "
+                "free some space and run the same command again"
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a scratch path beside `path`; move it there when the block ends well, else remove it.
 
@@ -23,17 +37,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        yield scratch
-        with scratch.open("rb") as file:
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
-                f"{path}: no space left on the disk while writing; "
-                "free some space and run the same command again"
-            ) from error
-        raise
+        with full_disk(path):
+            yield scratch
+            with scratch.open("rb") as file:
+                os.fsync(file.fileno())
+            scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
 

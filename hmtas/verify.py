@@ -1,0 +1,153 @@
+"""Whether a store is still what was packed, and whether what was packed is sound.
+
+Every byte of the store is covered: the index by its own checksum and by being exactly what this
+program would write, all other files by the checksums in the index.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from hmtas.errors import InputError
+from hmtas.files import sha256_file
+from hmtas.journal import read_journal
+from hmtas.labels import HALVES
+from hmtas.records import HalfId
+from hmtas.splits import check_disjoint
+from hmtas.store import (
+    INDEX_FILE,
+    JOURNAL_FILE,
+    LABELS_FILE,
+    EmbeddingStore,
+    StoredHalf,
+    half_metadata,
+    map_half,
+    read_labels,
+)
+
+
+def verify(store: Path, *, on_half: Callable[[], None] = lambda: None) -> list[str]:
+    """Look for everything that is wrong with a store, reading all of it.
+
+    Args:
+        store: Folder of the store.
+        on_half: Called after every half.
+
+    Returns:
+        A line per problem; empty if the store is sound.
+    """
+    try:
+        opened = EmbeddingStore.open(store)
+    except InputError as error:
+        return [str(error)]
+    problems = _check_index(opened)
+    for stored in opened.halves.values():
+        problems += _check_half(opened, stored)
+        on_half()
+    return problems + _check_labels(opened) + _check_games(opened) + _check_files(opened)
+
+
+def _check_index(store: EmbeddingStore) -> list[str]:
+    file = store.path / INDEX_FILE
+    written = json.dumps(store.index.document(), indent=2, ensure_ascii=False) + "\n"
+    if file.read_bytes() != written.encode():
+        return [f"{file}: not as it was written; was it edited? Pack again"]
+    return []
+
+
+def _check_half(store: EmbeddingStore, stored: StoredHalf) -> list[str]:
+    """Size, rows and columns first, as opening does; then every byte."""
+    file = store.path / stored.file
+    try:
+        map_half(store.path, stored, store.streams)
+        if sha256_file(file) != stored.sha256:
+            return [
+                f"{file}: its checksum does not match; a byte was changed. Delete it, pack again"
+            ]
+        with pa.memory_map(str(file)) as source:
+            metadata = half_metadata(pa.ipc.open_file(source).schema)
+    except InputError as error:
+        return [str(error)]
+    expected = {
+        "schema_version": store.index.schema_version,
+        "rate_hz": store.rate_hz,
+        "actions": list(store.actions),
+        "streams": {name: store.streams[name] for name in stored.streams},
+    }
+    return [
+        f"{file}: {key} is {metadata.get(key)!r} here but {value!r} in the index; pack again"
+        for key, value in expected.items()
+        if metadata.get(key) != value
+    ]
+
+
+def _check_labels(store: EmbeddingStore) -> list[str]:
+    try:
+        events = read_labels(store.path, store.index)
+    except InputError as error:
+        return [str(error)]
+    problems = []
+    for half, item in events.items():
+        if not store.has_labels(half.game):
+            problems.append(f"{half}: has annotations, but its game is listed as not annotated")
+        length_s = store.halves[half].num_rows / store.rate_hz
+        late = item.time_s > length_s + store.index.slack_s
+        if late.any():
+            problems.append(
+                f"{half}: an annotation at {item.time_s[np.argmax(late)]:g} s lies past the end "
+                f"of the half, {length_s:g} s"
+            )
+        if (item.action < 0).any() or (item.action >= len(store.actions)).any():
+            problems.append(f"{half}: an annotation's action is not among the actions")
+    return problems
+
+
+def _check_games(store: EmbeddingStore) -> list[str]:
+    """Splits and halves must name the same games, no game or content twice."""
+    problems = []
+    try:
+        check_disjoint(store.splits, str(store.path / INDEX_FILE))
+    except InputError as error:
+        problems.append(str(error))
+    split_of = {game: name for name, games in store.splits.items() for game in games}
+    wanted = {HalfId(game, half) for game in split_of for half in HALVES}
+    problems += [
+        f"{half}: in a split, but not in the store" for half in sorted(wanted - set(store.halves))
+    ]
+    problems += [
+        f"{half}: in the store, but in no split" for half in sorted(set(store.halves) - wanted)
+    ]
+    same: dict[str, list[HalfId]] = defaultdict(list)
+    for stored in store.halves.values():
+        same[stored.sha256].append(stored.half)
+    for halves in same.values():
+        splits = {split_of.get(half.game, "none") for half in halves}
+        if len(splits) > 1:
+            named = " and ".join(f"{half} ({split_of.get(half.game)})" for half in halves)
+            problems.append(
+                f"{named} are byte for byte the same: one game under two names in two splits; "
+                "a model would be scored on what it was trained on"
+            )
+    return problems
+
+
+def _check_files(store: EmbeddingStore) -> list[str]:
+    """Files that do not belong, and a journal that would not be believed."""
+    known = {INDEX_FILE, LABELS_FILE, JOURNAL_FILE, *(item.file for item in store.halves.values())}
+    found = (path for path in sorted(store.path.rglob("*")) if not path.is_dir())
+    problems = [
+        f"{path}: does not belong to the store; left over from an interrupted packing?"
+        for path in found
+        if path.relative_to(store.path).as_posix() not in known
+    ]
+    journal = store.path / JOURNAL_FILE
+    _, damaged = read_journal(journal)
+    problems += [
+        f"{journal}: line {number} is damaged; packing again would write its half again"
+        for number in damaged
+    ]
+    return problems
