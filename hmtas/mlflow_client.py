@@ -3,12 +3,14 @@
 import contextlib
 import fcntl
 import functools
+import hashlib
 import logging
 import os
 import re
 import shlex
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,16 +114,19 @@ def connect(uri: str) -> "MlflowClient":
 
 @contextlib.contextmanager
 def _alone(database: Path | None) -> Iterator[None]:
-    """Let one process at a time open the database: several that create it at once all crash."""
+    """Let one process at a time open the database: several that create it at once all crash.
+
+    The lock lies among the temporary files: network file systems refuse some, and a user's folder
+    stays clean. Processes on two machines are left to the retries of `connect`.
+    """
     if database is None:
         yield
         return
-    folder = os.open(database.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    key = hashlib.sha256(str(database).encode()).hexdigest()[:16]
+    lock = Path(tempfile.gettempdir()) / f"hmtas-{os.getuid()}-{key}.lock"
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(folder)
 
 
 def _require_answer(uri: str) -> None:
