@@ -4,8 +4,10 @@ Public names, imported from their modules:
 
     tune.space        Space, build_space, suggest, first_point, settings_of
     tune.objective    run_trial
-    tune.study        StudySettings, run_study, read_study, best_config
-    tune.nms_windows  fit_nms_windows, cross_fit, tune_run
+    tune.study        run_study, sweep_base
+    tune.record       StudySettings, StudyRecord, read_study, best_config
+    tune.nms_windows  fit_nms_windows, cross_fit
+    tune.run_windows  tune_run
 
 Import Ray Tune by name (`from ray.tune import Tuner`): this package is called `tune` too.
 """

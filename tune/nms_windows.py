@@ -17,7 +17,7 @@ import numpy as np
 from hmtas.errors import InputError
 from hmtas.evaluate import FittedFold, FittedWindows
 from hmtas.metrics import TIGHT_S, histograms, score
-from hmtas.nms import non_max_suppression
+from hmtas.nms import non_max_suppression, reach
 from hmtas.records import Events, HalfId, Probabilities, Spots
 
 Method = Literal["exact", "fixed"]
@@ -43,6 +43,10 @@ class Table(NamedTuple):
     candidates_s: np.ndarray
     precision: np.ndarray
     num_events: np.ndarray
+
+
+def nothing() -> None:
+    """What is called when nobody listens."""
 
 
 def fit_nms_windows(table: Table, method: Method = "exact") -> np.ndarray:
@@ -77,7 +81,7 @@ def tabulate(
     threshold: float = 0.0,
     kind: Kind = "hard",
     candidates_s: Iterable[float] = CANDIDATES_S,
-    on_candidate: Callable[[], None] = lambda: None,
+    on_candidate: Callable[[], None] = nothing,
 ) -> list[Table]:
     """Suppress and match once per candidate, and score it on each set of games.
 
@@ -88,7 +92,7 @@ def tabulate(
         threshold: Spots below it are dropped.
         kind: Rule of suppression, see `hmtas.nms`.
         candidates_s: Window widths to try, in seconds, > 0.
-        on_candidate: Called after each candidate.
+        on_candidate: Called at each candidate.
 
     Returns:
         One table per set of games.
@@ -97,7 +101,15 @@ def tabulate(
     num_actions = next(iter(halves.values())).values.shape[1]
     precision = np.zeros((len(game_sets), len(candidates), num_actions))
     num_events = np.zeros((len(game_sets), num_actions), dtype=np.int64)
+    rate_hz = next(iter(halves.values())).rate_hz
+    rules = [
+        tuple(int(rows[0]) for rows in reach(np.array([w * rate_hz]), kind)) for w in candidates
+    ]
     for w, window_s in enumerate(candidates):
+        on_candidate()
+        if rules[w] in rules[:w]:  # drops the same rows: at 1 Hz, 2 s and 3 s
+            precision[:, w] = precision[:, rules.index(rules[w])]
+            continue
         windows_s = np.full(num_actions, window_s)
         spots: dict[HalfId, Spots] = {
             half: non_max_suppression(probabilities, windows_s, threshold, kind)
@@ -108,7 +120,6 @@ def tabulate(
             result = score(counts, games)
             precision[s, w] = np.nan_to_num(result.per_action, nan=0.0)
             num_events[s] = result.num_events
-        on_candidate()
     return [Table(candidates, precision[s], num_events[s]) for s in range(len(game_sets))]
 
 
@@ -140,7 +151,7 @@ def cross_fit(
     kind: Kind = "hard",
     candidates_s: Iterable[float] = CANDIDATES_S,
     seed: int = 0,
-    on_candidate: Callable[[], None] = lambda: None,
+    on_candidate: Callable[[], None] = nothing,
 ) -> FittedWindows:
     """Windows of all games, and for each fold of games the windows that the others choose.
 

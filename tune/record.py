@@ -9,7 +9,7 @@ DIR/NAME/mlflow.json           the MLflow run of the sweep (tune.callback)
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
@@ -42,6 +42,14 @@ class StudySettings(_Frozen):
     split: str = "valid"  # predicted by every trial
 
 
+class Load(_Frozen):
+    """Trials at once (None: as many as fit) and what each of them takes."""
+
+    concurrent: int | None = Field(default=None, ge=1)
+    cpus_per_trial: int = Field(default=1, ge=1)
+    gpus_per_trial: float = Field(default=0.0, ge=0)
+
+
 class TrialRow(_Frozen):
     """One trial; `stopped` is one that a comparison with the others ended early."""
 
@@ -63,6 +71,7 @@ class StudyRecord(_Frozen):
     created: str  # ISO 8601, UTC
     status: Literal["running", "done"] = "running"
     settings: StudySettings
+    load: Load | None = None  # from the first start on
     trials: tuple[TrialRow, ...] = ()
 
 
@@ -98,7 +107,8 @@ def check_same(folder: Path, old: StudySettings, new: StudySettings) -> None:
     Raises:
         InputError: Naming every difference.
     """
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    # A store may have moved: its checksum says whether it is the same.
+    before, after = (_flat(s.model_dump(mode="json", exclude={"store"})) for s in (old, new))
     changed = [
         f"{name} was {before.get(name)!r}, now {after.get(name)!r}"
         for name in {**before, **after}

@@ -1,0 +1,241 @@
+"""The model study: Ray Tune runs the trials, Optuna proposes them, ASHA ends the weak ones early.
+
+The Optuna study lives in memory inside the searcher, and Tune's snapshot of it is what a killed
+driver goes on from; the same command resumes it. Trials are stopped and compared on games held
+out of the train split, so that validation games stay clean for windows and ensembles.
+"""
+
+import shutil
+import warnings
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import optuna
+import ray
+from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner, with_resources
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from hmtas import __version__
+from hmtas.config import Config
+from hmtas.console import progress, say
+from hmtas.errors import InputError
+from hmtas.runs import WEIGHTS, predictions_path
+from tune.callback import MlflowCallback, MlflowSync
+from tune.cluster import check_resources, ray_session
+from tune.objective import METRIC, Job, make_trainable, predict_trial
+from tune.progress import StudyCallback
+from tune.record import (
+    RAY,
+    RECORD,
+    TRIALS,
+    Load,
+    StudyRecord,
+    StudySettings,
+    TrialRow,
+    check_same,
+    read_study,
+    write_study,
+)
+from tune.space import first_point, suggest
+
+REDUCTION = 3  # of the trials at a rung, ASHA lets this share of one go on
+# What a sweep changes in a preset before the user does: validation games stay clean.
+SWEEP_SETTINGS = {"train.stop_games": "held_out", "train.stop_on": "tight"}
+
+
+def sweep_base(preset: Config) -> Config:
+    """A preset as the start of a sweep: stopped on held-out train games, on tight Average-mAP."""
+    return preset.updated(SWEEP_SETTINGS)
+
+
+def run_study(
+    folder: Path,
+    settings: StudySettings,
+    *,
+    experiment: str,
+    load: Load | None = None,
+    address: str | None = None,
+    dashboard: bool = False,
+    fresh: bool = False,
+) -> StudyRecord:
+    """Run a study, or go on with the one in `folder`.
+
+    Args:
+        folder: DIR/NAME; on a cluster, one that all its nodes see.
+        settings: What decides the result.
+        experiment: MLflow experiment of the sweep.
+        load: Trials at once and what each needs; a study that goes on keeps its own, which Tune
+            has in its snapshot.
+        address: Of a running Ray cluster; None starts one on this machine.
+        dashboard: Start Ray's dashboard with it.
+        fresh: Remove what is in `folder` first.
+
+    Returns:
+        The study with every trial.
+
+    Raises:
+        InputError: If `folder` holds another study, or the trials need more CPUs than there are.
+    """
+    folder = folder.absolute()
+    if settings.base.train.protocol != "p1":
+        raise InputError("a sweep needs games to compare trials on, so train.protocol must be p1")
+    if fresh:
+        _remove(folder)
+    record = _open(folder, settings)
+    if record.status == "done":
+        say(f"{folder}: this study is done ({len(record.trials)} trials); --fresh starts over")
+        return record
+    load = record.load or load or Load()
+    job = Job(
+        store=settings.store,
+        trials=str(folder / TRIALS),
+        base=settings.base,
+        preset=settings.preset,
+        space=settings.space,
+        split=settings.split,
+        threads=load.cpus_per_trial,
+        device="cuda" if load.gpus_per_trial > 0 else "cpu",
+    )
+    sync = MlflowSync(folder, experiment)
+    with ray_session(address, dashboard=dashboard, threads=load.cpus_per_trial):
+        concurrent = check_resources(load)
+        record = record.model_copy(
+            update={"load": load.model_copy(update={"concurrent": concurrent})}
+        )
+        write_study(folder, record)
+        say(
+            f"{settings.num_trials} trials, {concurrent} at a time with {load.cpus_per_trial} CPU "
+            f"each, at most {settings.base.train.max_epochs} epochs"
+        )
+        _tuner(folder, record, job, sync).fit()  # the callbacks write what matters
+        record = read_study(folder)
+        if any(row.status in ("waiting", "running") for row in record.trials):
+            raise InputError(f"{folder}: interrupted; the same command goes on with the study")
+        _predict_stopped(folder, record, job)
+    record = record.model_copy(update={"status": "done"})
+    write_study(folder, record)
+    _finish_tracking(folder, record, sync)
+    return record
+
+
+def _open(folder: Path, settings: StudySettings) -> StudyRecord:
+    if (folder / RECORD).is_file():
+        record = read_study(folder)
+        check_same(folder, record.settings, settings)
+        return record.model_copy(update={"settings": settings})
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder}: not empty and no study; choose another --name or --out")
+    record = StudyRecord(
+        name=folder.name,
+        version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        settings=settings,
+    )
+    write_study(folder, record)
+    return record
+
+
+def _remove(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not (folder / RECORD).is_file():
+        raise InputError(f"{folder}: --fresh removes a study, and this is none; remove it yourself")
+    shutil.rmtree(folder)
+
+
+def _tuner(folder: Path, record: StudyRecord, job: Job, sync: MlflowSync) -> Tuner:
+    """Tune's own view of the study: new, or from its last snapshot."""
+    settings, load = record.settings, record.load or Load()
+    resources = {"cpu": float(load.cpus_per_trial), "gpu": load.gpus_per_trial}
+    trainable = with_resources(make_trainable(job), resources)
+    snapshots = folder / RAY
+    if Tuner.can_restore(str(snapshots)) and any(snapshots.glob("experiment_state-*.json")):
+        say(f"{folder}: going on with this study")
+        return Tuner.restore(
+            str(snapshots), trainable=trainable, resume_unfinished=True, restart_errored=True
+        )
+    shutil.rmtree(snapshots, ignore_errors=True)
+    train = settings.base.train
+    params = {"preset": settings.preset, "trials": settings.num_trials, "store": settings.store}
+    return Tuner(
+        trainable,
+        tune_config=TuneConfig(
+            metric=METRIC,
+            mode="max",
+            search_alg=_searcher(settings),
+            # One more than the epochs: the last one ends by itself and predicts in its process.
+            scheduler=ASHAScheduler(
+                time_attr="epoch",
+                max_t=train.max_epochs + 1,
+                grace_period=min(settings.grace_epochs, train.max_epochs),
+                reduction_factor=REDUCTION,
+            ),
+            num_samples=settings.num_trials,
+            max_concurrent_trials=load.concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=_trial_folder,
+        ),
+        run_config=RunConfig(
+            name=RAY,
+            storage_path=str(folder),
+            callbacks=[StudyCallback(folder), MlflowCallback(sync, folder.name, params)],
+            failure_config=FailureConfig(max_failures=0),
+            verbose=0,
+        ),
+    )
+
+
+def _searcher(settings: StudySettings) -> OptunaSearch:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            multivariate=True,
+            constant_liar=True,  # trials that still run count as bad: spread out
+            n_startup_trials=min(10, max(2, settings.num_trials // 3)),
+            seed=settings.seed,
+        )
+    return OptunaSearch(
+        space=partial(suggest, space=settings.space),
+        metric=METRIC,
+        mode="max",
+        sampler=sampler,
+        points_to_evaluate=[first_point(settings.base, settings.space)],
+    )
+
+
+def _trial_folder(trial: Trial) -> str:
+    return str(trial.trial_id)
+
+
+def _predict_stopped(folder: Path, record: StudyRecord, job: Job) -> None:
+    """Predict with the best checkpoint of every trial that was stopped early, as Ray tasks."""
+    runs = [folder / row.run for row in record.trials if row.status == "stopped"]
+    waiting = [
+        run
+        for run in runs
+        if (run / WEIGHTS).is_file() and not predictions_path(run, job.split).is_file()
+    ]
+    if not waiting:
+        return
+    load = record.load or Load()
+    task = ray.remote(num_cpus=load.cpus_per_trial, num_gpus=load.gpus_per_trial)(predict_trial)
+    tasks = [
+        task.remote(str(run), job.store, job.split, job.threads, job.device) for run in waiting
+    ]
+    with progress("Predicting with stopped trials", len(tasks)) as advance:
+        while tasks:
+            ended, tasks = ray.wait(tasks)
+            ray.get(ended)
+            advance()
+
+
+def _finish_tracking(folder: Path, record: StudyRecord, sync: MlflowSync) -> None:
+    for row in record.trials:
+        sync.sync(folder / row.run, "FAILED" if row.status == "failed" else "FINISHED")
+    scored: list[TrialRow] = [row for row in record.trials if row.best_tight is not None]
+    best = max((row.best_tight or 0.0 for row in scored), default=0.0)
+    sync.close({METRIC: best, "trials": float(len(record.trials))})
