@@ -1,10 +1,294 @@
-"""Verbs."""
+"""`hmtas tune`: search models, search NMS windows, look at a study."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="todo")
+from hmtas.config import parse_settings
+from hmtas.console import Json, emit, progress, say, show
+from hmtas.errors import InputError
+from hmtas.files import read_json
+from hmtas.presets import PRESETS, preset
+
+if TYPE_CHECKING:
+    from tune.record import StudyRecord
+    from tune.run_windows import Tuned
+    from tune.space import Space
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Search L, gamma, class weights and NMS windows; look at a study.",
+)
+
+Study = Annotated[Path, typer.Argument(help="Folder of the study: DIR/NAME.")]
 
 
-@app.callback()
-def _main() -> None:
-    pass
+def model(
+    store: Annotated[Path, typer.Argument(help="Embedding store, from `hmtas pack`.")],
+    name: Annotated[str, typer.Option(help="Name of the study.")],
+    out: Annotated[Path, typer.Option(help="Where studies lie: writes DIR/NAME.")],
+    trials: Annotated[int, typer.Option(min=1, help="Points to train.")] = 16,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")
+    ] = None,
+    cpus_per_trial: Annotated[int, typer.Option(min=1, help="CPUs of one trial.")] = 1,
+    gpus_per_trial: Annotated[float, typer.Option(min=0, help="GPUs of one trial.")] = 0.0,
+    preset_name: Annotated[
+        str, typer.Option("--preset", help=f"Where the search starts: {', '.join(PRESETS)}.")
+    ] = "m7",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Hold a setting fixed: patience=5 ... (repeat)."),
+    ] = None,
+    space_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--space",
+            help='JSON that changes the space: {"seq_len": {"low": 3, "high": 5}, '
+            '"width": [64, 128], "gamma": 0.7}. A list is choices, a number is fixed.',
+        ),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="Class weights: `rate` (a scale and a power of the inverse rate), `per_action` "
+            "(a number for each), or `fixed`."
+        ),
+    ] = "rate",
+    search_windows: Annotated[
+        bool,
+        typer.Option(
+            "--search-windows",
+            help="Search NMS windows and threshold in the same study. `hmtas tune windows` "
+            "finds the best ones afterwards, without training.",
+        ),
+    ] = False,
+    max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of one trial.")] = None,
+    grace_epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Epochs before a trial may be stopped; default: a fifth."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the search and of every trial.")] = 0,
+    split: Annotated[str, typer.Option(help="Split that every trial predicts.")] = "valid",
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster, or `auto`; default: start one here.")
+    ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Start Ray's dashboard with it.")
+    ] = False,
+    experiment: Annotated[str, typer.Option(help="MLflow experiment of the sweep.")] = "hmtas",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Remove the study of this name first.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a sweep, or go on with the one of the same name.
+
+    Trials are stopped and compared on a tenth of the train games, unless `--set
+    stop_games=valid`; every trial stores the probabilities of the valid split. The first point is
+    the preset itself.
+    """
+    from tune.record import Load, StudySettings
+    from tune.study import run_study, sweep_base
+
+    fixed: dict[str, Any] = {"train.seed": seed}
+    if max_epochs is not None:
+        fixed["train.max_epochs"] = max_epochs
+    base = sweep_base(preset(preset_name)).updated(fixed | parse_settings(settings or []))
+    checksum, space = _space(store, base, weights, search_windows, space_file, split)
+    study = run_study(
+        out / name,
+        StudySettings(
+            store=str(store.absolute()),
+            store_checksum=checksum,
+            preset=preset_name,
+            base=base,
+            space=space,
+            num_trials=trials,
+            grace_epochs=grace_epochs or max(1, round(base.train.max_epochs / 5)),
+            seed=seed,
+            split=split,
+        ),
+        experiment=experiment,
+        load=Load(
+            concurrent=concurrent, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial
+        ),
+        address=address,
+        dashboard=dashboard,
+        fresh=fresh,
+    )
+    _show_study(study, out / name, as_json)
+    if all(row.status == "failed" for row in study.trials):
+        raise InputError(f"{out / name}: every trial failed: {study.trials[0].error}")
+
+
+def windows(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of models or ensembles.")],
+    split: Annotated[str, typer.Option(help="Split to fit on; never the test split.")] = "valid",
+    method: Annotated[
+        str,
+        typer.Option(help="`exact`: a window per action. `fixed`: the best one window for all."),
+    ] = "exact",
+    store: Annotated[
+        Path | None, typer.Option(help="Where the labels are; default: the store predicted.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Drop spots below it; 0 keeps all.")
+    ] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Fit the NMS window of each action on stored probabilities; no training.
+
+    Writes RUN/windows.json, and RUN/scores/SPLIT.json with each game scored under windows that
+    other games chose. Actions with few events take the window that all share.
+    """
+    from tune.nms_windows import CANDIDATES_S, parse_method
+    from tune.run_windows import check_split, tune_run
+
+    check_split(split)
+    chosen = parse_method(method)
+    tuned = []
+    with progress("Fitting windows", len(runs) * len(CANDIDATES_S)) as advance:
+        for run in runs:
+            tuned.append(
+                tune_run(
+                    run,
+                    split,
+                    method=chosen,
+                    store=store,
+                    threshold=threshold,
+                    on_candidate=advance,
+                )
+            )
+    for run in runs:
+        if (run / "mlflow.json").is_file():
+            from hmtas.tracking import sync_run
+
+            sync_run(run)
+    _show_tuned(tuned, split, as_json)
+
+
+def status(study: Study, as_json: Json = False) -> None:
+    """Show the trials of a study, finished or running."""
+    from tune.record import read_study
+
+    _show_study(read_study(study), study, as_json)
+
+
+def best(study: Study, as_json: Json = False) -> None:
+    """Print the configuration of the best trial, and the command that trains it again."""
+    from tune.record import best_config, best_trial, read_study
+
+    row, config = best_trial(study), best_config(study)
+    document = config.model_dump(mode="json")
+    run = study / row.run
+    command = f"hmtas train {read_study(study).settings.store} --config {run}/run.json --out RUN"
+    if as_json:
+        emit({"trial": row.model_dump(mode="json"), "run": str(run), "config": document,
+              "command": command})  # fmt: skip
+        return
+    import json
+
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    say(f"trial {row.id}: tight {100 * (row.best_tight or 0):.2f} % on the games that stop it")
+    say(f"train it again: {command}")
+
+
+def _space(
+    store: Path,
+    base: Any,
+    weights: str,
+    search_windows: bool,
+    space_file: Path | None,
+    split: str,
+) -> tuple[str, "Space"]:
+    """The store's checksum and the space around `base`, with the changes of a file."""
+    from hmtas.store import EmbeddingStore
+    from tune.space import build_space, parse_weights
+
+    opened = EmbeddingStore.open(store)
+    opened.games(split)
+    overrides = read_json(space_file) if space_file else {}
+    if not isinstance(overrides, dict):
+        raise InputError(f"{space_file}: must be an object from setting names to ranges")
+    try:
+        space = build_space(
+            base,
+            opened.actions,
+            weights=parse_weights(weights),
+            search_windows=search_windows,
+            overrides=overrides,
+        )
+    except InputError as error:
+        raise InputError(f"{space_file}: {error}" if space_file else str(error)) from None
+    return opened.checksum, space
+
+
+def _show_study(study: "StudyRecord", folder: Path, as_json: bool) -> None:
+    if as_json:
+        emit({"folder": str(folder), **study.model_dump(mode="json")})
+        return
+    from rich.table import Table
+
+    table = Table(title=f"Study {study.name}: {study.status}", title_justify="left")
+    for heading in ("trial", "status", "tight, %", "epochs", "seconds", "settings"):
+        table.add_column(heading, justify="left" if heading in _LEFT else "right")
+    for row in sorted(study.trials, key=lambda row: -(row.best_tight or -1.0)):
+        tight = "" if row.best_tight is None else f"{100 * row.best_tight:.2f}"
+        what = row.error or _short(row.settings, study.settings.space.dimensions)
+        table.add_row(row.id, row.status, tight, str(row.epochs), f"{row.seconds:.0f}", what)
+    show(table)
+    say(f"run folders: {folder}/trials/; the best configuration: hmtas tune best {folder}")
+
+
+_LEFT = {"trial", "status", "settings"}
+
+
+def _short(settings: dict[str, Any], searched: Any) -> str:
+    """The sampled settings by their last names; one per action would be too many."""
+    few = {path: settings[path] for path in searched if path in settings}
+    per_action = [path for path in few if ".by_action." in path or ".windows_s." in path]
+    parts = [f"{path.rpartition('.')[2]} {few[path]:.4g}"
+             if isinstance(few[path], int | float) else f"{path.rpartition('.')[2]} {few[path]}"
+             for path in few if path not in per_action]  # fmt: skip
+    return ", ".join(parts + ([f"and {len(per_action)} per action"] if per_action else []))
+
+
+def _show_tuned(tuned: list["Tuned"], split: str, as_json: bool) -> None:
+    if as_json:
+        emit(
+            [
+                {
+                    "run": str(item.run),
+                    "windows": item.fitted.model_dump(mode="json"),
+                    "before": item.before,
+                    "after": item.after,
+                    "difference": list(item.difference),
+                }
+                for item in tuned
+            ]
+        )
+        return
+    from rich.table import Table
+
+    title = f"Tight Average-mAP on {split}, cross-fitted over games, % [95 % interval]"
+    table = Table(title=title, title_justify="left")
+    for heading in ("run", "before", "after", "difference"):
+        table.add_column(heading, justify="left" if heading == "run" else "right")
+    for item in tuned:
+        scores = (item.before["tight"], item.after["tight"])
+        cells = [_percent(score["average_map"], *score["interval"]) for score in scores]
+        table.add_row(str(item.run), *cells, _percent(*item.difference, sign="+"))
+    show(table)
+    say(f"wrote windows.json and scores/{split}.json in each run folder")
+
+
+def _percent(value: float, low: float, high: float, sign: str = "") -> str:
+    return f"{100 * value:{sign}.2f} [{100 * low:{sign}.2f}, {100 * high:{sign}.2f}]"
+
+
+app.command("model")(model)
+app.command("windows")(windows)
+app.command("status")(status)
+app.command("best")(best)

@@ -10,7 +10,7 @@ windows fitted on all games of the split are for other splits.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast, get_args
 
 import numpy as np
 
@@ -43,6 +43,17 @@ class Table(NamedTuple):
     candidates_s: np.ndarray
     precision: np.ndarray
     num_events: np.ndarray
+
+
+def parse_method(text: str) -> Method:
+    """Check a method's name.
+
+    Raises:
+        InputError: If there is no such method.
+    """
+    if text not in get_args(Method):
+        raise InputError(f"--method must be one of {', '.join(get_args(Method))}, got {text!r}")
+    return cast(Method, text)
 
 
 def nothing() -> None:

@@ -11,7 +11,7 @@ part of the model study only when asked for.
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -110,6 +110,17 @@ class Suggests(Protocol):
     ) -> float: ...
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...  # noqa: D102
+
+
+def parse_weights(text: str) -> Weights:
+    """Check the name of a form of class weights.
+
+    Raises:
+        InputError: If there is no such form.
+    """
+    if text not in get_args(Weights):
+        raise InputError(f"--weights must be one of {', '.join(get_args(Weights))}, got {text!r}")
+    return cast(Weights, text)
 
 
 def suggest(trial: Suggests, *, space: Space) -> None:
