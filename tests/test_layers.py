@@ -1,0 +1,154 @@
+"""Every module stays in its layer: numbers run without torch, the model without Ray, and so on.
+
+Each layer's modules are imported in one fresh process, and `sys.modules` is read after each.
+"""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("hmtas", "tune", "ensemble")
+
+# A new module gets a line here, in the highest layer that has all it needs.
+LAYERS = {
+    "numbers": """
+        hmtas hmtas.config hmtas.errors hmtas.evaluate hmtas.evidence hmtas.files hmtas.labels
+        hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.plan hmtas.presets hmtas.records
+        hmtas.runs hmtas.season hmtas.sources hmtas.splits hmtas.statistics hmtas.submission
+        hmtas.windows
+        ensemble ensemble.combine ensemble.folds ensemble.stack
+        tune tune.nms_windows tune.record tune.space
+    """,
+    "storage": """
+        hmtas.begin hmtas.journal hmtas.pack hmtas.probabilities hmtas.store hmtas.verify
+        hmtas.embed hmtas.embed.encoder hmtas.embed.transcripts
+        ensemble.members
+        tune.run_windows
+    """,
+    "learning": """
+        hmtas.checkpoint hmtas.dataset hmtas.fit hmtas.loss hmtas.model hmtas.predict
+        hmtas.validate
+        ensemble.build ensemble.crossfit ensemble.fusion ensemble.network ensemble.plan
+        tune.objective
+    """,
+    "edge": """
+        hmtas.__main__ hmtas.cli hmtas.commands hmtas.comparison hmtas.console hmtas.distributed
+        hmtas.mlflow_client hmtas.tracking
+        hmtas.commands.compare hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn
+        hmtas.commands.score hmtas.commands.season hmtas.commands.store
+        ensemble.cli
+        tune.callback tune.cli tune.cluster tune.progress tune.study
+    """,
+}
+_EDGE_ONLY = ("ray", "optuna", "mlflow", "typer")
+FORBIDDEN = {
+    "numbers": ("pyarrow", "sklearn", "torch", *_EDGE_ONLY),
+    "storage": ("torch", *_EDGE_ONLY),
+    "learning": _EDGE_ONLY,
+    "edge": (),
+}
+OTHER_PACKAGES = {"hmtas": ("tune", "ensemble"), "tune": ("ensemble",), "ensemble": ("tune",)}
+MLFLOW_HOME = {"hmtas.mlflow_client", "hmtas.tracking", "hmtas.comparison"}
+
+
+def modules_of(layer: str, package: str) -> list[str]:
+    return [m for m in LAYERS[layer].split() if m.partition(".")[0] == package]
+
+
+def files() -> dict[str, Path]:
+    """Every module of the three packages by its dotted name."""
+    found = {}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def first_offender(modules: list[str], forbidden: tuple[str, ...]) -> str:
+    """Import the modules in a fresh process; the first that brings in a forbidden one, or ''."""
+    program = (
+        "import sys, importlib\n"
+        f"for name in {modules!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    bad = [other for other in {forbidden!r} if other in sys.modules]\n"
+        "    if bad:\n"
+        "        print(f'importing {name} imports {bad}')\n"
+        "        break\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_every_module_is_in_exactly_one_layer() -> None:
+    listed = [module for layer in LAYERS.values() for module in layer.split()]
+    assert len(listed) == len(set(listed))
+    unlisted = sorted(set(files()) - set(listed))
+    assert not unlisted, f"give {unlisted} a place in LAYERS, in tests/test_layers.py"
+    gone = sorted(set(listed) - set(files()))
+    assert not gone, f"LAYERS in tests/test_layers.py still lists {gone}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_imports_nothing_from_below(layer: str, package: str) -> None:
+    modules = [m for m in modules_of(layer, package) if m != "hmtas.__main__"]
+    assert first_offender(modules, FORBIDDEN[layer] + OTHER_PACKAGES[package]) == ""
+
+
+def test_an_offender_is_found_and_named() -> None:
+    found = first_offender(["hmtas.errors", "hmtas.store"], ("pyarrow",))
+    assert found == "importing hmtas.store imports ['pyarrow']"
+
+
+def test_help_needs_no_heavy_library() -> None:
+    program = (
+        "import sys\n"
+        "from hmtas.cli import build\n"
+        "build()(['--help'], prog_name='hmtas', standalone_mode=False)\n"
+        "print([m for m in ('torch', 'ray', 'mlflow', 'pyarrow', 'sklearn') if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "compare" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def imports(path: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """Every import statement of a file, inside functions too: (module, names)."""
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, ()) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.module or "", tuple(alias.name for alias in node.names)))
+    return found
+
+
+def test_packages_do_not_import_each_other_even_inside_functions() -> None:
+    for name, path in files().items():
+        strangers = OTHER_PACKAGES[name.partition(".")[0]]
+        for module, _ in imports(path):
+            assert module.partition(".")[0] not in strangers, f"{name} imports {module}"
+
+
+def test_mlflow_has_one_home() -> None:
+    users = {
+        name
+        for name, path in files().items()
+        if any(module.partition(".")[0] == "mlflow" for module, _ in imports(path))
+    }
+    assert users <= MLFLOW_HOME
+
+
+def test_ray_tune_is_never_imported_as_tune() -> None:
+    for name, path in files().items():
+        assert not any(m == "ray" and "tune" in names for m, names in imports(path)), name
