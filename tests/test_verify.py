@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from store_tree import label, packed, rows, save, save_labels, tree
+from store_tree import NUM_ROWS, WIDTHS, label, packed, rows, save, save_labels, tree
 from typer.testing import CliRunner
 
 from hmtas.commands.store import register
@@ -129,6 +129,15 @@ def test_one_game_under_two_names_in_two_splits(tmp_path: Path) -> None:
     problems = verify(tmp_path / "store")
     assert len(problems) == 1
     assert "l/s/a, half 1 (train) and l/s/d, half 2 (test) are byte for byte" in problems[0]
+
+
+def test_halves_without_content_are_not_one_game_under_two_names(tmp_path: Path) -> None:
+    games = tree(tmp_path / "games")
+    for game in ("l/s/a", "l/s/d"):
+        for stream, width in WIDTHS.items():
+            save(games, game, 1, stream, np.zeros((NUM_ROWS, width), np.float16))
+    pack(games, tmp_path / "store")
+    assert verify(tmp_path / "store") == []
 
 
 def test_the_command_says_sound_or_lists_problems_and_exits_with_2(tmp_path: Path) -> None:
