@@ -17,8 +17,6 @@ from numba import njit
 
 from hmtas.records import Probabilities, Spots
 
-_ROW_BITS = 32
-
 
 def non_max_suppression(
     probabilities: Probabilities,
@@ -47,8 +45,8 @@ def non_max_suppression(
             f"got {windows.tolist()}"
         )
     before, after = reach(windows * probabilities.rate_hz, kind)
-    keys, starts = rank_rows(probabilities.values, threshold)
-    action, row = np.nonzero(suppress(keys, starts, before, after, len(probabilities.values)))
+    columns = np.array(probabilities.values.T, order="C")
+    action, row = np.nonzero(suppress(columns, threshold, before, after))
     return Spots(
         half=probabilities.half,
         time_s=row / probabilities.rate_hz,
@@ -75,50 +73,61 @@ def reach(windows_rows: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
     raise ValueError(f"kind must be 'hard' or 'thesis', got {kind!r}")
 
 
-def rank_rows(values: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of each action from the most to the least probable, the earliest of equals first.
+@njit(cache=True)
+def suppress(
+    values_AT: np.ndarray, threshold: float, before: np.ndarray, after: np.ndarray
+) -> np.ndarray:
+    """The rows that the greedy rule keeps, found without sorting.
 
-    Numbers >= 0 are ordered like the bits of their float32, so that one integer holds the
-    probability (inverted) and the row, and a plain sort of integers ranks both.
+    A row is kept once every better row that would drop it is itself dropped. So from any
+    undecided row climb to the best undecided one that would drop it, and on from there; at the
+    top, keep, drop, and step back down to what is still undecided. Every step climbs, so there is
+    no cycle, and the time grows with T, not with T log T.
+
+    Args:
+        values_AT: (A, T) probabilities, actions first.
+        threshold: Rows below it are dropped.
+        before: (A,) rows that a kept row drops before it.
+        after: (A,) rows that it drops after it.
 
     Returns:
-        keys: (S,) uint64, one action after the other; the low 32 bits are the row.
-        starts: (A + 1,) where each action's keys begin.
+        (A, T) bool.
     """
-    columns = np.array(values.T, dtype=np.float32, order="C") + np.float32(0)  # no negative zero
-    inverted = np.uint64(0xFFFFFFFF) - columns.view(np.uint32).astype(np.uint64)
-    keys = (inverted << np.uint64(_ROW_BITS)) | np.arange(len(values), dtype=np.uint64)
-    if threshold <= 0:
-        keys.sort(axis=1)
-        return keys.reshape(-1), np.arange(len(keys) + 1) * len(values)
-    kept = columns >= threshold
-    ranked = [np.sort(keys[action, kept[action]]) for action in range(len(keys))]
-    starts = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-    return np.concatenate(ranked) if ranked else keys.reshape(-1), starts
+    num_actions, num_rows = values_AT.shape
+    kept = np.zeros((num_actions, num_rows), dtype=np.bool_)
+    path = np.empty(num_rows, dtype=np.int64)
+    for a in range(num_actions):
+        value, reach_back, reach_on = values_AT[a], before[a], after[a]
+        open_rows = value >= threshold
+        for start in range(num_rows):
+            if not open_rows[start]:
+                continue
+            path[0] = start
+            depth = 0
+            while depth >= 0:
+                row = path[depth]
+                if not open_rows[row]:
+                    depth -= 1
+                    continue
+                best = row
+                for i in range(max(0, row - reach_on), min(num_rows, row + reach_back + 1)):
+                    if open_rows[i] and _is_better(value, i, best):
+                        best = i
+                if best != row:
+                    depth += 1
+                    path[depth] = best
+                    continue
+                kept[a, row] = True
+                open_rows[row] = False
+                depth -= 1
+                for i in range(max(0, row - reach_back), min(num_rows, row + reach_on + 1)):
+                    # In a lopsided window a better row may lie where only this one reaches.
+                    if open_rows[i] and _is_better(value, row, i):
+                        open_rows[i] = False
+    return kept
 
 
 @njit(cache=True)
-def suppress(
-    keys: np.ndarray, starts: np.ndarray, before: np.ndarray, after: np.ndarray, num_rows: int
-) -> np.ndarray:
-    """Walk down the ranking and keep what no better row has dropped.
-
-    Args:
-        keys: From `rank_rows`.
-        starts: From `rank_rows`.
-        before: (A,) rows to drop before a kept one.
-        after: (A,) rows to drop after it.
-        num_rows: T.
-
-    Returns:
-        (A, T) bool, the kept rows.
-    """
-    kept = np.zeros((len(before), num_rows), dtype=np.bool_)
-    for a in range(len(before)):
-        dropped = np.zeros(num_rows, dtype=np.bool_)
-        for key in keys[starts[a] : starts[a + 1]]:
-            row = np.int64(key & np.uint64(0xFFFFFFFF))
-            if not dropped[row]:
-                kept[a, row] = True
-                dropped[max(0, row - before[a]) : row + after[a] + 1] = True
-    return kept
+def _is_better(value: np.ndarray, i: int, j: int) -> bool:
+    """Is row i more probable than row j, or as probable and earlier?"""
+    return bool(value[i] > value[j] or (value[i] == value[j] and i < j))
