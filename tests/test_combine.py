@@ -1,4 +1,4 @@
-"""Fixed-weight combiners: weights worked by hand, bounds, and what the order of models may change."""
+"""Fixed-weight combiners: weights worked by hand, bounds, and free order of the models."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,6 @@
-"""The learned fusion is the acting part of Figure 5.22, attends over seconds and over nothing else."""
+"""The learned fusion is the acting part of Figure 5.22 and attends over seconds, nothing else."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,15 @@ ACTIONS = ("Goal", "Corner")
 SMALL = FusionConfig(feedforward=16, num_layers=1, epochs=2, rows_share=1.0)
 NUM_ROWS = 300
 DELAY = 1  # rows by which the delayed model comes late
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """These networks are too small for more threads to be worth their waiting."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
 
 
 def num_parameters(model: torch.nn.Module) -> int:
@@ -117,7 +127,8 @@ def test_fuse_gives_every_row_the_network_of_its_own_three_rows() -> None:
 
 def test_it_learns_which_model_is_late_and_which_says_nothing() -> None:
     halves, events = planted(8)
-    fitted = fit_fusion(halves, events, ACTIONS, FusionConfig(epochs=12, batch_size=128))
+    config = FusionConfig(feedforward=32, batch_size=64, epochs=16, rows_share=0.3)
+    fitted = fit_fusion(halves, events, ACTIONS, config)
     fresh, fresh_events = planted(2, seed=1)
     mean = np.full(3, 1 / 3)
     for half, stacked in fresh.items():
@@ -168,7 +179,7 @@ def test_games_held_out_stop_the_fit_and_their_best_epoch_is_kept() -> None:
 
 def test_a_weight_raises_the_probability_of_its_action() -> None:
     halves, events = planted(2)
-    flat = SMALL.model_copy(update={"epochs": 6, "held_out_share": 0.0})
+    flat = SMALL.model_copy(update={"epochs": 10, "batch_size": 32, "held_out_share": 0.0})
     heavy = flat.model_copy(update={"weights_by_action": {"Corner": 30.0}})
     stacked = next(iter(halves.values()))
     plain = fuse(fit_fusion(halves, events, ACTIONS, flat).model, stacked)

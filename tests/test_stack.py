@@ -1,4 +1,4 @@
-"""Rows of the same moment come to lie on top of each other, and what cannot be aligned is refused."""
+"""Rows of the same moment lie on top of each other; what cannot be aligned is refused."""
 
 import numpy as np
 import pytest
