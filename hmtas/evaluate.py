@@ -126,10 +126,13 @@ def spot_fitted(
     }
 
 
-def check_games(spotted: Iterable[str], labelled: Iterable[str], scored: Iterable[str]) -> None:
+def check_games(
+    place: str, spotted: Iterable[str], labelled: Iterable[str], scored: Iterable[str]
+) -> None:
     """Refuse to score a game that lacks spots or labels, as the official evaluator does.
 
     Args:
+        place: Where the spots come from, for the message.
         spotted: Games with spots.
         labelled: Games with labels.
         scored: Games to score.
@@ -139,17 +142,19 @@ def check_games(spotted: Iterable[str], labelled: Iterable[str], scored: Iterabl
     """
     scored = list(scored)
     if not scored:
-        raise InputError("there is no game to score; is the split or the folder of spots empty?")
+        raise InputError(
+            f"{place}: there is no game to score; is the split or the folder of spots empty?"
+        )
     without_spots = sorted(set(scored) - set(spotted))
     without_labels = sorted(set(scored) - set(labelled))
     if without_spots:
         raise InputError(
-            f"{_count(without_spots)} without spots, of {len(scored)} to score; "
+            f"{place}: {_count(without_spots)} without spots, of {len(scored)} to score; "
             "was another split predicted?"
         )
     if without_labels:
         raise InputError(
-            f"{_count(without_labels)} without labels, of {len(scored)} to score; "
+            f"{place}: {_count(without_labels)} without labels, of {len(scored)} to score; "
             "do the labels belong to other games, or is this the challenge split?"
         )
 

@@ -1,7 +1,216 @@
-"""Placeholder."""
+"""`hmtas spot` and `hmtas score`: from stored probabilities to spots, from spots to a score."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from hmtas.console import Json, emit, progress, say, show
+from hmtas.errors import InputError
+
+if TYPE_CHECKING:
+    from hmtas.commands.score_inputs import Labels, Spotted
+
+Windows = Annotated[
+    Path | None,
+    typer.Option(
+        "--windows",
+        help="NMS windows from `hmtas tune windows`; by default RUN/windows.json, else those of "
+        "the run's configuration, else those of the thesis.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
+    app.command("spot")(spot)
+    app.command("score")(score)
+
+
+def spot(
+    probabilities: Annotated[
+        Path, typer.Argument(help="A run folder, or one file of stored probabilities.")
+    ],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the spots, or a submission ending in .zip.")
+    ],
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Split of a run folder, if it has predictions of several."),
+    ] = None,
+    windows: Windows = None,
+    as_json: Json = False,
+) -> None:
+    """Write spots: a `results_spotting.json` per game, as SoccerNet's evaluator reads them.
+
+    Example: `hmtas spot runs/m7 --split test --out submission.zip`
+    """
+    from hmtas.commands.score_inputs import has_probabilities, load_probabilities
+    from hmtas.submission import write_submission
+
+    if not has_probabilities(probabilities):
+        raise InputError(
+            f"{probabilities}: neither a run folder nor a file of stored probabilities (.arrow)"
+        )
+    found = load_probabilities(probabilities, split, windows)
+    write_submission(out, found.spots, found.actions)
+    num_spots = sum(len(spots.time_s) for spots in found.spots.values())
+    if as_json:
+        emit(
+            {
+                "out": str(out),
+                "split": found.split,
+                "num_games": len(found.games),
+                "num_spots": num_spots,
+            }
+        )
+        return
+    say(f"{out}: {num_spots:,} spots in {len(found.games)} games of split {found.split!r}")
+
+
+def score(
+    spots: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SPOTS|RUN...",
+            help="Folders or zips of `results_spotting.json`, files of stored probabilities, "
+            "or run folders.",
+        ),
+    ],
+    *,
+    games: Annotated[
+        Path | None,
+        typer.Option(
+            "--games",
+            help="Where the labels are: a tree with `Labels-v2.json`, or a store. By default the "
+            "store that the probabilities were predicted on.",
+        ),
+    ] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option("--splits", help="Split file; by default that of the store or of GAMES."),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Score the games of this split; by default all in SPOTS."),
+    ] = None,
+    windows: Windows = None,
+    bootstrap: Annotated[
+        int, typer.Option(min=1, help="Resamples of the games behind the 95 % intervals.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Score spots with the official metric: Average-mAP, tight and loose, with 95 % intervals.
+
+    The score of a run is also written to RUN/scores/SPLIT.json and, if it is tracked, to MLflow.
+    On the split that a run's windows were fitted on, each game takes windows fitted without it.
+
+    Examples: `hmtas score runs/m7 --split valid`;
+    `hmtas score submission.zip --games GAMES --split test`
+    """
+    from hmtas.commands.score_inputs import is_run
+    from hmtas.commands.score_table import score_tables, summary_table
+    from hmtas.evaluate import score_document
+
+    if splits is not None and split is None:
+        raise InputError(f"--splits {splits} needs --split: which of its splits is to be scored?")
+    documents: dict[str, dict[str, Any]] = {}
+    with progress("Scoring", len(spots)) as advance:
+        for path in spots:
+            found, labels = _load(path, games, split, windows)
+            chosen = _choose_games(path, found, labels, split, splits)
+            document = score_document(
+                {half: found.spots[half] for half in found.spots if half.game in chosen},
+                labels.events(chosen, found.actions),
+                found.actions,
+                bootstrap=bootstrap,
+                seed=seed,
+            )
+            _warn_of_fitted_games(path, found, chosen)
+            if is_run(path):
+                _record(path, found, document)
+            documents[str(path)] = document
+            advance()
+    if as_json:
+        emit(documents if len(documents) > 1 else next(iter(documents.values())))
+        return
+    for name, scored in documents.items():
+        show(score_tables(name, scored))
+    if len(documents) > 1:
+        show(summary_table(documents))
+
+
+def _load(
+    path: Path, games: Path | None, split: str | None, windows: Path | None
+) -> "tuple[Spotted, Labels]":
+    """One input and its labels."""
+    from hmtas.commands.score_inputs import (
+        Labels,
+        has_probabilities,
+        load_probabilities,
+        load_submission,
+    )
+
+    if has_probabilities(path):
+        found = load_probabilities(path, split, windows)
+        if games is not None:
+            return found, Labels.open(games)
+        assert found.provenance is not None
+        return found, Labels.of_provenance(path, found.provenance)
+    if windows is not None:
+        raise InputError(f"{path}: these are spots already; --windows is for probabilities")
+    if games is None:
+        raise InputError(f"{path}: spots do not say where their labels are; add --games")
+    labels = Labels.open(games)
+    return load_submission(path, labels), labels
+
+
+def _choose_games(
+    path: Path, found: "Spotted", labels: "Labels", split: str | None, splits: Path | None
+) -> list[str]:
+    """The games to score, each with spots and labels."""
+    from hmtas.evaluate import check_games
+
+    name = split or found.split
+    of_split = None if name is None else labels.games(name, splits)
+    if of_split is None and split not in (None, found.split):
+        raise InputError(
+            f"{path}: which games are split {split!r}? Add --splits FILE, or put a splits.json "
+            f"into {labels.path}"
+        )
+    chosen = found.games if of_split is None else sorted(of_split)
+    check_games(str(path), found.games, labels.labelled(chosen), chosen)
+    return chosen
+
+
+def _warn_of_fitted_games(path: Path, found: "Spotted", chosen: list[str]) -> None:
+    if found.provenance is None or found.provenance.cross_fitted:
+        return
+    seen = set(chosen) & set(found.provenance.fitted_games)
+    if seen:
+        say(
+            f"note: {path} was fitted on {len(seen)} of these {len(chosen)} games; "
+            "its score on new games will be lower"
+        )
+
+
+def _record(run: Path, found: "Spotted", document: Mapping[str, Any]) -> None:
+    """Keep the score in the run folder, and in MLflow if the run is tracked."""
+    from hmtas.files import write_json
+    from hmtas.runs import score_path
+
+    assert found.split is not None
+    assert found.spotting is not None
+    about = {
+        "split": found.split,
+        "spotting": found.spotting.model_dump(mode="json"),
+        "cross_fitted": found.cross_fitted,
+    }
+    write_json(score_path(run, found.split), {**document, **about})
+    if (run / "mlflow.json").is_file():
+        from hmtas.tracking import sync_run
+
+        sync_run(run)

@@ -1,0 +1,173 @@
+"""What `hmtas spot` and `hmtas score` read: spots of any kind, and labels of any kind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from hmtas import evaluate
+from hmtas.config import SpottingConfig
+from hmtas.errors import InputError
+from hmtas.labels import ACTIONS, LABEL_FILE, read_events
+from hmtas.probabilities import Provenance, read_probabilities
+from hmtas.records import Events, HalfId, Spots
+from hmtas.runs import RECORD, WINDOWS, predictions_path, read_run
+from hmtas.splits import SPLIT_FILE, read_splits
+from hmtas.store import INDEX_FILE, EmbeddingStore
+from hmtas.submission import read_submission
+
+
+class Spotted(NamedTuple):
+    """Spots and how they were made, of which a submission says nothing.
+
+    Attributes:
+        spots: By half.
+        actions: Names, in the order of the indices.
+        split: Split of the store that the probabilities cover.
+        provenance: Of the probabilities.
+        spotting: Windows and threshold.
+        cross_fitted: Were weights or windows fitted on these games, each game left out in turn?
+    """
+
+    spots: dict[HalfId, Spots]
+    actions: tuple[str, ...]
+    split: str | None = None
+    provenance: Provenance | None = None
+    spotting: SpottingConfig | None = None
+    cross_fitted: bool = False
+
+    @property
+    def games(self) -> list[str]:
+        """The games that have spots, sorted."""
+        return sorted({half.game for half in self.spots})
+
+
+def is_run(path: Path) -> bool:
+    """Is this a run folder?"""
+    return (path / RECORD).is_file()
+
+
+def has_probabilities(path: Path) -> bool:
+    """Is this a run folder or a file of stored probabilities?"""
+    return is_run(path) or path.suffix == ".arrow"
+
+
+def load_probabilities(path: Path, split: str | None, windows: Path | None) -> Spotted:
+    """Spots of a run's split, or of one file, under the windows that apply.
+
+    Args:
+        path: A run folder or a file of stored probabilities.
+        split: Split of the run; needed if it has predictions of several.
+        windows: Fitted windows. Without them: those in the run folder, else those of the run's
+            configuration, else the thesis's.
+    """
+    spotting, file = SpottingConfig(), path
+    if is_run(path):
+        spotting = read_run(path).config.spotting
+        file = _predictions_of(path, split)
+        if windows is None and (path / WINDOWS).is_file():
+            windows = path / WINDOWS
+    stored = read_probabilities(file)
+    provenance = stored.provenance
+    cross_fitted = provenance.cross_fitted
+    if windows is None:
+        spots = evaluate.spot(stored.halves, provenance.actions, spotting)
+    else:
+        fitted = evaluate.read_windows(windows)
+        spots = evaluate.spot_fitted(stored.halves, provenance.actions, fitted, provenance.split)
+        spotting = fitted.spotting()
+        cross_fitted |= fitted.split == provenance.split
+    return Spotted(spots, provenance.actions, provenance.split, provenance, spotting, cross_fitted)
+
+
+def load_submission(path: Path, labels: "Labels") -> Spotted:
+    """Spots of a folder or zip, with the actions of the labels."""
+    return Spotted(read_submission(path, labels.actions), labels.actions)
+
+
+def _predictions_of(run: Path, split: str | None) -> Path:
+    stored = sorted(file.stem for file in (run / "predictions").glob("*.arrow"))
+    if split is None and len(stored) > 1:
+        raise InputError(f"{run}: has predictions of {', '.join(stored)}; choose one with --split")
+    if not stored or (split is not None and split not in stored):
+        raise InputError(
+            f"{run}: no predictions{f' of split {split!r}' if split else ''}, "
+            f"{'only of ' + ', '.join(stored) if stored else 'of any split'}; "
+            f"run `hmtas predict {run} --split {split or 'valid'}`"
+        )
+    return predictions_path(run, split or stored[0])
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Annotations in a tree of games or in a store.
+
+    Attributes:
+        path: The tree or the store.
+        store: The open store, if it is one.
+    """
+
+    path: Path
+    store: EmbeddingStore | None
+
+    @classmethod
+    def open(cls, path: Path) -> "Labels":
+        """Open a store, or a tree with `Labels-v2.json`."""
+        if (path / INDEX_FILE).is_file():
+            return cls(path, EmbeddingStore.open(path))
+        if not path.is_dir():
+            raise InputError(f"{path}: no such folder of games, and no store")
+        return cls(path, None)
+
+    @classmethod
+    def of_provenance(cls, path: Path, provenance: Provenance) -> "Labels":
+        """The store that probabilities were predicted on."""
+        store = Path(provenance.store)
+        if not (store / INDEX_FILE).is_file():
+            raise InputError(
+                f"{path}: was predicted on the store {store}, which is not there; "
+                "name the labels with --games"
+            )
+        return cls.open(store)
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The store's actions, or SoccerNet's."""
+        return ACTIONS if self.store is None else self.store.actions
+
+    def games(self, split: str, splits: Path | None) -> tuple[str, ...] | None:
+        """Games of a split by a split file, or else by the store or the tree.
+
+        Returns:
+            None where nothing says which games those are.
+        """
+        if splits is None and self.store is not None:
+            return self.store.games(split)
+        file = self.path / SPLIT_FILE if splits is None else splits
+        if splits is None and not file.is_file():
+            return None
+        known = read_splits(file)
+        if split not in known:
+            raise InputError(f"{file}: no split {split!r}; it has {', '.join(known)}")
+        return known[split]
+
+    def labelled(self, games: Sequence[str]) -> list[str]:
+        """Those of some games that are annotated."""
+        if self.store is not None:
+            return [game for game in games if self.store.has_labels(game)]
+        return [game for game in games if (self.path / game / LABEL_FILE).is_file()]
+
+    def events(self, games: Sequence[str], actions: tuple[str, ...]) -> dict[HalfId, Events]:
+        """Annotations of both halves of some games, their actions indexed by `actions`."""
+        if self.store is None:
+            return {
+                HalfId(game, half): events
+                for game in games
+                for half, events in read_events(self.path, game, actions).items()
+            }
+        if self.store.actions != actions:
+            raise InputError(
+                f"{self.path}: its {len(self.store.actions)} actions are not the {len(actions)} "
+                "that were predicted; is it another store?"
+            )
+        return self.store.events_of(games)

@@ -1,0 +1,146 @@
+"""Intervals come from resampled games, and two models are compared on the same ones."""
+
+import time
+
+import numpy as np
+import pytest
+
+from hmtas.errors import InputError
+from hmtas.metrics import TIGHT_S, Histograms, histograms, score
+from hmtas.records import Events, HalfId, Spots
+from hmtas.statistics import (
+    bootstrap_interval,
+    draw_weights,
+    paired_difference,
+    resampled_averages,
+)
+
+NUM_ACTIONS = 3
+
+
+def games(skill: float, num_games: int = 12, seed: int = 0, noise: int = 0) -> Histograms:
+    """Models find each event with probability `skill`; the events depend on `seed` alone."""
+    spots, events = {}, {}
+    for game in range(num_games):
+        half = HalfId(f"game {game:03d}", 1)
+        fixed = np.random.default_rng([seed, game])
+        event_s = np.sort(fixed.integers(0, 2700, 30)).astype(float)
+        action = fixed.integers(0, NUM_ACTIONS, 30)
+        own = np.random.default_rng([noise, game])
+        found = own.random(30) < skill
+        confidence = own.random(30) * 0.5 + 0.5
+        wrong = own.integers(0, 2700, 30).astype(float)
+        spots[half] = Spots(
+            half=half,
+            time_s=np.concatenate([event_s[found], wrong]),
+            action=np.concatenate([action[found], own.integers(0, NUM_ACTIONS, 30)]),
+            confidence=np.concatenate([confidence[found], own.random(30)]),
+        )
+        visible = np.ones(30, dtype=np.bool_)
+        events[half] = Events(half=half, time_s=event_s, action=action, visible=visible)
+    return histograms(spots, events, TIGHT_S, NUM_ACTIONS)
+
+
+def test_a_resample_is_the_score_of_those_games() -> None:
+    counts = games(0.5)
+    weights = np.array([[1.0] * 12, [2, 0, 1, 3, 0, 1, 0, 0, 2, 1, 1, 1]])
+    expected = [score(counts, weights=row).average_map for row in weights]
+    np.testing.assert_allclose(resampled_averages(counts, weights), expected, rtol=0, atol=1e-12)
+
+
+def test_a_resample_without_events_of_an_action_is_not_pulled_down() -> None:
+    first, second = HalfId("a", 1), HalfId("b", 1)
+
+    def found(half: HalfId, action: int) -> tuple[Spots, Events]:
+        time_s, index = np.array([10.0]), np.array([action])
+        return (
+            Spots(half=half, time_s=time_s, action=index, confidence=np.array([0.9])),
+            Events(half=half, time_s=time_s, action=index, visible=np.array([True])),
+        )
+
+    spots, events = zip(found(first, 0), found(second, 1), strict=True)
+    halves = (first, second)
+    counts = histograms(
+        dict(zip(halves, spots, strict=True)), dict(zip(halves, events, strict=True)), (1, 2), 4
+    )
+    # Two of four actions have events at all: the official mean of perfect spots is 1/2.
+    averages = resampled_averages(counts, np.array([[1.0, 1], [2, 0], [0, 2]]))
+    assert averages.tolist() == [0.5, 0.5, 0.5]
+
+
+def test_draws_are_as_many_games_as_there_are() -> None:
+    weights = draw_weights(7, 100, seed=1)
+    assert weights.shape == (100, 7)
+    assert (weights.sum(axis=1) == 7).all()
+    assert (weights == draw_weights(7, 100, seed=1)).all()
+    assert (weights != draw_weights(7, 100, seed=2)).any()
+
+
+def test_the_interval_holds_the_score_and_its_seed_decides_it() -> None:
+    counts = games(0.5)
+    low, high = bootstrap_interval(counts, 200, seed=3)
+    assert low < score(counts).average_map < high
+    assert (low, high) == bootstrap_interval(counts, 200, seed=3)
+    assert (low, high) != bootstrap_interval(counts, 200, seed=4)
+
+
+def test_more_games_make_the_interval_narrower() -> None:
+    def width(num_games: int) -> float:
+        low, high = bootstrap_interval(games(0.5, num_games), 200)
+        return high - low
+
+    assert width(48) < 0.75 * width(6)
+
+
+def test_a_lower_level_lies_inside() -> None:
+    counts = games(0.5)
+    low, high = bootstrap_interval(counts, 200, level=0.95)
+    inner_low, inner_high = bootstrap_interval(counts, 200, level=0.5)
+    assert low < inner_low < inner_high < high
+
+
+def test_one_game_has_an_interval_of_no_width() -> None:
+    counts = games(0.5, num_games=1)
+    low, high = bootstrap_interval(counts, 20)
+    assert low == high == pytest.approx(score(counts).average_map)
+
+
+def test_a_model_does_not_differ_from_itself() -> None:
+    assert paired_difference(games(0.5), games(0.5), 50) == (0, 0, 0)
+
+
+def test_the_difference_is_signed_and_its_interval_excludes_0_for_a_better_model() -> None:
+    good, bad = games(0.9, noise=1), games(0.4, noise=2)
+    difference, low, high = paired_difference(good, bad, 200)
+    expected = score(good).average_map - score(bad).average_map
+    assert difference == pytest.approx(expected, abs=1e-12)
+    assert 0 < low < difference < high
+    opposite = paired_difference(bad, good, 200)
+    assert opposite == pytest.approx((-difference, -high, -low))
+
+
+def test_pairing_uses_the_same_games_for_both() -> None:
+    """Nearly the same spots: what is hard for one is hard for the other and cancels out."""
+    first, second = games(0.5, noise=1), games(0.52, noise=1)
+    draws = [draw_weights(12, 200, seed) for seed in (0, 1)]
+    apart = resampled_averages(first, draws[0]) - resampled_averages(second, draws[1])
+    _, low, high = paired_difference(first, second, 200)
+    apart_low, apart_high = np.quantile(apart, [0.025, 0.975])
+    assert high - low < 0.7 * (apart_high - apart_low)
+
+
+def test_models_on_other_games_or_tolerances_are_not_compared() -> None:
+    with pytest.raises(InputError, match="3 games, the first 'game 009', are scored for one"):
+        paired_difference(games(0.5, num_games=12), games(0.5, num_games=9))
+    half = HalfId("a", 1)
+    one, two = (histograms({half: Spots.empty(half)}, {}, widths, 1) for widths in ((1,), (1, 2)))
+    with pytest.raises(ValueError, match="the same tolerances"):
+        paired_difference(one, two)
+
+
+def test_a_thousand_resamples_of_a_hundred_games_take_seconds() -> None:
+    counts = games(0.5, num_games=100)
+    bootstrap_interval(counts, 1)  # compiled
+    start = time.perf_counter()
+    bootstrap_interval(counts, 1000)
+    assert time.perf_counter() - start < 10
