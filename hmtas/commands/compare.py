@@ -76,7 +76,7 @@ def compare(
         emit(_document(table, best, experiment, uri))
         return
     rendered = _table(table, splits, experiment, intervals=True)
-    needed = Console(width=1000).measure(rendered).minimum
+    needed = Console(width=1000, height=25).measure(rendered).minimum
     narrow = sys.stdout.isatty() and needed > Console().width
     show(_table(table, splits, experiment, intervals=False) if narrow else rendered)
     for line in _verdict(table, best):
