@@ -1,56 +1,23 @@
-"""Ray around the plain code: a Ray to run on, and Ray Train around `fit`."""
+"""Ray Train around `fit`: one or more workers, each with games of its own."""
 
-import logging
+import contextlib
 import os
 import shutil
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hmtas.begin import begin_run, plan_games, shard
+from hmtas.cluster import ray_session, resources
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.fit import Parallel, fit
-from hmtas.runs import EpochRecord, RunRecord, read_run
+from hmtas.runs import RECORD, EpochRecord, RunRecord, read_run
 from hmtas.store import EmbeddingStore
 
-OBJECT_STORE_BYTES = 200 * 2**20  # embeddings are mapped files; nothing large goes through Ray
 MAX_FAILURES = 3  # a worker that dies is replaced, and goes on after the last complete epoch
-
-
-def start_ray(address: str | None = None, *, num_cpus: int | None = None) -> None:
-    """Connect to a cluster, or start Ray on this machine. Does nothing where Ray runs already.
-
-    Args:
-        address: Of a running cluster, such as `auto`; None starts Ray here.
-        num_cpus: Processors that a local Ray may use; None for all of them.
-
-    Raises:
-        InputError: If no cluster answers at `address`.
-    """
-    import ray
-
-    if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    # The coming behaviour of Ray, chosen now so that it does not warn of it in every worker.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address is None:
-        ray.init(
-            num_cpus=num_cpus,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=True,
-        )
-        return
-    try:
-        ray.init(address=address, logging_level=logging.ERROR)
-    except ConnectionError as error:
-        raise InputError(
-            f"--address {address}: no Ray cluster answers there ({str(error).splitlines()[0]}); "
-            "start one with `ray start --head` or `ray up cluster.yaml`"
-        ) from None
+WATCH_S = 0.5
 
 
 def train(
@@ -63,46 +30,61 @@ def train(
     num_workers: int = 1,
     use_gpu: bool = False,
     address: str | None = None,
+    on_epoch: Callable[[EpochRecord], None] = lambda entry: None,
 ) -> RunRecord:
     """Train one model with Ray Train; see `hmtas.fit.fit` for what it writes.
 
     Every worker reads its own games of the memory-mapped store. A worker that dies is replaced,
     and the training goes on after its last complete epoch.
 
+    Args:
+        store: Path of the store.
+        config: What to train.
+        out: Run folder; on a cluster, one that all its nodes see.
+        name: Name of the run.
+        preset: The preset that `config` came from, for the record.
+        num_workers: Processes that train together.
+        use_gpu: A GPU for each of them.
+        address: Of a running Ray cluster; None starts one on this machine.
+        on_epoch: Called in this process soon after every epoch.
+
     Raises:
         InputError: If there are fewer processors or GPUs than workers, or `fit` would refuse.
     """
-    import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
     # What `fit` would refuse is refused here, before any worker starts.
     opened = EmbeddingStore.open(store)
     games = plan_games(opened, config.train)
     if begin_run(opened, config, games, out, name=name, preset=preset).status == "done":
         return read_run(out)
     shard(games.fitted, 0, num_workers)
-    start_ray(address)
+    local_cpus = os.cpu_count() or 1
+    if address is None and num_workers > local_cpus:
+        raise _too_many(num_workers, "CPU", local_cpus)
+    settings = {
+        "store": str(store.absolute()),
+        "config": config.model_dump(mode="json"),
+        "out": str(out.absolute()),
+        "name": name,
+        "preset": preset,
+    }
+    with ray_session(address, threads=max(1, local_cpus // num_workers)), _watch(out, on_epoch):
+        _run_workers(settings, out, num_workers, use_gpu)
+    return read_run(out)
+
+
+def _run_workers(settings: dict[str, Any], out: Path, num_workers: int, use_gpu: bool) -> None:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
     kind = "GPU" if use_gpu else "CPU"
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    available = int(resources.get(kind, 0))
-    if num_workers > available:
-        raise InputError(
-            f"--workers {num_workers}: each worker needs a {kind} and there are {available}; "
-            "use fewer workers, or a cluster with --address"
-        )
-    cpus = max(1, int(resources["CPU"]) // num_workers)
+    available = resources()
+    if num_workers > available.get(kind, 0):
+        raise _too_many(num_workers, kind, int(available.get(kind, 0)))
+    cpus = max(1, int(available["CPU"]) // num_workers)
     scratch = out.absolute() / ".ray"
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={
-            "store": str(store.absolute()),
-            "config": config.model_dump(mode="json"),
-            "out": str(out.absolute()),
-            "name": name,
-            "preset": preset,
-            "num_threads": cpus,
-        },
+        train_loop_config={**settings, "num_threads": cpus},
         scaling_config=ScalingConfig(
             num_workers=num_workers, use_gpu=use_gpu, resources_per_worker={kind: 1, "CPU": cpus}
         ),
@@ -118,7 +100,40 @@ def train(
         raise _input_error(error) or error from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return read_run(out)
+
+
+def _too_many(num_workers: int, kind: str, available: int) -> InputError:
+    return InputError(
+        f"--workers {num_workers}: each worker needs a {kind} and there are {available}; "
+        "use fewer workers, or a cluster with --address"
+    )
+
+
+@contextlib.contextmanager
+def _watch(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iterator[None]:
+    """Hear of epochs through the record that rank 0 writes, wherever it runs."""
+    ended = threading.Event()
+    seen = len(read_run(out).history) if (out / RECORD).is_file() else 0
+
+    def look() -> None:
+        nonlocal seen
+        if (out / RECORD).is_file():
+            for entry in read_run(out).history[seen:]:
+                on_epoch(entry)
+                seen = entry.epoch
+
+    def watch() -> None:
+        while not ended.wait(WATCH_S):
+            look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        look()
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -140,8 +155,6 @@ def train_worker(settings: dict[str, Any]) -> None:
         return bool(flag.item())
 
     def report(entry: EpochRecord, best: dict[str, float]) -> None:
-        if rank == 0:
-            print(describe_epoch(entry), flush=True)  # Ray forwards it to the terminal
         ray.train.report({"train_loss": entry.train_loss, **best})
 
     fit(

@@ -60,6 +60,7 @@ def train(
     logs it to MLflow. The same command goes on after an interruption.
     """
     config = _configuration(preset_name, config_file, settings or [], protocol, seed)
+    from hmtas.distributed import describe_epoch
     from hmtas.distributed import train as train_with_ray
     from hmtas.tracking import sync_run
 
@@ -72,6 +73,7 @@ def train(
         num_workers=workers,
         use_gpu=_has_gpu(address) if gpu is None else gpu,
         address=address,
+        on_epoch=lambda entry: say(describe_epoch(entry)),
     )
     sync_run(out, experiment=experiment)
     if as_json:
@@ -160,15 +162,12 @@ def _best_epoch(document: Any, place: Path) -> int:
 
 
 def _has_gpu(address: str | None) -> bool:
-    """Whether the machine that trains has a GPU."""
-    import torch
-
+    """Whether the machine or cluster that trains has a GPU."""
     if address is None:
+        import torch
+
         return torch.cuda.is_available()
-    import ray
+    from hmtas.cluster import ray_session, resources
 
-    from hmtas.distributed import start_ray
-
-    start_ray(address)
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return resources.get("GPU", 0) > 0
+    with ray_session(address):
+        return resources().get("GPU", 0) > 0

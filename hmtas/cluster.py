@@ -1,0 +1,79 @@
+"""A Ray to work on: one of our own on this machine, or a running cluster."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+from hmtas.errors import InputError
+
+OBJECT_STORE_BYTES = 200 * 2**20  # workers pass paths, not arrays
+# Read by Ray when it starts. Loggers: Tune would write CSV, JSON and TensorBoard per trial.
+# Snapshots: finished trials are not run again after a crash, up to the last one.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "2",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+
+
+@contextlib.contextmanager
+def ray_session(
+    address: str | None = None, *, dashboard: bool = False, threads: int = 1
+) -> Iterator[None]:
+    """Start or join Ray for the length of a block; one that is already running is used as it is.
+
+    Args:
+        address: Of a running cluster; None starts one on this machine.
+        dashboard: Start Ray's own pages with it, on loopback.
+        threads: OMP threads of a worker on this machine.
+
+    Raises:
+        InputError: If no cluster answers at `address`.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    import ray
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        if address is None:
+            # "local": a Ray that someone else left running on this machine is not ours to use.
+            ray.init(
+                address="local",
+                include_dashboard=dashboard,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, TimeoutError) as error:
+        if address is None:
+            raise
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--address {address}: no Ray cluster answers there ({reason}); "
+            "start one with `ray start --head` or `ray up cluster.yaml`"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def resources() -> dict[str, float]:
+    """What the cluster has in all: CPU, GPU, memory."""
+    import ray
+
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return found
