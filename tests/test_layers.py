@@ -37,7 +37,7 @@ LAYERS = {
     """,
     "edge": """
         hmtas.__main__ hmtas.cli hmtas.commands hmtas.comparison hmtas.console hmtas.distributed
-        hmtas.mlflow_client hmtas.tracking
+        hmtas.mlflow_client hmtas.mlflow_log hmtas.tracking
         hmtas.commands.compare hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn
         hmtas.commands.score hmtas.commands.season hmtas.commands.store
         ensemble.cli
@@ -52,7 +52,7 @@ FORBIDDEN = {
     "edge": (),
 }
 OTHER_PACKAGES = {"hmtas": ("tune", "ensemble"), "tune": ("ensemble",), "ensemble": ("tune",)}
-MLFLOW_HOME = {"hmtas.mlflow_client", "hmtas.tracking", "hmtas.comparison"}
+MLFLOW_HOME = {"hmtas.mlflow_client", "hmtas.mlflow_log", "hmtas.tracking", "hmtas.comparison"}
 
 
 def modules_of(layer: str, package: str) -> list[str]:
