@@ -1,70 +1,8 @@
-"""A Ray to work on: one of our own on this machine, or a running cluster."""
+"""Whether a cluster holds the trials of a study; `hmtas.cluster` starts or joins it."""
 
-import contextlib
-import logging
-import os
-from collections.abc import Iterator
-
-import ray
-
+from hmtas.cluster import resources
 from hmtas.errors import InputError
 from tune.record import Load
-
-OBJECT_STORE_BYTES = 200 * 1024**2  # trials pass paths, not arrays
-# Read by Ray when it starts. Loggers: Tune would write CSV, JSON and TensorBoard per trial.
-# Snapshots: finished trials are not run again after a crash, up to the last one.
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "2",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-}
-
-
-@contextlib.contextmanager
-def ray_session(
-    address: str | None = None, *, dashboard: bool = False, threads: int = 1
-) -> Iterator[None]:
-    """Start or join Ray for the length of a block; one that is already running is used as it is.
-
-    Args:
-        address: Of a running cluster; None starts one on this machine.
-        dashboard: Start Ray's own pages with it.
-        threads: OMP threads of a worker on this machine.
-
-    Raises:
-        InputError: If no cluster answers at `address`.
-    """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        yield
-        return
-    try:
-        if address is None:
-            # "local": a Ray that someone else left running on this machine is not ours to use.
-            ray.init(
-                address="local",
-                include_dashboard=dashboard,
-                object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, TimeoutError) as error:
-        if address is None:
-            raise
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--address {address}: no Ray cluster answers there ({reason})") from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def check_resources(load: Load) -> int:
@@ -75,7 +13,7 @@ def check_resources(load: Load) -> int:
     Raises:
         InputError: If the trials need more CPUs or GPUs than there are.
     """
-    have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    have = resources()
     cpus, gpus = load.cpus_per_trial, load.gpus_per_trial
     have_cpus, have_gpus = int(have.get("CPU", 0)), have.get("GPU", 0.0)
     fits = have_cpus // cpus

@@ -195,6 +195,8 @@ def build_space(
         WIDTH: Choice(choices=_widths(base)),
         DROPOUT: Range(low=0.0, high=0.6),
     }
+    if not _allows(base, GAMMA, 0.5):  # without stream heads the whole loss is the fused one
+        del dimensions[GAMMA]
     fixed: dict[str, Any] = {}
     if weights == "rate":
         dimensions[SCALE] = Range(low=1.0, high=30.0, log=True)
@@ -223,6 +225,14 @@ def build_space(
     if problems:
         raise InputError(f"bad space: {join_problems(problems)}")
     return Space(dimensions=dimensions, fixed=fixed, tied=tied)
+
+
+def _allows(base: Config, path: str, value: Any) -> bool:
+    try:
+        base.updated({path: value})
+    except InputError:
+        return False
+    return True
 
 
 def _widths(base: Config) -> tuple[int, ...]:

@@ -5,26 +5,30 @@ driver goes on from; the same command resumes it. Trials are stopped and compare
 out of the train split, so that validation games stay clean for windows and ensembles.
 """
 
+import os
 import shutil
 import warnings
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 import ray
 from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner, with_resources
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from hmtas import __version__
+from hmtas.cluster import ray_session
 from hmtas.config import Config
 from hmtas.console import progress, say
 from hmtas.errors import InputError
 from hmtas.runs import WEIGHTS, predictions_path
 from tune.callback import MlflowCallback, MlflowSync
-from tune.cluster import check_resources, ray_session
+from tune.cluster import check_resources
 from tune.objective import METRIC, Job, make_trainable, predict_trial
 from tune.progress import StudyCallback
 from tune.record import (
@@ -44,6 +48,18 @@ from tune.space import first_point, suggest
 REDUCTION = 3  # of the trials at a rung, ASHA lets this share of one go on
 # What a sweep changes in a preset before the user does: validation games stay clean.
 SWEEP_SETTINGS = {"train.stop_games": "held_out", "train.stop_on": "tight"}
+
+
+class Halving(ASHAScheduler):
+    """ASHA that never stops a trial at its last epoch: there it ends, and predicts, by itself."""
+
+    def on_trial_result(
+        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+    ) -> str:
+        """Compare a trial with the others at its rung."""
+        decision = super().on_trial_result(tune_controller, trial, result)
+        is_last = result[self._time_attr] >= self._max_t
+        return TrialScheduler.CONTINUE if is_last else decision
 
 
 def sweep_base(preset: Config) -> Config:
@@ -100,6 +116,7 @@ def run_study(
         device="cuda" if load.gpus_per_trial > 0 else "cpu",
     )
     sync = MlflowSync(folder, experiment)
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's old output is silent when told to
     with ray_session(address, dashboard=dashboard, threads=load.cpus_per_trial):
         concurrent = check_resources(load)
         record = record.model_copy(
@@ -166,10 +183,9 @@ def _tuner(folder: Path, record: StudyRecord, job: Job, sync: MlflowSync) -> Tun
             metric=METRIC,
             mode="max",
             search_alg=_searcher(settings),
-            # One more than the epochs: the last one ends by itself and predicts in its process.
-            scheduler=ASHAScheduler(
+            scheduler=Halving(
                 time_attr="epoch",
-                max_t=train.max_epochs + 1,
+                max_t=train.max_epochs,
                 grace_period=min(settings.grace_epochs, train.max_epochs),
                 reduction_factor=REDUCTION,
             ),

@@ -1,0 +1,48 @@
+"""One Ray for all tests that need one: two on a machine disturb each other's clean-up."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tracked import copy_database
+
+RAY_ENVIRONMENT = {
+    # A token of our own: Ray would otherwise write one into the home folder.
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(16),
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[str]:
+    """Ray with 2 CPUs on this machine; its address, for processes that join it."""
+    import ray
+
+    from hmtas.cluster import ENVIRONMENT, OBJECT_STORE_BYTES
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**ENVIRONMENT, **RAY_ENVIRONMENT}.items():
+            patch.setenv(name, value)
+        context = ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+        yield str(context.address_info["address"])
+        ray.shutdown()
+
+
+@pytest.fixture
+def mlflow_store(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """An empty MLflow store for this test alone, which child processes use too."""
+    uri = copy_database(tmp_path_factory, tmp_path / "mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return os.environ["MLFLOW_TRACKING_URI"]
