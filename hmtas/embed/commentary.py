@@ -107,8 +107,8 @@ class Source:
     def __init__(self, root: Path, half_seconds: Mapping[HalfId, float]) -> None:
         self.root = root
         self.half_seconds = half_seconds
-        self.skipped: Counter[str] = Counter()
-        self._said: dict[HalfId, Said | None] = {}
+        self.skipped: dict[HalfId, dict[str, int]] = {}
+        self._said: dict[HalfId, Said] = {}
 
     def transcript_path(self, half: HalfId) -> Path:
         """Where the transcript of a half lies, if it has one."""
@@ -122,15 +122,12 @@ class Source:
 
     def read(self, half: HalfId, *, keep: bool = False) -> tuple[Length | None, Said | None]:
         """Length of a half and what was said in it; None for what is not known."""
-        path = self.transcript_path(half)
-        transcript = Transcript((), {})
-        if half not in self._said and path.is_file():
-            transcript = read_transcript(path)
-            self.skipped.update(transcript.skipped)
-        elif half in self._said:
+        if half in self._said:
             said = self._said.pop(half)
-            rows = 0 if said is None else len(said.num_words)
-            return Length(rows, half in self.half_seconds), said
+            return Length(len(said.num_words), half in self.half_seconds), said
+        path = self.transcript_path(half)
+        transcript = read_transcript(path) if path.is_file() else Transcript((), {})
+        self.skipped[half] = transcript.skipped
         length = self._length(half, transcript)
         # An empty transcript says that the half was not transcribed, not that nobody spoke.
         if length is None or not transcript.segments:
@@ -188,28 +185,40 @@ def embed_games(
     report = EmbedReport()
     if encoder is None:
         splits = games / SPLIT_FILE if splits is None else splits
-        fitted = _fit_or_reuse(source, names, splits, out / ENCODER_FILE, width, report)
+        train = _train_games(splits, names)
+        fitted = _fit_or_reuse(source, train, out / ENCODER_FILE, width=width, report=report)
     else:
         fitted = load_encoder(encoder)
         report.encoder = str(encoder)
     report.fitted_games = len(fitted.folds)
     checksum = fitted.checksum
     for name in names:
-        _embed_game(source, name, fitted, checksum, out, report)
+        _embed_game(source, name, fitted, checksum, out=out, report=report)
         on_game()
     if out != games:
         _copy(splits, out / SPLIT_FILE)
         _copy(half_seconds, out / HALF_SECONDS_FILE)
-    report.skipped_segments = source.skipped
+    for reasons in source.skipped.values():
+        report.skipped_segments.update(reasons)
     return report
 
 
+def _train_games(splits: Path, present: list[str]) -> list[str]:
+    """Train games that are in the tree, in the order of the split file."""
+    listed = read_splits(splits).get("train", ())
+    train = [game for game in listed if game in set(present)]
+    if not train:
+        raise InputError(
+            f"{splits}: none of its {len(listed)} games of split 'train' is in the tree; "
+            "the encoder is fitted on train games (do the names match the folders?)"
+        )
+    return train
+
+
 def _fit_or_reuse(
-    source: Source, names: list[str], splits: Path, path: Path, width: int, report: EmbedReport
+    source: Source, train: list[str], path: Path, *, width: int, report: EmbedReport
 ) -> Encoder:
     """The encoder at `path` if it was fitted on the same input, else a new one, written there."""
-    present = set(names)
-    train = [game for game in read_splits(splits).get("train", ()) if game in present]
     digests = {game: source.digest(game) for game in train}
     digest = sha256_json({"version": VERSION, "width": width, "games": digests})
     report.encoder = str(path)
@@ -224,8 +233,8 @@ def _fit_or_reuse(
             said[half], events[half] = spoken, source.events(half)
     if not said:
         raise InputError(
-            f"{splits}: none of its train games has a transcript below {source.root}; "
-            "the encoder is fitted on train games (do the names match the folders?)"
+            f"{source.root}: none of the {len(train)} train games has a transcript; the encoder "
+            "is fitted on train games (is another tree meant, or `--encoder`?)"
         )
     encoder = fit_encoder(said, events, ACTIONS, width=width, fitted_on=digest)
     save_encoder(path, encoder)
@@ -234,16 +243,19 @@ def _fit_or_reuse(
 
 
 def _embed_game(
-    source: Source, game: str, encoder: Encoder, checksum: str, out: Path, report: EmbedReport
+    source: Source, game: str, encoder: Encoder, checksum: str, *, out: Path, report: EmbedReport
 ) -> None:
     folder = out / game
     done: dict[str, Any] = {"encoder": checksum, "source": source.digest(game)}
     earlier = read_json(folder / DONE_FILE) if (folder / DONE_FILE).is_file() else None
-    if isinstance(earlier, dict) and done.items() <= earlier.items():
-        if all((folder / name).is_file() for name in earlier["files"]):
-            report.num_kept += 1
-            report.no_transcript += [f"{game}, half {h}" for h in earlier["no_transcript"]]
-            return
+    if (
+        isinstance(earlier, dict)
+        and done.items() <= earlier.items()
+        and all((folder / name).is_file() for name in earlier["files"])
+    ):
+        report.num_kept += 1
+        report.no_transcript += [f"{game}, half {half}" for half in earlier["no_transcript"]]
+        return
     (folder / DONE_FILE).unlink(missing_ok=True)
     done |= {"files": [], "no_transcript": []}
     for half in (HalfId(game, half) for half in HALVES):

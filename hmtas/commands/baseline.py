@@ -1,0 +1,48 @@
+"""The verb `baseline`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hmtas.console import Json, emit, progress, say
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("baseline")(baseline)
+
+
+def baseline(
+    store: Annotated[Path, typer.Argument(help="Embedding store, from `hmtas pack`.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    split: Annotated[
+        list[str] | None, typer.Option(help="Split to predict (repeat for several); valid.")
+    ] = None,
+    streams: Annotated[
+        str | None, typer.Option(help="Use these streams alone, as in tpn,vggish.")
+    ] = None,
+    radius_s: Annotated[
+        float, typer.Option(min=0, help="Rows this close to an event count as it when fitting.")
+    ] = 3.0,
+    json: Json = False,
+) -> None:
+    """Fit a linear model on the train games: what every other model has to beat.
+
+    Writes an ordinary run folder, so that `score`, `tune windows`, `ensemble` and `compare` take
+    it like any model. Its confidences are ranks spread over [0, 1], not rates.
+    """
+    from hmtas.baseline import num_steps, run_baseline
+    from hmtas.store import EmbeddingStore
+
+    opened = EmbeddingStore.open(store)
+    wanted = None if streams is None else [name.strip() for name in streams.split(",")]
+    splits = split or ["valid"]
+    with progress("fitting the linear model", num_steps(opened, splits)) as on_half:
+        paths = run_baseline(
+            opened, out, splits, streams=wanted, radius_s=radius_s, on_half=on_half
+        )
+    if json:
+        emit({"run": str(out), "predictions": [str(path) for path in paths]})
+        return
+    say(f"wrote {', '.join(str(path) for path in paths)}")
