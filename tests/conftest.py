@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 from tracked import copy_database
 
-RAY_ENVIRONMENT = {
-    # A token of our own: Ray would otherwise write one into the home folder.
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(16),
-    "OMP_NUM_THREADS": "1",
-}
+from hmtas.cluster import ENVIRONMENT, OBJECT_STORE_BYTES
+
+# Ray reads these when it is imported. The token: Ray would write one into the home folder.
+os.environ.update(
+    {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(16),
+        "OMP_NUM_THREADS": "1",
+        **ENVIRONMENT,
+    }
+)
 
 
 @pytest.fixture(scope="session")
@@ -21,21 +26,16 @@ def local_ray() -> Iterator[str]:
     """Ray with 2 CPUs on this machine; its address, for processes that join it."""
     import ray
 
-    from hmtas.cluster import ENVIRONMENT, OBJECT_STORE_BYTES
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**ENVIRONMENT, **RAY_ENVIRONMENT}.items():
-            patch.setenv(name, value)
-        context = ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-        yield str(context.address_info["address"])
-        ray.shutdown()
+    context = ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    yield str(context.address_info["address"])
+    ray.shutdown()
 
 
 @pytest.fixture
