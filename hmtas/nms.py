@@ -117,13 +117,11 @@ def suppress(
                     depth += 1
                     path[depth] = best
                     continue
+                # All that is dropped here is worse: rows before `start` are decided, and the climb
+                # has compared every open row that it passed.
                 kept[a, row] = True
-                open_rows[row] = False
+                open_rows[max(0, row - reach_back) : row + reach_on + 1] = False
                 depth -= 1
-                for i in range(max(0, row - reach_back), min(num_rows, row + reach_on + 1)):
-                    # In a lopsided window a better row may lie where only this one reaches.
-                    if open_rows[i] and _is_better(value, row, i):
-                        open_rows[i] = False
     return kept
 
 

@@ -47,7 +47,7 @@ def greedy(
     return sorted(kept)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=500)
 @given(
     seed=st.integers(0, 2**32 - 1),
     num_rows=st.integers(1, 60),
@@ -89,6 +89,8 @@ def test_the_thesis_rule_reaches_further_back_than_on() -> None:
     # w = 7 around row 4: rows [int(0.5), 4 + 3) = 0 to 6; around row 0: rows 0 to 2.
     assert kept_rows(peak_last, 7, "thesis") == [4]
     assert kept_rows(peak_first, 7, "thesis") == [0, 4]
+    assert kept_rows([0.9, 0.0, 0.0, 0.8], 7, "thesis") == [0, 3]
+    assert kept_rows([0.9, 0.0, 0.0, 0.8], 7, "hard") == [0]
     assert kept_rows(peak_first, 7, "hard") == [0, 4]
     assert kept_rows(peak_last, 7, "hard") == [0, 4]
 

@@ -68,6 +68,14 @@ def test_a_prediction_looks_like_soccernets(tmp_path: Path) -> None:
     assert document == {"UrlLocal": GAMES[0], "predictions": [GOOD]}
 
 
+def test_times_are_rounded_to_milliseconds(tmp_path: Path) -> None:
+    half = HalfId(GAMES[0], 1)
+    one = np.array([4.035])  # times 1000 is a little less than 4035
+    spot = Spots(half=half, time_s=one, action=np.array([2]), confidence=np.array([0.5]))
+    write_submission(tmp_path / "spots", {half: spot}, ACTIONS)
+    assert read_submission(tmp_path / "spots", ACTIONS)[half].time_s.tolist() == [4.035]
+
+
 def test_the_same_spots_give_the_same_zip(tmp_path: Path) -> None:
     for name in ("a.zip", "b.zip"):
         write_submission(tmp_path / name, some_spots(), ACTIONS)
