@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
 _SQLITE = "sqlite:///"
-_RETRY_DELAYS_S = (0.5, 1.0, 2.0)
+_RETRY_DELAYS_S = (1, 2, 4, 8)  # a new database takes up to 12 s
 
 
 def tracking_uri(default_dir: Path | None = None, *, recorded: str | None = None) -> str:
@@ -86,6 +86,7 @@ def connect(uri: str) -> "MlflowClient":
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     _require_answer(uri)
+    from alembic.util.exc import CommandError
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -95,12 +96,12 @@ def connect(uri: str) -> "MlflowClient":
     database = sqlite_path(uri)
     if database:
         database.parent.mkdir(parents=True, exist_ok=True)
-    delays = iter(_RETRY_DELAYS_S if database else ())
+    delays = iter(_RETRY_DELAYS_S if database and _is_new(database) else ())
     while True:
         try:
             with _alone(database):
                 return MlflowClient(tracking_uri=uri)
-        except (MlflowException, SQLAlchemyError) as error:
+        except (MlflowException, SQLAlchemyError, CommandError) as error:
             # Somebody else (say `mlflow ui`) may be creating the same database just now.
             delay_s = next(delays, None)
             if delay_s is None:
@@ -110,6 +111,10 @@ def connect(uri: str) -> "MlflowClient":
                     f"is {VARIABLE} right, and the database one of MLflow 3?"
                 ) from error
             time.sleep(delay_s)
+
+
+def _is_new(database: Path) -> bool:
+    return not database.is_file() or time.time() - database.stat().st_mtime < 60
 
 
 @contextlib.contextmanager

@@ -24,8 +24,9 @@ LAYERS = {
         tune tune.nms_windows tune.record tune.space
     """,
     "storage": """
-        hmtas.begin hmtas.journal hmtas.pack hmtas.probabilities hmtas.store hmtas.verify
-        hmtas.embed hmtas.embed.encoder hmtas.embed.transcripts
+        hmtas.baseline hmtas.begin hmtas.journal hmtas.pack hmtas.probabilities hmtas.store hmtas.verify
+        hmtas.embed hmtas.embed.clock hmtas.embed.commentary hmtas.embed.encoder
+        hmtas.embed.transcripts hmtas.commands.score_inputs
         ensemble.members
         tune.run_windows
     """,
@@ -36,10 +37,10 @@ LAYERS = {
         tune.objective
     """,
     "edge": """
-        hmtas.__main__ hmtas.cli hmtas.commands hmtas.comparison hmtas.console hmtas.distributed
-        hmtas.mlflow_client hmtas.mlflow_log hmtas.tracking
-        hmtas.commands.compare hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn
-        hmtas.commands.score hmtas.commands.season hmtas.commands.store
+        hmtas.__main__ hmtas.cli hmtas.cluster hmtas.commands hmtas.comparison hmtas.console hmtas.distributed
+        hmtas.mlflow_client hmtas.mlflow_log hmtas.recipe hmtas.tracking
+        hmtas.commands.baseline hmtas.commands.compare hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn
+        hmtas.commands.score hmtas.commands.score_table hmtas.commands.season hmtas.commands.store
         ensemble.cli
         tune.callback tune.cli tune.cluster tune.progress tune.study
     """,
