@@ -36,16 +36,16 @@ class FusionConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     num_layers: int = Field(default=3, ge=1)
-    feedforward: int = Field(default=256, ge=1)
+    feedforward: int = Field(default=64, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     learning_rate: float = Field(default=1e-3, gt=0)
-    epochs: int = Field(default=8, ge=1)
-    batch_size: int = Field(default=512, ge=1)
+    epochs: int = Field(default=12, ge=1)
+    batch_size: int = Field(default=256, ge=1)
     rows_share: float = Field(
-        default=0.05, gt=0, le=1, description="share of the background rows seen in one epoch"
+        default=0.1, gt=0, le=1, description="share of the background rows seen in one epoch"
     )
     max_rows: int | None = Field(
-        default=16_384, ge=1, description="most rows, of both kinds, seen in one epoch"
+        default=8_192, ge=1, description="most rows, of both kinds, seen in one epoch"
     )
     positive_weight: float = Field(default=1.0, gt=0, description="weight of every action")
     weights_by_action: dict[str, float] = Field(
@@ -54,13 +54,20 @@ class FusionConfig(BaseModel):
     held_out_share: float = Field(
         default=0.1, ge=0, lt=1, description="share of the games that choose the epoch"
     )
-    patience: int = Field(default=2, ge=1, description="epochs without improvement")
+    patience: int = Field(default=3, ge=1, description="epochs without improvement")
     seed: int = Field(default=0, ge=0)
 
     @classmethod
     def thesis(cls) -> "FusionConfig":
         """Figure 5.22 and Section 5.6: feed-forward 2048, 50 epochs over every row."""
-        return cls(feedforward=2048, epochs=50, rows_share=1.0, max_rows=None, held_out_share=0.0)
+        return cls(
+            feedforward=2048,
+            epochs=50,
+            batch_size=512,
+            rows_share=1.0,
+            max_rows=None,
+            held_out_share=0.0,
+        )
 
 
 class LearnedFusion(nn.Module):

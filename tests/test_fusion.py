@@ -1,6 +1,5 @@
 """The learned fusion is the acting part of Figure 5.22 and attends over seconds, nothing else."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +23,6 @@ ACTIONS = ("Goal", "Corner")
 SMALL = FusionConfig(feedforward=16, num_layers=1, epochs=2, rows_share=1.0)
 NUM_ROWS = 300
 DELAY = 1  # rows by which the delayed model comes late
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """These networks are too small for more threads to be worth their waiting."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def num_parameters(model: torch.nn.Module) -> int:
@@ -151,13 +141,15 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before() -> Non
     assert not all(torch.equal(first[name], third[name]) for name in first)
 
 
-def test_fitting_leaves_the_global_generator_alone() -> None:
+def test_fitting_leaves_the_global_generator_and_the_threads_alone() -> None:
     halves, events = planted(2)
+    num_threads = torch.get_num_threads()
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
     fit_fusion(halves, events, ACTIONS, SMALL)
     assert torch.equal(torch.rand(1), expected)
+    assert torch.get_num_threads() == num_threads
 
 
 def test_games_held_out_stop_the_fit_and_their_best_epoch_is_kept() -> None:
