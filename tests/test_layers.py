@@ -19,30 +19,26 @@ LAYERS = {
         hmtas hmtas.config hmtas.errors hmtas.evaluate hmtas.evidence hmtas.files hmtas.labels
         hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.plan hmtas.presets hmtas.records
         hmtas.runs hmtas.season hmtas.sources hmtas.splits hmtas.statistics hmtas.submission
-        hmtas.windows
-        ensemble ensemble.combine ensemble.folds ensemble.stack
-        tune tune.nms_windows tune.record tune.space
+        hmtas.windows ensemble ensemble.combine ensemble.folds ensemble.stack tune
+        tune.nms_windows tune.record tune.space
     """,
     "storage": """
-        hmtas.baseline hmtas.begin hmtas.journal hmtas.pack hmtas.probabilities hmtas.store hmtas.verify
-        hmtas.embed hmtas.embed.clock hmtas.embed.commentary hmtas.embed.encoder
-        hmtas.embed.transcripts hmtas.commands.score_inputs
-        ensemble.members
-        tune.run_windows
+        hmtas.baseline hmtas.begin hmtas.journal hmtas.pack hmtas.probabilities hmtas.store
+        hmtas.verify hmtas.embed hmtas.embed.clock hmtas.embed.commentary hmtas.embed.encoder
+        hmtas.embed.transcripts hmtas.commands.score_inputs ensemble.members tune.run_windows
     """,
     "learning": """
         hmtas.checkpoint hmtas.dataset hmtas.fit hmtas.loss hmtas.model hmtas.predict
-        hmtas.validate
-        ensemble.build ensemble.crossfit ensemble.fusion ensemble.network ensemble.plan
-        tune.objective
+        hmtas.validate ensemble.build ensemble.crossfit ensemble.fusion ensemble.network
+        ensemble.plan tune.objective
     """,
     "edge": """
-        hmtas.__main__ hmtas.cli hmtas.cluster hmtas.commands hmtas.comparison hmtas.console hmtas.distributed
-        hmtas.mlflow_client hmtas.mlflow_log hmtas.recipe hmtas.tracking
-        hmtas.commands.baseline hmtas.commands.compare hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn
-        hmtas.commands.score hmtas.commands.score_table hmtas.commands.season hmtas.commands.store
-        ensemble.cli
-        tune.callback tune.cli tune.cluster tune.progress tune.study
+        hmtas.__main__ hmtas.cli hmtas.cluster hmtas.commands hmtas.comparison hmtas.console
+        hmtas.distributed hmtas.mlflow_client hmtas.mlflow_log hmtas.recipe hmtas.tracking
+        hmtas.commands.baseline hmtas.commands.compare hmtas.commands.demo hmtas.commands.embed
+        hmtas.commands.learn hmtas.commands.score hmtas.commands.score_table hmtas.commands.season
+        hmtas.commands.store ensemble.cli tune.callback tune.cli tune.cluster tune.progress
+        tune.study
     """,
 }
 _EDGE_ONLY = ("ray", "optuna", "mlflow", "typer")
