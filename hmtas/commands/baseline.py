@@ -25,6 +25,7 @@ def baseline(
     radius_s: Annotated[
         float, typer.Option(min=0, help="Rows this close to an event count as it when fitting.")
     ] = 3.0,
+    experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "hmtas",
     json: Json = False,
 ) -> None:
     """Fit a linear model on the train games: what every other model has to beat.
@@ -34,6 +35,7 @@ def baseline(
     """
     from hmtas.baseline import num_steps, run_baseline
     from hmtas.store import EmbeddingStore
+    from hmtas.tracking import sync_run
 
     opened = EmbeddingStore.open(store)
     wanted = None if streams is None else [name.strip() for name in streams.split(",")]
@@ -42,6 +44,7 @@ def baseline(
         paths = run_baseline(
             opened, out, splits, streams=wanted, radius_s=radius_s, on_half=on_half
         )
+    sync_run(out, experiment=experiment)
     if json:
         emit({"run": str(out), "predictions": [str(path) for path in paths]})
         return
