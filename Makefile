@@ -32,7 +32,7 @@ check: setup  ## format, lint, types and tests: what CI runs
 	$(BIN)/python -m pytest
 
 real: setup  ## the whole path on real labels and commentary (HMTAS_REAL names their folder)
-	$(BIN)/hmtas real $(REAL_OUT)
+	$(BIN)/python benchmarks/real.py $(REAL_OUT)
 
 clean:  ## remove .venv and what the demo wrote
 	rm -rf $(VENV) $(OUT) *.egg-info build
