@@ -261,6 +261,13 @@ def test_bad_input_is_one_line(
     monkeypatch.chdir(world.root)
     hmtas("spot", "run", "--split", "valid", "--out", "spots")
     assert message in refused("score", *arguments)
+    assert hmtas("score", *arguments).stderr == ""  # no empty progress bar before the line
+    assert not (world.run / "scores").exists()
+
+
+def test_one_bad_input_of_several_leaves_no_score(world: World) -> None:
+    message = refused("score", world.run, world.root / "nowhere.arrow", "--split", "valid")
+    assert "nowhere.arrow" in message
     assert not (world.run / "scores").exists()
 
 

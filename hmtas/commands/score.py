@@ -117,28 +117,32 @@ def score(
 
     if splits is not None and split is None:
         raise InputError(f"--splits {splits} needs --split: which of its splits is to be scored?")
+    # Everything is read before anything is scored: bad input is one line and leaves no score.
+    inputs = []
+    for path in spots:
+        found, labels = _load(path, games, split, windows)
+        chosen = _choose_games(path, found, labels, split, splits)
+        inputs.append((path, found, chosen, labels.events(chosen, found.actions)))
     documents: dict[str, dict[str, Any]] = {}
-    with progress("Scoring", len(spots)) as advance:
-        for path in spots:
-            found, labels = _load(path, games, split, windows)
-            chosen = _choose_games(path, found, labels, split, splits)
-            document = score_document(
+    with progress("Scoring", len(inputs)) as advance:
+        for path, found, chosen, events in inputs:
+            documents[str(path)] = score_document(
                 {half: found.spots[half] for half in found.spots if half.game in chosen},
-                labels.events(chosen, found.actions),
+                events,
                 found.actions,
                 bootstrap=bootstrap,
                 seed=seed,
             )
-            _warn_of_fitted_games(path, found, chosen)
-            if is_run(path):
-                _record(path, found, document)
-            documents[str(path)] = document
             advance()
+    for path, found, chosen, _ in inputs:
+        _warn_of_fitted_games(path, found, chosen)
+        if is_run(path):
+            _record(path, found, documents[str(path)])
     if as_json:
         emit(documents if len(documents) > 1 else next(iter(documents.values())))
         return
-    for name, scored in documents.items():
-        show(score_tables(name, scored))
+    for name, document in documents.items():
+        show(score_tables(name, document))
     if len(documents) > 1:
         show(summary_table(documents))
 
