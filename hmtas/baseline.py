@@ -150,9 +150,13 @@ def run_baseline(
     *,
     streams: Sequence[str] | None = None,
     radius_s: float = 3.0,
+    nms_window_s: float | None = None,
     on_half: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Fit on the train games, predict some splits, write an ordinary run folder.
+
+    `nms_window_s` is the suppression window of every action that the run's configuration asks
+    for when it is scored; None keeps those of the thesis.
 
     Returns:
         The files of probabilities written.
@@ -174,7 +178,7 @@ def run_baseline(
         name=NAME,
         version=__version__,
         created=created,
-        config=Config().updated({"train.seq_len": 1, "model.exclude_streams": excluded}),
+        config=_config(excluded, store.actions, nms_window_s),
         store=str(store.path),
         store_checksum=store.checksum,
         streams=used,
@@ -201,6 +205,16 @@ def run_baseline(
         write_probabilities(paths[-1], halves, provenance)
     write_run(out, record)
     return paths
+
+
+def _config(
+    excluded: tuple[str, ...], actions: Sequence[str], nms_window_s: float | None
+) -> Config:
+    settings = {"train.seq_len": 1, "model.exclude_streams": excluded}
+    if nms_window_s is None:
+        return Config().updated(settings)
+    windows_s = {f"spotting.windows_s.{action}": nms_window_s for action in actions}
+    return Config().updated({**settings, "spotting.default_window_s": nms_window_s, **windows_s})
 
 
 def num_steps(store: EmbeddingStore, splits: Sequence[str]) -> int:

@@ -139,6 +139,12 @@ def test_the_verb_writes_an_ordinary_run(games: Path, tmp_path: Path) -> None:
     assert stored.provenance.fitted_games == record.fitted_games == tuple(GAMES["train"])
 
 
+def test_the_run_asks_for_the_window_given(games: Path, tmp_path: Path) -> None:
+    run_baseline(packed(games), tmp_path / "run", ["valid"], nms_window_s=60)
+    spotting = read_run(tmp_path / "run").config.spotting
+    assert {spotting.window_of(action) for action in ACTIONS} == {60}
+
+
 @pytest.mark.parametrize(
     ("splits", "streams", "error"),
     [

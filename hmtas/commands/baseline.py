@@ -26,6 +26,13 @@ def baseline(
         float, typer.Option(min=0, help="Rows this close to an event count as it when fitting.")
     ] = 3.0,
     experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "hmtas",
+    nms_window_s: Annotated[
+        float | None,
+        typer.Option(
+            help="Suppression window of every action when scored; default: those of the thesis. "
+            "Commentary blurs the moment: with 60 the loose score is far higher.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Fit a linear model on the train games: what every other model has to beat.
@@ -42,7 +49,13 @@ def baseline(
     splits = split or ["valid"]
     with progress("fitting the linear model", num_steps(opened, splits)) as on_half:
         paths = run_baseline(
-            opened, out, splits, streams=wanted, radius_s=radius_s, on_half=on_half
+            opened,
+            out,
+            splits,
+            streams=wanted,
+            radius_s=radius_s,
+            nms_window_s=nms_window_s,
+            on_half=on_half,
         )
     sync_run(out, experiment=experiment)
     if json:
