@@ -15,18 +15,17 @@ from hmtas.errors import InputError
 
 GROUPS = ("demo", "season", "embed", "store", "learn", "baseline", "score", "compare")
 
-app = typer.Typer(
-    name="hmtas",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="Search, compare and fuse action-spotting models, on one machine or on a Ray cluster.",
-)
-
 
 def build() -> typer.Typer:
     """Put the command together."""
+    app = typer.Typer(
+        name="hmtas",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        help="Search, compare and fuse action-spotting models, on one machine or on a Ray cluster.",
+    )
     for group in GROUPS:
         import_module(f"hmtas.commands.{group}").register(app)
     for entry in sorted(entry_points(group="hmtas.commands"), key=lambda entry: entry.name):

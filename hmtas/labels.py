@@ -77,7 +77,7 @@ def read_events(
         place = f"{path}, annotation {number}"
         half, time_s = _read_time(annotation, place)
         label = annotation.get("label")
-        if label not in index:
+        if not isinstance(label, str) or label not in index:
             close = difflib.get_close_matches(str(label), actions, n=1, cutoff=0.0)[0]
             raise InputError(
                 f"{place}: unknown action {label!r}; the actions are those of the store, "
