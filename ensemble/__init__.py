@@ -6,7 +6,9 @@ Public names, imported from their modules:
     ensemble.combine    `combine_weights`, `combine`: mean, weighted and squared weighted mean
     ensemble.fusion     `LearnedFusion`, `FusionConfig`, `fit_fusion`, `fuse`: a small transformer
     ensemble.folds      `game_folds`: games into folds, for cross-fitting
+    ensemble.crossfit   `cross_fit_weights`, `cross_fit_fusion`, `plain_mean`: by fold and in all
     ensemble.members    `Member`, `read_members`: run folders that take part
+    ensemble.plan       `plan_fit`: read and check everything before a fit
     ensemble.build      `fit_ensembles`, `apply_ensemble`: from run folders to run folders
 
 No score of a test game may shape an ensemble, and no game is combined with weights that it helped

@@ -1,8 +1,7 @@
 """Fitting the learned fusion (thesis Figure 5.22 and Section 5.6)."""
 
-import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from ensemble.network import (
     features,
     fuse,
     load_fusion,
+    one_thread,
     save_fusion,
 )
 from hmtas.errors import InputError
@@ -102,7 +102,7 @@ def fit_fusion(
     held_out = {half: halves[half] for half in halves if half.game in held_out_games}
     check = _rows(held_out, events, rate_hz) if held_out else None
     check_rows = _sample(check, config, rng) if check else None
-    with _one_thread(), torch.random.fork_rng(devices=[]):  # initial weights and dropout
+    with one_thread(), torch.random.fork_rng(devices=[]):  # initial weights and dropout
         torch.manual_seed(config.seed)
         model = build_fusion(num_models, num_actions, config)
         weight_A = _weights(actions, config)
@@ -130,21 +130,6 @@ def fit_fusion(
         model.load_state_dict(best_state)
     loss_or_none = best_loss if check is not None else None
     return FittedFusion(model.eval(), epoch, best_epoch, held_out_games, loss_or_none)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread.
-
-    The matrices are so small that threads wait for each other: on two busy cores one thread was
-    five times as fast as two. It also makes the sums, and so the weights, repeatable.
-    """
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
 
 
 def _rows(

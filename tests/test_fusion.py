@@ -171,7 +171,15 @@ def test_games_held_out_stop_the_fit_and_their_best_epoch_is_kept() -> None:
 
 def test_a_weight_raises_the_probability_of_its_action() -> None:
     halves, events = planted(2)
-    flat = SMALL.model_copy(update={"epochs": 10, "batch_size": 32, "held_out_share": 0.0})
+    flat = FusionConfig(
+        feedforward=16,
+        num_layers=1,
+        learning_rate=1e-3,
+        epochs=10,
+        batch_size=32,
+        rows_share=1.0,
+        held_out_share=0.0,
+    )
     heavy = flat.model_copy(update={"weights_by_action": {"Corner": 30.0}})
     stacked = next(iter(halves.values()))
     plain = fuse(fit_fusion(halves, events, ACTIONS, flat).model, stacked)
