@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hmtas.errors import InputError
 from hmtas.labels import ACTIONS
 from hmtas.presets import PRESETS, preset
+from tune.default_space import build_space, parse_weights
 from tune.space import (
     BY_ACTION,
     POWER,
@@ -17,9 +18,7 @@ from tune.space import (
     Choice,
     Range,
     Space,
-    build_space,
     first_point,
-    parse_weights,
     settings_of,
     suggest,
 )

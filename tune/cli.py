@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtas.config import parse_settings
-from hmtas.console import Json, emit, progress, say, show
+from hmtas.console import Json, emit, progress, say
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
 
 if TYPE_CHECKING:
-    from tune.record import StudyRecord
-    from tune.run_windows import Tuned
     from tune.space import Space
 
 app = typer.Typer(
@@ -91,6 +89,7 @@ def model(
     """
     from tune.record import Load, StudySettings
     from tune.study import run_study, sweep_base
+    from tune.tables import show_study
 
     fixed: dict[str, Any] = {"train.seed": seed}
     if max_epochs is not None:
@@ -118,7 +117,7 @@ def model(
         dashboard=dashboard,
         fresh=fresh,
     )
-    _show_study(study, out / name, as_json)
+    show_study(study, out / name, as_json)
     if all(row.status == "failed" for row in study.trials):
         raise InputError(f"{out / name}: every trial failed: {study.trials[0].error}")
 
@@ -145,6 +144,7 @@ def windows(
     """
     from tune.nms_windows import CANDIDATES_S, parse_method
     from tune.run_windows import check_split, tune_run
+    from tune.tables import show_tuned
 
     check_split(split)
     chosen = parse_method(method)
@@ -166,14 +166,15 @@ def windows(
             from hmtas.tracking import sync_run
 
             sync_run(run)
-    _show_tuned(tuned, split, as_json)
+    show_tuned(tuned, split, as_json)
 
 
 def status(study: Study, as_json: Json = False) -> None:
     """Show the trials of a study, finished or running."""
     from tune.record import read_study
+    from tune.tables import show_study
 
-    _show_study(read_study(study), study, as_json)
+    show_study(read_study(study), study, as_json)
 
 
 def best(study: Study, as_json: Json = False) -> None:
@@ -205,7 +206,7 @@ def _space(
 ) -> tuple[str, "Space"]:
     """The store's checksum and the space around `base`, with the changes of a file."""
     from hmtas.store import EmbeddingStore
-    from tune.space import build_space, parse_weights
+    from tune.default_space import build_space, parse_weights
 
     opened = EmbeddingStore.open(store)
     opened.games(split)
@@ -223,69 +224,6 @@ def _space(
     except InputError as error:
         raise InputError(f"{space_file}: {error}" if space_file else str(error)) from None
     return opened.checksum, space
-
-
-def _show_study(study: "StudyRecord", folder: Path, as_json: bool) -> None:
-    if as_json:
-        emit({"folder": str(folder), **study.model_dump(mode="json")})
-        return
-    from rich.table import Table
-
-    table = Table(title=f"Study {study.name}: {study.status}", title_justify="left")
-    for heading in ("trial", "status", "tight, %", "epochs", "seconds", "settings"):
-        table.add_column(heading, justify="left" if heading in _LEFT else "right")
-    for row in sorted(study.trials, key=lambda row: -(row.best_tight or -1.0)):
-        tight = "" if row.best_tight is None else f"{100 * row.best_tight:.2f}"
-        what = row.error or _short(row.settings, study.settings.space.dimensions)
-        table.add_row(row.id, row.status, tight, str(row.epochs), f"{row.seconds:.0f}", what)
-    show(table)
-    say(f"run folders: {folder}/trials/; the best configuration: hmtas tune best {folder}")
-
-
-_LEFT = {"trial", "status", "settings"}
-
-
-def _short(settings: dict[str, Any], searched: Any) -> str:
-    """The sampled settings by their last names; one per action would be too many."""
-    few = {path: settings[path] for path in searched if path in settings}
-    per_action = [path for path in few if ".by_action." in path or ".windows_s." in path]
-    parts = [f"{path.rpartition('.')[2]} {few[path]:.4g}"
-             if isinstance(few[path], int | float) else f"{path.rpartition('.')[2]} {few[path]}"
-             for path in few if path not in per_action]  # fmt: skip
-    return ", ".join(parts + ([f"and {len(per_action)} per action"] if per_action else []))
-
-
-def _show_tuned(tuned: list["Tuned"], split: str, as_json: bool) -> None:
-    if as_json:
-        emit(
-            [
-                {
-                    "run": str(item.run),
-                    "windows": item.fitted.model_dump(mode="json"),
-                    "before": item.before,
-                    "after": item.after,
-                    "difference": list(item.difference),
-                }
-                for item in tuned
-            ]
-        )
-        return
-    from rich.table import Table
-
-    title = f"Tight Average-mAP on {split}, cross-fitted over games, % [95 % interval]"
-    table = Table(title=title, title_justify="left")
-    for heading in ("run", "before", "after", "difference"):
-        table.add_column(heading, justify="left" if heading == "run" else "right")
-    for item in tuned:
-        scores = (item.before["tight"], item.after["tight"])
-        cells = [_percent(score["average_map"], *score["interval"]) for score in scores]
-        table.add_row(str(item.run), *cells, _percent(*item.difference, sign="+"))
-    show(table)
-    say(f"wrote windows.json and scores/{split}.json in each run folder")
-
-
-def _percent(value: float, low: float, high: float, sign: str = "") -> str:
-    return f"{100 * value:{sign}.2f} [{100 * low:{sign}.2f}, {100 * high:{sign}.2f}]"
 
 
 app.command("model")(model)

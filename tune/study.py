@@ -46,6 +46,9 @@ from tune.record import (
 from tune.space import first_point, suggest
 
 REDUCTION = 3  # of the trials at a rung, ASHA lets this share of one go on
+# Tune's old output is silent when told to be. Its handler of an interrupt would end the trials as
+# if they were complete; without it a study goes on as after any other crash.
+TUNE_ENVIRONMENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
 # What a sweep changes in a preset before the user does: validation games stay clean.
 SWEEP_SETTINGS = {"train.stop_games": "held_out", "train.stop_on": "tight"}
 
@@ -116,7 +119,7 @@ def run_study(
         device="cuda" if load.gpus_per_trial > 0 else "cpu",
     )
     sync = MlflowSync(folder, experiment)
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's old output is silent when told to
+    os.environ.update(TUNE_ENVIRONMENT)
     with ray_session(address, dashboard=dashboard, threads=load.cpus_per_trial):
         concurrent = check_resources(load)
         record = record.model_copy(
@@ -127,11 +130,16 @@ def run_study(
             f"{settings.num_trials} trials, {concurrent} at a time with {load.cpus_per_trial} CPU "
             f"each, at most {settings.base.train.max_epochs} epochs"
         )
-        _tuner(folder, record, job, sync).fit()  # the callbacks write what matters
-        record = read_study(folder)
-        if any(row.status in ("waiting", "running") for row in record.trials):
-            raise InputError(f"{folder}: interrupted; the same command goes on with the study")
-        _predict_stopped(folder, record, job)
+        try:
+            with warnings.catch_warnings():
+                # A trial that is started again reports its epochs again.
+                warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
+                _tuner(folder, record, job, sync).fit()  # the callbacks write what matters
+            record = read_study(folder)
+            _predict_stopped(folder, record, job)
+        except KeyboardInterrupt:
+            say(f"{folder}: interrupted; the same command goes on with this study")
+            raise
     record = record.model_copy(update={"status": "done"})
     write_study(folder, record)
     _finish_tracking(folder, record, sync)
@@ -145,14 +153,12 @@ def _open(folder: Path, settings: StudySettings) -> StudyRecord:
         return record.model_copy(update={"settings": settings})
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder}: not empty and no study; choose another --name or --out")
-    record = StudyRecord(
+    return StudyRecord(
         name=folder.name,
         version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         settings=settings,
     )
-    write_study(folder, record)
-    return record
 
 
 def _remove(folder: Path) -> None:
