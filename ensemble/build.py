@@ -10,6 +10,7 @@ fitted on the same games: those would carry a fold's labels into its own weights
 """
 
 import contextlib
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
@@ -90,7 +91,8 @@ def apply_ensemble(run: Path, split: str, *, store: Path | None = None) -> Path:
             f"{run}: a run of kind {record.kind!r}, not an ensemble; use hmtas predict"
         )
     settings = record.ensemble
-    members = read_members([run / entry["run"] for entry in settings["members"]], split)
+    runs = [Path(os.path.normpath(run.resolve() / entry["run"])) for entry in settings["members"]]
+    members = read_members(runs, split)
     for member, entry in zip(members, settings["members"], strict=True):
         if member.record.created != entry["created"]:
             raise InputError(

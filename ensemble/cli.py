@@ -23,7 +23,9 @@ def fit_verb(
         list[Path], typer.Argument(metavar="RUN...", help="Run folders to combine, one or more.")
     ],
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the ensembles, DIR/<method>/ each.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the ensembles, one run folder per method in it.")
+    ],
     split: Annotated[
         str, typer.Option(help="Split whose stored probabilities are combined; never test.")
     ] = "valid",
