@@ -26,7 +26,7 @@ _AT_ONCE = 50  # resamples per matrix product: bounds its memory
 def bootstrap_interval(
     counts: Histograms, num: int = 1000, seed: int = 0, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Percentile interval of Average-mAP over resampled games.
+    """Interval of Average-mAP over resampled games, around the score of all of them.
 
     Args:
         counts: From `hmtas.metrics.histograms`.
@@ -34,14 +34,15 @@ def bootstrap_interval(
         seed: The same seed draws the same games for every model.
         level: Share of the resamples inside.
     """
-    averages = resampled_averages(counts, draw_weights(len(counts.games), num, seed))
-    return _interval(averages, level)
+    averages = resampled_averages(counts, _once_and_drawn(counts, num, seed))
+    low, high = _interval(averages[0], averages[1:], level)
+    return max(low, 0.0), min(high, 1.0)
 
 
 def paired_difference(
     first: Histograms, second: Histograms, num: int = 1000, seed: int = 0, level: float = LEVEL
 ) -> tuple[float, float, float]:
-    """Average-mAP of `first` minus that of `second`, with a percentile interval.
+    """Average-mAP of `first` minus that of `second`, with its interval.
 
     Both are scored on the same resampled games, so that games that are hard for both cancel out.
 
@@ -61,10 +62,9 @@ def paired_difference(
     same_tolerances = np.array_equal(first.tolerances_s, second.tolerances_s)
     if not same_tolerances or first.num_events.shape[1] != second.num_events.shape[1]:
         raise ValueError("a paired difference needs the same tolerances and the same actions")
-    once = np.ones((1, len(first.games)))
-    weights = np.concatenate([once, draw_weights(len(first.games), num, seed)])
+    weights = _once_and_drawn(first, num, seed)
     difference = resampled_averages(first, weights) - resampled_averages(second, weights)
-    return (float(difference[0]), *_interval(difference[1:], level))
+    return (float(difference[0]), *_interval(difference[0], difference[1:], level))
 
 
 def draw_weights(num_games: int, num: int, seed: int) -> np.ndarray:
@@ -117,7 +117,13 @@ def _flat(values_G: np.ndarray) -> np.ndarray:
     return values_G.reshape(len(values_G), -1)
 
 
-def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
+def _once_and_drawn(counts: Histograms, num: int, seed: int) -> np.ndarray:
+    """Every game once, then the resamples; shape (1 + num, G)."""
+    once = np.ones((1, len(counts.games)))
+    return np.concatenate([once, draw_weights(len(counts.games), num, seed)])
+
+
+def _interval(score: float, resampled: np.ndarray, level: float) -> tuple[float, float]:
     tail = (1 - level) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
+    low, high = np.quantile(resampled, [tail, 1 - tail]) + (score - resampled.mean())
     return float(low), float(high)

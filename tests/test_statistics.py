@@ -84,6 +84,14 @@ def test_the_interval_holds_the_score_and_its_seed_decides_it() -> None:
     assert (low, high) != bootstrap_interval(counts, 200, seed=4)
 
 
+def test_the_interval_surrounds_the_score_though_resamples_are_better() -> None:
+    counts = games(0.3, num_games=5)
+    value = score(counts).average_map
+    assert resampled_averages(counts, draw_weights(5, 300, seed=0)).mean() > value
+    low, high = bootstrap_interval(counts, 300)
+    assert (value - low) == pytest.approx(high - value, rel=0.5)
+
+
 def test_more_games_make_the_interval_narrower() -> None:
     def width(num_games: int) -> float:
         low, high = bootstrap_interval(games(0.5, num_games), 200)
