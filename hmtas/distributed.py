@@ -100,6 +100,8 @@ def _run_workers(settings: dict[str, Any], out: Path, num_workers: int, use_gpu:
         raise _input_error(error) or error from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            out.rmdir()  # where nothing else is in it: a run that failed leaves no empty folder
 
 
 def _too_many(num_workers: int, kind: str, available: int) -> InputError:

@@ -59,7 +59,7 @@ def train(
     Shows a line per epoch, writes the run folder (weights, full configuration, games, curves) and
     logs it to MLflow. The same command goes on after an interruption.
     """
-    config = _configuration(preset_name, config_file, settings or [], protocol, seed)
+    config = configuration(preset_name, config_file, settings or [], protocol, seed)
     from hmtas.distributed import describe_epoch
     from hmtas.distributed import train as train_with_ray
     from hmtas.tracking import sync_run
@@ -126,13 +126,18 @@ def predict(
         say(f"wrote {len(written)} files, the last is {written[-1]}")
 
 
-def _configuration(
+def configuration(
     preset_name: str | None,
     config_file: Path | None,
     assignments: list[str],
     protocol: str,
     seed: int | None,
 ) -> Config:
+    """The configuration that the options of `hmtas train` name.
+
+    Raises:
+        InputError: If they contradict each other, or a setting is not valid.
+    """
     if preset_name is not None and config_file is not None:
         raise InputError("--preset and --config both say where to start from; give one of them")
     settings: dict[str, Any] = {}
