@@ -45,13 +45,14 @@ class MlflowSync:
         self._try(lambda: self._close(metrics))
 
     def _open(self, name: str, params: Mapping[str, Any]) -> None:
+        from hmtas.mlflow_client import public_uri
         from hmtas.tracking import open_parent, tracking_uri
 
-        state = self.folder / STATE
-        if state.is_file() and read_json(state)["tracking_uri"] == tracking_uri():
+        state, uri = self.folder / STATE, public_uri(tracking_uri())
+        if state.is_file() and read_json(state)["tracking_uri"] == uri:
             return
         parent = open_parent(self.experiment, name, {"hmtas.run_dir": str(self.folder)}, params)
-        write_json(state, {"tracking_uri": tracking_uri(), "parent": parent})
+        write_json(state, {"tracking_uri": uri, "parent": parent})
 
     def _sync(self, run: Path, status: Status | None) -> None:
         from hmtas.tracking import sync_run
