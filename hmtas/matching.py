@@ -41,7 +41,6 @@ class Counts(NamedTuple):
     """Histograms of one half (see `hmtas.metrics.Histograms`)."""
 
     detections_AVK: np.ndarray
-    hits_ADVK: np.ndarray
     events_AV: np.ndarray
 
 
@@ -125,11 +124,19 @@ def match_cells(
 @njit(cache=True)
 def count_half(
     spots: GridSpots, events: GridEvents, tolerances_s: np.ndarray, counts: Counts
-) -> None:
-    """Add one half to `counts`, in place."""
-    num_actions = len(counts.events_AV)
+) -> np.ndarray:
+    """Add one half to `counts`, in place.
+
+    Returns:
+        Flat index into (A, D, V, K) of every hit, int32. There are at most as many as events
+        times tolerances, a few hundred where the array they point into has 80,000 numbers.
+    """
+    num_actions, num_sides = counts.events_AV.shape
+    num_thresholds, num_tolerances = counts.detections_AVK.shape[2], len(tolerances_s)
     spot_of = last_of_each_cell(spots.cell, spots.action, num_actions)
     event_of = last_of_each_cell(events.cell, events.action, num_actions)
+    hits = np.empty(len(events.cell) * num_tolerances, dtype=np.int32)
+    num_hits = 0
     for a in range(num_actions):
         truth_cell = np.flatnonzero(event_of[a] >= 0)
         truth_side = events.side[event_of[a][truth_cell]]
@@ -145,10 +152,13 @@ def count_half(
             counts.detections_AVK[a, side[i], spot_bin[i]] += 1
         if len(truth_cell) == 0:
             continue
-        for d in range(len(tolerances_s)):
+        for d in range(num_tolerances):
             hit = match_cells(cell, confidence, truth_cell, tolerances_s[d])
             for n in np.flatnonzero(hit):
-                counts.hits_ADVK[a, d, side[n], spot_bin[n]] += 1
+                row = (a * num_tolerances + d) * num_sides + side[n]
+                hits[num_hits] = row * num_thresholds + spot_bin[n]
+                num_hits += 1
+    return hits[:num_hits].copy()
 
 
 @njit(cache=True)

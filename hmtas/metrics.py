@@ -96,15 +96,42 @@ class Histograms:
         tolerances_s: (D,) float64 full widths in seconds.
         detections: (H, A, V, K) uint16, spots whose highest threshold is the k-th, by the
             visibility (0 visible, 1 unshown) of the nearest event.
-        hits: (H, A, D, V, K) uint16, those that match an event.
+        hit_half: int32, one for each hit at each tolerance: the half it is in.
+        hit_bin: int32, the same length: its flat index into (A, D, V, K).
         num_events: (H, A, V) int64, annotated cells.
     """
 
     halves: tuple[HalfId, ...]
     tolerances_s: np.ndarray
     detections: np.ndarray
-    hits: np.ndarray
+    hit_half: np.ndarray
+    hit_bin: np.ndarray
     num_events: np.ndarray
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(H, A, D, V, K) uint16, those of `detections` that match an event."""
+        hits = np.zeros((len(self.halves), int(np.prod(self._shape_of_half))), np.uint16)
+        np.add.at(hits, (self.hit_half, self.hit_bin), 1)
+        return hits.reshape(len(self.halves), *self._shape_of_half)
+
+    @property
+    def _shape_of_half(self) -> tuple[int, int, int, int]:
+        """(A, D, V, K), what `hit_bin` points into."""
+        _, num_actions, num_sides, num_thresholds = self.detections.shape
+        return num_actions, len(self.tolerances_s), num_sides, num_thresholds
+
+    def weighted_detections(self, weight_H: np.ndarray) -> np.ndarray:
+        """(A, V, K) float64, the sum over halves, each times its weight."""
+        flat = self.detections.reshape(len(self.halves), -1)
+        return weighted_sum(flat, weight_H).reshape(self.detections.shape[1:])
+
+    def weighted_hits(self, weight_H: np.ndarray) -> np.ndarray:
+        """(A, D, V, K) float64, the sum over halves, each times its weight."""
+        shape = self._shape_of_half
+        weights = weight_H[self.hit_half]
+        total = np.bincount(self.hit_bin, weights, minlength=int(np.prod(shape)))
+        return total.reshape(shape)
 
     @cached_property
     def games(self) -> tuple[str, ...]:
@@ -136,20 +163,15 @@ def histograms(
     if widths.ndim != 1 or len(widths) == 0 or not (widths > 0).all():
         raise ValueError(f"tolerances must be one or more numbers > 0, got {tolerances_s}")
     halves = tuple(sorted(spots.keys() | events.keys()))
-    shape = (len(halves), num_actions)
-    counts = Histograms(
-        halves=halves,
-        tolerances_s=widths,
-        detections=np.zeros((*shape, 2, len(THRESHOLDS)), np.uint16),
-        hits=np.zeros((*shape, len(widths), 2, len(THRESHOLDS)), np.uint16),
-        num_events=np.zeros((*shape, 2), np.int64),
-    )
+    detections = np.zeros((len(halves), num_actions, 2, len(THRESHOLDS)), np.uint16)
+    num_events = np.zeros((len(halves), num_actions, 2), np.int64)
+    hits = [np.empty(0, np.int32)]
     for h, half in enumerate(halves):
         spot = spots.get(half) or Spots.empty(half)
         event = events.get(half) or Events.empty(half)
         _check_actions(half, spot.action, event.action, num_actions)
         confidence = np.array(spot.confidence, dtype=np.float64)
-        count_half(
+        hits_of_half = count_half(
             GridSpots(
                 cell=cells(spot.time_s),
                 action=np.array(spot.action, dtype=np.int64),
@@ -162,9 +184,49 @@ def histograms(
                 side=np.where(event.visible, VISIBLE, UNSHOWN),
             ),
             widths,
-            Counts(counts.detections[h], counts.hits[h], counts.num_events[h]),
+            Counts(detections[h], num_events[h]),
         )
-    return counts
+        hits.append(hits_of_half)
+    return Histograms(
+        halves=halves,
+        tolerances_s=widths,
+        detections=detections,
+        hit_half=np.repeat(np.arange(len(halves), dtype=np.int32), [len(h) for h in hits[1:]]),
+        hit_bin=np.concatenate(hits),
+        num_events=num_events,
+    )
+
+
+def merge(parts: Sequence[Histograms]) -> Histograms:
+    """Put the halves of several counts together, as if they had been counted at once.
+
+    Args:
+        parts: One or more, without a half in common.
+
+    Raises:
+        ValueError: If tolerances or actions differ, or a half is in two of them.
+    """
+    first = parts[0]
+    halves = [half for part in parts for half in part.halves]
+    if len(set(halves)) < len(halves):
+        raise ValueError("a half is counted in two of the histograms")
+    for part in parts:
+        same_tolerances = np.array_equal(part.tolerances_s, first.tolerances_s)
+        if not same_tolerances or part.num_events.shape[1:] != first.num_events.shape[1:]:
+            raise ValueError("histograms of other tolerances or actions cannot be merged")
+    order = sorted(range(len(halves)), key=lambda h: halves[h])
+    place = np.empty(len(halves), dtype=np.int32)
+    place[order] = np.arange(len(halves))
+    starts = np.cumsum([0, *(len(part.halves) for part in parts)])
+    hit_half = [part.hit_half + start for part, start in zip(parts, starts, strict=False)]
+    return Histograms(
+        halves=tuple(halves[h] for h in order),
+        tolerances_s=first.tolerances_s,
+        detections=np.concatenate([part.detections for part in parts])[order],
+        hit_half=place[np.concatenate(hit_half)],
+        hit_bin=np.concatenate([part.hit_bin for part in parts]),
+        num_events=np.concatenate([part.num_events for part in parts])[order],
+    )
 
 
 def _check_actions(half: HalfId, spots: np.ndarray, events: np.ndarray, num_actions: int) -> None:
@@ -179,7 +241,7 @@ def score(
     games: Sequence[str] | None = None,
     weights: Sequence[float] | np.ndarray | None = None,
 ) -> Score:
-    """Average-mAP of some games: a sum of histograms, milliseconds.
+    """Average-mAP of some games: a sum of histograms, about a millisecond.
 
     Args:
         counts: From `histograms`.
@@ -201,17 +263,12 @@ def score(
     np.add.at(weight_G, [index[game] for game in games], weight)
     weight_H = weight_G[counts.game_of_half]
     return _score(
-        _weighted(counts.detections, weight_H),
-        _weighted(counts.hits, weight_H),
+        counts.weighted_detections(weight_H),
+        counts.weighted_hits(weight_H),
         np.tensordot(weight_H, counts.num_events, axes=1),
         counts.tolerances_s,
         num_games=len(games),
     )
-
-
-def _weighted(counts_H: np.ndarray, weight_H: np.ndarray) -> np.ndarray:
-    total = weighted_sum(counts_H.reshape(len(counts_H), -1), weight_H)
-    return total.reshape(counts_H.shape[1:])
 
 
 def _score(
