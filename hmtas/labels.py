@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,6 +35,7 @@ ACTIONS = (
 
 LABEL_FILE = "Labels-v2.json"
 HALVES = (1, 2)
+Times = Literal["position", "game_time"]
 _GAME_TIME = re.compile(r"\s*([12])\s*-\s*(\d+):(\d{1,2})\s*")
 
 
@@ -52,13 +53,25 @@ def find_games(root: Path) -> list[str]:
 
 
 def read_events(
-    root: Path, game: str, actions: Sequence[str] = ACTIONS, label_file: str = LABEL_FILE
+    root: Path,
+    game: str,
+    actions: Sequence[str] = ACTIONS,
+    label_file: str = LABEL_FILE,
+    times: Times = "position",
 ) -> dict[int, Events]:
     """Read one game's annotations.
 
     A label's time is its `position` in milliseconds; without one, its `gameTime`, in whole
     seconds. A label without `visibility` counts as visible. Times are kept as annotated: the
     half-second grid belongs to the metric.
+
+    Args:
+        root: Tree of games.
+        game: Folder below it.
+        actions: Names, in the order of the indices.
+        label_file: Name of the file in that folder.
+        times: `game_time` takes whole seconds always, as the evaluator did when the scores of
+            2021 were published.
 
     Returns:
         Events of half 1 and half 2, each sorted by time.
@@ -75,7 +88,7 @@ def read_events(
     rows: dict[int, list[tuple[float, int, bool]]] = {half: [] for half in HALVES}
     for number, annotation in enumerate(annotations):
         place = f"{path}, annotation {number}"
-        half, time_s = _read_time(annotation, place)
+        half, time_s = _read_time(annotation, place, times)
         label = annotation.get("label")
         if not isinstance(label, str) or label not in index:
             close = difflib.get_close_matches(str(label), actions, n=1, cutoff=0.0)[0]
@@ -97,7 +110,7 @@ def _to_events(half: HalfId, rows: list[tuple[float, int, bool]]) -> Events:
     )
 
 
-def _read_time(annotation: Any, place: str) -> tuple[int, float]:
+def _read_time(annotation: Any, place: str, times: Times) -> tuple[int, float]:
     """Half and seconds of one annotation, by the evaluator's rule."""
     game_time = annotation.get("gameTime") if isinstance(annotation, dict) else None
     match = _GAME_TIME.fullmatch(str(game_time))
@@ -105,7 +118,7 @@ def _read_time(annotation: Any, place: str) -> tuple[int, float]:
         raise InputError(f"{place}: gameTime must read like '1 - 12:34', got {game_time!r}")
     half, minutes, seconds = (int(group) for group in match.groups())
     position = annotation.get("position")
-    if position is None or position == "":
+    if times == "game_time" or position is None or position == "":
         return half, float(60 * minutes + seconds)
     try:
         time_s = int(position) / 1000

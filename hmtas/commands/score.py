@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,16 @@ Windows = Annotated[
         "--windows",
         help="NMS windows from `hmtas tune windows`; by default RUN/windows.json, else those of "
         "the run's configuration, else those of the thesis.",
+    ),
+]
+
+LabelTimes = Annotated[
+    Literal["position", "game_time"],
+    typer.Option(
+        "--label-times",
+        help="What the time of a label in GAMES is: its position in milliseconds, as the "
+        "evaluator takes it today, or its gameTime in whole seconds, as it did in 2021 (such a "
+        "score is shown, not recorded in a run).",
     ),
 ]
 
@@ -97,6 +107,7 @@ def score(
         typer.Option("--split", help="Score the games of this split; by default all in SPOTS."),
     ] = None,
     windows: Windows = None,
+    label_times: LabelTimes = "position",
     bootstrap: Annotated[
         int, typer.Option(min=1, help="Resamples of the games behind the 95 % intervals.")
     ] = 1000,
@@ -120,7 +131,7 @@ def score(
     # Everything is read before anything is scored: bad input is one line and leaves no score.
     inputs = []
     for path in spots:
-        found, labels = _load(path, games, split, windows)
+        found, labels = _load(path, games, split, windows, label_times)
         chosen = _choose_games(path, found, labels, split, splits)
         inputs.append((path, found, chosen, labels.events(chosen, found.actions)))
     documents: dict[str, dict[str, Any]] = {}
@@ -136,7 +147,7 @@ def score(
             advance()
     for path, found, chosen, _ in inputs:
         _warn_of_fitted_games(path, found, chosen)
-        if is_run(path):
+        if is_run(path) and label_times == "position":  # scores of a run stay comparable
             _record(path, found, documents[str(path)])
     if as_json:
         emit(documents if len(documents) > 1 else next(iter(documents.values())))
@@ -148,7 +159,11 @@ def score(
 
 
 def _load(
-    path: Path, games: Path | None, split: str | None, windows: Path | None
+    path: Path,
+    games: Path | None,
+    split: str | None,
+    windows: Path | None,
+    label_times: Literal["position", "game_time"],
 ) -> "tuple[Spotted, Labels]":
     """One input and its labels."""
     from hmtas.commands.score_inputs import (
@@ -161,14 +176,14 @@ def _load(
     if has_probabilities(path):
         found = load_probabilities(path, split, windows)
         if games is not None:
-            return found, Labels.open(games)
+            return found, Labels.open(games, label_times)
         assert found.provenance is not None
-        return found, Labels.of_provenance(path, found.provenance)
+        return found, Labels.of_provenance(path, found.provenance, label_times)
     if windows is not None:
         raise InputError(f"{path}: these are spots already; --windows is for probabilities")
     if games is None:
         raise InputError(f"{path}: spots do not say where their labels are; add --games")
-    labels = Labels.open(games)
+    labels = Labels.open(games, label_times)
     return load_submission(path, labels), labels
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hmtas import evaluate
 from hmtas.config import SpottingConfig
 from hmtas.errors import InputError
-from hmtas.labels import ACTIONS, LABEL_FILE, read_events
+from hmtas.labels import ACTIONS, LABEL_FILE, Times, read_events
 from hmtas.probabilities import Provenance, read_probabilities
 from hmtas.records import Events, HalfId, Spots
 from hmtas.runs import RECORD, WINDOWS, predictions_path, read_run
@@ -105,22 +105,31 @@ class Labels:
     Attributes:
         path: The tree or the store.
         store: The open store, if it is one.
+        times: What the time of a label is read from (see `hmtas.labels.read_events`).
     """
 
     path: Path
     store: EmbeddingStore | None
+    times: Times = "position"
 
     @classmethod
-    def open(cls, path: Path) -> "Labels":
+    def open(cls, path: Path, times: Times = "position") -> "Labels":
         """Open a store, or a tree with `Labels-v2.json`."""
         if (path / INDEX_FILE).is_file():
+            if times == "game_time":
+                raise InputError(
+                    f"{path}: a store keeps the position of a label, not its gameTime; "
+                    "name the tree of label files with --games, or leave --label-times out"
+                )
             return cls(path, EmbeddingStore.open(path))
         if not path.is_dir():
             raise InputError(f"{path}: no such folder of games, and no store")
-        return cls(path, None)
+        return cls(path, None, times)
 
     @classmethod
-    def of_provenance(cls, path: Path, provenance: Provenance) -> "Labels":
+    def of_provenance(
+        cls, path: Path, provenance: Provenance, times: Times = "position"
+    ) -> "Labels":
         """The store that probabilities were predicted on."""
         store = Path(provenance.store)
         if not (store / INDEX_FILE).is_file():
@@ -128,7 +137,7 @@ class Labels:
                 f"{path}: was predicted on the store {store}, which is not there; "
                 "name the labels with --games"
             )
-        return cls.open(store)
+        return cls.open(store, times)
 
     @property
     def actions(self) -> tuple[str, ...]:
@@ -163,7 +172,7 @@ class Labels:
             return {
                 HalfId(game, half): events
                 for game in games
-                for half, events in read_events(self.path, game, actions).items()
+                for half, events in read_events(self.path, game, actions, times=self.times).items()
             }
         if self.store.actions != actions:
             raise InputError(
