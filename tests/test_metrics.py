@@ -1,45 +1,16 @@
-"""The metric is the official evaluator's: cases worked by hand, then SoccerNet itself on anything.
+"""The metric follows the evaluator's rules: cases worked by hand, and the compiled loops."""
 
-`tests/golden/metric.json` holds what SoccerNet 0.2.0 said of seeded random games, so that the
-check runs without it; `python tests/test_metrics.py` writes it anew.
-"""
-
-import importlib
-import importlib.util
-import json
-import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metric_games import HALF, events, random_games, spots
 
-from hmtas.matching import NUM_CELLS, match_cells
-from hmtas.metrics import (
-    LOOSE_S,
-    TIGHT_S,
-    average_map,
-    average_precision,
-    histograms,
-    match_spots,
-    score,
-)
+from hmtas.matching import match_cells
+from hmtas.metrics import TIGHT_S, average_map, average_precision, histograms, match_spots
 from hmtas.records import Events, HalfId, Score, Spots
-
-GOLDEN = Path(__file__).parent / "golden" / "metric.json"
-HALF = HalfId("league/season/game", 1)
-NAMES = ("average_map", "per_action", "visible", "per_action_visible", "unshown",
-         "per_action_unshown")  # fmt: skip
-
-needs_soccernet = pytest.mark.skipif(
-    importlib.util.find_spec("SoccerNet") is None, reason="SoccerNet is not installed"
-)
-
-
-# By hand.
 
 
 @pytest.mark.parametrize(
@@ -76,23 +47,6 @@ def test_half_the_recall_scores_six_of_eleven_levels() -> None:
 
 def test_class_without_annotations_is_nan() -> None:
     assert np.isnan(average_precision(np.array([0.9]), np.array([False]), num_truth=0))
-
-
-def spots(*rows: tuple[float, int, float], half: HalfId = HALF) -> Spots:
-    columns = np.array(rows, dtype=float).reshape(-1, 3).T
-    return Spots(
-        half=half, time_s=columns[0], action=columns[1].astype(np.int64), confidence=columns[2]
-    )
-
-
-def events(*rows: tuple[float, int, bool], half: HalfId = HALF) -> Events:
-    columns = np.array(rows, dtype=float).reshape(-1, 3).T
-    return Events(
-        half=half,
-        time_s=columns[0],
-        action=columns[1].astype(np.int64),
-        visible=columns[2].astype(np.bool_),
-    )
 
 
 def score_one(
@@ -188,72 +142,6 @@ def test_an_action_out_of_range_is_refused() -> None:
         score_one(spots((1, 1, 0.5)), events(), num_actions=1)
 
 
-# Sums of histograms.
-
-
-def random_games(seed: int, num_games: int, num_actions: int, length_s: float = 60) -> Any:
-    """Seeded spots and events that touch every rule: ties, shared cells, unshown, empty halves."""
-    generator = np.random.default_rng(seed)
-    spot, event = {}, {}
-    for game in range(num_games):
-        for number in (1, 2):
-            half = HalfId(f"league/season/game {game}", number)
-            n, m = generator.integers(0, 40), generator.integers(0, 15)
-            confidence = generator.choice([0, 1, 0.5, *generator.random(6)], n)
-            spot[half] = Spots(
-                half=half,
-                time_s=generator.integers(0, int(length_s * 1000), n) / 1000,
-                action=generator.integers(0, num_actions, n),
-                confidence=np.asarray(confidence, dtype=float),
-            )
-            event[half] = Events(
-                half=half,
-                time_s=np.sort(generator.integers(0, int(length_s * 1000), m)) / 1000,
-                action=generator.integers(0, max(1, num_actions - game % 2), m),
-                visible=generator.random(m) < 0.7,
-            )
-    return spot, event
-
-
-def assert_same(a: Score, b: Score) -> None:
-    for name in (*NAMES, "per_tolerance", "num_events"):
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-
-
-def test_a_subset_of_games_is_scored_as_if_the_others_did_not_exist() -> None:
-    spot, event = random_games(seed=1, num_games=5, num_actions=3)
-    chosen = ["league/season/game 1", "league/season/game 4"]
-    alone = average_map(
-        {half: s for half, s in spot.items() if half.game in chosen},
-        {half: e for half, e in event.items() if half.game in chosen},
-        3,
-    )
-    subset = score(histograms(spot, event, TIGHT_S, 3), chosen)
-    assert_same(alone, subset)
-    assert subset.num_games == 2
-
-
-def test_a_weight_is_that_many_copies_of_the_game() -> None:
-    spot, event = random_games(seed=2, num_games=3, num_actions=2)
-    counts = histograms(spot, event, TIGHT_S, 2)
-    games = counts.games
-    copied = score(counts, [games[0], games[0], games[2]])
-    assert_same(copied, score(counts, games, [2, 0, 1]))
-    tripled = score(counts, weights=[3, 3, 3])
-    assert tripled.average_map == pytest.approx(score(counts).average_map, abs=1e-12)
-    assert tripled.num_events.tolist() == (3 * score(counts).num_events).tolist()
-
-
-def test_score_refuses_unknown_games_and_wrong_weights() -> None:
-    counts = histograms({HALF: spots()}, {HALF: events()}, (1,), 1)
-    with pytest.raises(ValueError, match="'elsewhere' is not among the 1 counted games"):
-        score(counts, ["elsewhere"])
-    with pytest.raises(ValueError, match="weights must be 1 numbers >= 0"):
-        score(counts, weights=[1, 2])
-    with pytest.raises(ValueError, match="weights must be 1 numbers >= 0"):
-        score(counts, weights=[-1])
-
-
 @settings(deadline=None, max_examples=100)
 @given(seed=st.integers(0, 2**32 - 1), tolerance=st.sampled_from([*TIGHT_S, 0.7, 20, 60]))
 def test_the_compiled_matching_is_the_plain_one(seed: int, tolerance: float) -> None:
@@ -277,141 +165,3 @@ def test_histograms_give_the_plain_average_precision() -> None:
         num_truth += len(truth)
     expected = average_precision(np.concatenate(confidences), np.concatenate(hits), num_truth)
     assert average_map(spot, event, 1, (60,)).average_map == pytest.approx(expected, abs=1e-12)
-
-
-# Against SoccerNet.
-
-
-def official(
-    spot: Mapping[HalfId, Spots],
-    event: Mapping[HalfId, Events],
-    num_actions: int,
-    tolerances_s: Sequence[float],
-    num_cells: int = NUM_CELLS,
-) -> dict[str, Any]:
-    """The six outputs of SoccerNet's `average_mAP`, with its own vectors, shorter if asked."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        evaluator = importlib.import_module("SoccerNet.Evaluation.ActionSpotting")
-        evaluator.tqdm = lambda steps: steps  # no progress bars
-        targets, detections, closests = [], [], []
-        for half in sorted(event):
-            target, detection = (
-                np.zeros((num_cells, num_actions)),
-                np.full((num_cells, num_actions), -1.0),
-            )
-            rows = zip(event[half].time_s, event[half].action, event[half].visible, strict=True)
-            for time_s, action, visible in rows:
-                target[min(int(2 * time_s), num_cells - 1), action] = 1 if visible else -1
-            found = spot[half]
-            for time_s, action, value in zip(
-                found.time_s, found.action, found.confidence, strict=True
-            ):
-                detection[min(int(2 * time_s), num_cells - 1), action] = value
-            targets.append(target)
-            detections.append(detection)
-            closests.append(official_closest(target))
-        with np.errstate(all="ignore"):
-            outputs = evaluator.average_mAP(
-                targets, detections, closests, 2, np.array(tolerances_s)
-            )
-    return {name: np.asarray(value).tolist() for name, value in zip(NAMES, outputs, strict=True)}
-
-
-def official_closest(target: np.ndarray) -> np.ndarray:
-    """As `evaluate` has it inline, line by line."""
-    closest = np.zeros(target.shape) - 1
-    for c in range(target.shape[1]):
-        indexes = np.where(target[:, c] != 0)[0].tolist()
-        if not indexes:
-            continue
-        indexes.insert(0, -indexes[0])
-        indexes.append(2 * closest.shape[0])
-        for i in range(1, len(indexes) - 1):
-            start = max(0, (indexes[i - 1] + indexes[i]) // 2)
-            stop = min(closest.shape[0], (indexes[i] + indexes[i + 1]) // 2)
-            closest[start:stop, c] = target[indexes[i], c]
-    return closest
-
-
-def assert_official(result: Score, expected: Mapping[str, Any]) -> None:
-    for name in NAMES:
-        ours = np.nan_to_num(getattr(result, name), nan=0.0)
-        np.testing.assert_allclose(ours, expected[name], rtol=0, atol=1e-12, err_msg=name)
-
-
-@needs_soccernet
-@settings(deadline=None, max_examples=150)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    num_games=st.integers(1, 2),
-    num_actions=st.integers(1, 2),
-    tolerances=st.sampled_from([(1, 2), (5, 10), (1,), (7.5,), (60, 30)]),
-)
-def test_all_six_outputs_equal_soccernets(
-    seed: int, num_games: int, num_actions: int, tolerances: tuple[float, ...]
-) -> None:
-    spot, event = random_games(seed, num_games, num_actions, length_s=30)
-    expected = official(spot, event, num_actions, tolerances, num_cells=80)
-    assert_official(average_map(spot, event, num_actions, tolerances), expected)
-
-
-GOLDEN_CASES = [
-    {"seed": 11, "num_games": 3, "num_actions": 4, "length_s": 60.0, "tolerances_s": TIGHT_S},
-    {"seed": 12, "num_games": 3, "num_actions": 4, "length_s": 600.0, "tolerances_s": LOOSE_S},
-    {"seed": 13, "num_games": 2, "num_actions": 2, "length_s": 60.0, "tolerances_s": (1,)},
-    {"seed": 14, "num_games": 2, "num_actions": 3, "length_s": 7500.0, "tolerances_s": LOOSE_S},
-]
-
-
-def golden_input(case: Mapping[str, Any]) -> Any:
-    return random_games(case["seed"], case["num_games"], case["num_actions"], case["length_s"])
-
-
-@pytest.mark.parametrize("number", range(len(GOLDEN_CASES)))
-def test_golden_outputs_of_soccernet(number: int) -> None:
-    stored = json.loads(GOLDEN.read_text())[number]
-    spot = {HalfId(*row.pop("half")): row for row in stored["spots"]}
-    event = {HalfId(*row.pop("half")): row for row in stored["events"]}
-    result = average_map(
-        {half: Spots(half=half, **as_arrays(row)) for half, row in spot.items()},
-        {half: Events(half=half, **as_arrays(row)) for half, row in event.items()},
-        stored["num_actions"],
-        stored["tolerances_s"],
-    )
-    assert_official(result, stored["official"])
-    assert 0 < result.average_map < 1
-
-
-TYPES = {"time_s": np.float64, "action": np.int64, "confidence": np.float64, "visible": np.bool_}
-
-
-def as_arrays(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: np.array(values, dtype=TYPES[name]) for name, values in row.items()}
-
-
-def write_golden() -> None:
-    """Inputs are stored too: numpy does not promise the same random numbers for ever."""
-    stored = []
-    for case in GOLDEN_CASES:
-        spot, event = golden_input(case)
-        stored.append({
-            "num_actions": case["num_actions"],
-            "tolerances_s": case["tolerances_s"],
-            "spots": [
-                {"half": half, "time_s": s.time_s.tolist(), "action": s.action.tolist(),
-                 "confidence": s.confidence.tolist()}
-                for half, s in spot.items()
-            ],
-            "events": [
-                {"half": half, "time_s": e.time_s.tolist(), "action": e.action.tolist(),
-                 "visible": e.visible.tolist()}
-                for half, e in event.items()
-            ],
-            "official": official(spot, event, case["num_actions"], case["tolerances_s"]),
-        })  # fmt: skip
-    GOLDEN.write_text("[\n" + ",\n".join(json.dumps(case) for case in stored) + "\n]\n")
-
-
-if __name__ == "__main__":
-    write_golden()
