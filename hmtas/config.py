@@ -7,9 +7,17 @@ checkpoint; the same file repeats it.
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from hmtas.errors import InputError, join_problems
 
@@ -38,6 +46,13 @@ THESIS_WEIGHTS = {
     "Red card": 30.0,
     "Yellow->red card": 30.0,
 }
+
+NmsKind = Literal["hard", "thesis", "linear", "squared", "gaussian"]
+_OneOrByAction = Annotated[
+    Annotated[NmsKind, Tag("kind")] | Annotated[dict[str, NmsKind], Tag("by action")],
+    # One finding for a bad value, not one for each form it could have had.
+    Discriminator(lambda value: "by action" if isinstance(value, dict) else "kind"),
+]
 
 
 class _Frozen(BaseModel):
@@ -127,8 +142,9 @@ class TrainConfig(_Frozen):
 class SpottingConfig(_Frozen):
     """From probabilities to spots (thesis Sections 4.3 and 5.3)."""
 
-    nms: Literal["hard", "thesis"] = Field(
-        default="hard", description="'thesis' is the lopsided rule of its code"
+    nms: _OneOrByAction = Field(
+        default="hard",
+        description="one rule (hmtas.nms) or one by action, 'hard' for those it does not name",
     )
     # The thesis drops spots below 0.2. Keeping them never costs more than 1e-4 of an average
     # precision and gains wherever a model is less sure of itself than the thesis's.
@@ -148,6 +164,10 @@ class SpottingConfig(_Frozen):
     def window_of(self, action: str) -> float:
         """Width in seconds of the suppression window of one action."""
         return self.windows_s.get(action, self.default_window_s)
+
+    def kind_of(self, action: str) -> NmsKind:
+        """The rule of suppression of one action."""
+        return self.nms if isinstance(self.nms, str) else self.nms.get(action, "hard")
 
 
 class Config(_Frozen):

@@ -1,13 +1,14 @@
 """From stored probabilities to a score: spots by windows, and the document `hmtas score` prints."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hmtas.config import SpottingConfig
+from hmtas.config import NmsKind, SpottingConfig
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.metrics import LOOSE_S, TIGHT_S, histograms, score
@@ -17,23 +18,24 @@ from hmtas.statistics import bootstrap_interval
 
 
 class FittedFold(BaseModel):
-    """Windows fitted on the other folds, for the games of this one."""
+    """Windows and rules fitted on the other folds, for the games of this one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     games: tuple[str, ...]
     windows_s: dict[str, float]
+    kinds: dict[str, NmsKind]
 
 
 class FittedWindows(BaseModel):
     """NMS windows fitted on stored probabilities: RUN/windows.json.
 
     Attributes:
-        method: How they were searched.
+        method: How they were searched (tune.nms_windows).
         split: The split they were fitted on.
         threshold: Spots below it are dropped.
-        kind: The rule of suppression (hmtas.nms).
         windows_s: Widths in seconds, fitted on the whole split: for every other split.
+        kinds: The rule of suppression of each action (hmtas.nms), fitted with its window.
         folds: For the games of `split` itself, so that none is scored with windows it chose.
     """
 
@@ -42,18 +44,20 @@ class FittedWindows(BaseModel):
     method: str
     split: str
     threshold: float = Field(default=0.0, ge=0, le=1)
-    kind: Literal["hard", "thesis"] = "hard"
     windows_s: dict[str, float]
+    kinds: dict[str, NmsKind]
     folds: tuple[FittedFold, ...] = ()
 
-    def spotting(self, windows_s: Mapping[str, float] | None = None) -> SpottingConfig:
-        """These windows, or those of a fold, as a configuration.
+    def spotting(self, fold: FittedFold | None = None) -> SpottingConfig:
+        """These windows and rules, or those of a fold, as a configuration.
 
         Raises:
             ValueError: If a window is not > 0 s.
         """
-        windows = self.windows_s if windows_s is None else windows_s
-        return SpottingConfig(nms=self.kind, threshold=self.threshold, windows_s=dict(windows))
+        fitted = self if fold is None else fold
+        return SpottingConfig(
+            nms=dict(fitted.kinds), threshold=self.threshold, windows_s=dict(fitted.windows_s)
+        )
 
 
 def read_windows(path: Path) -> FittedWindows:
@@ -64,13 +68,14 @@ def read_windows(path: Path) -> FittedWindows:
     """
     try:
         fitted = FittedWindows.model_validate(read_json(path))
-        for windows_s in (fitted.windows_s, *(fold.windows_s for fold in fitted.folds)):
-            fitted.spotting(windows_s)
+        for fold in (None, *fitted.folds):
+            fitted.spotting(fold)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "windows_s"
         raise InputError(
-            f"{path}: {place}: {first['msg']}; is this a file of `hmtas tune windows`?"
+            f"{path}: {place}: {first['msg']}; "
+            "is this not of this version's `hmtas tune windows`? Run it again"
         ) from None
     return fitted
 
@@ -80,12 +85,15 @@ def spot(
     actions: Sequence[str],
     spotting: SpottingConfig,
 ) -> dict[HalfId, Spots]:
-    """Suppress every half with the windows of a configuration."""
+    """Suppress every half with the windows of a configuration, on all cores."""
     windows_s = np.array([spotting.window_of(action) for action in actions])
-    return {
-        half: non_max_suppression(probabilities, windows_s, spotting.threshold, spotting.nms)
-        for half, probabilities in stored_halves.items()
-    }
+    kinds = [spotting.kind_of(action) for action in actions]
+
+    def suppress(probabilities: Probabilities) -> Spots:
+        return non_max_suppression(probabilities, windows_s, spotting.threshold, kinds)
+
+    with ThreadPoolExecutor() as pool:  # the compiled part lets go of the interpreter
+        return dict(zip(stored_halves, pool.map(suppress, stored_halves.values()), strict=True))
 
 
 def spot_fitted(
@@ -121,7 +129,7 @@ def spot_fitted(
         for half, spots in spot(
             {half: stored_halves[half] for half in stored_halves if fold_of[half.game] is fold},
             actions,
-            fitted.spotting(fold.windows_s),
+            fitted.spotting(fold),
         ).items()
     }
 

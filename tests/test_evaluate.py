@@ -23,15 +23,16 @@ from hmtas.records import Events, HalfId, Probabilities, Spots
 
 ACTIONS = ("Goal", "Foul")
 HALVES = [HalfId(game, half) for game in ("a", "b", "c") for half in (1, 2)]
+HARD = {"Goal": "hard", "Foul": "hard"}
 FITTED: dict[str, Any] = {
     "method": "exact",
     "split": "valid",
     "threshold": 0.1,
-    "kind": "hard",
     "windows_s": {"Goal": 2, "Foul": 2},
+    "kinds": HARD,
     "folds": [
-        {"games": ["a", "c"], "windows_s": {"Goal": 4, "Foul": 2}},
-        {"games": ["b"], "windows_s": {"Goal": 6, "Foul": 2}},
+        {"games": ["a", "c"], "windows_s": {"Goal": 4, "Foul": 2}, "kinds": HARD},
+        {"games": ["b"], "windows_s": {"Goal": 6, "Foul": 2}, "kinds": HARD},
     ],
 }
 
@@ -65,6 +66,28 @@ def test_spot_applies_threshold_and_rule() -> None:
     assert num_goals(lopsided, "a") == 12  # one row after each kept one, not two
 
 
+def test_spot_takes_the_rule_of_each_action_and_hard_for_others() -> None:
+    config = SpottingConfig(nms={"Goal": "linear"}, windows_s={"Goal": 4, "Foul": 4})
+    first = spot(stored(), ACTIONS, config)[HALVES[0]]
+    assert (first.action == 0).sum() == 24, "a soft rule keeps every row"
+    assert (first.action == 1).sum() == 8
+    assert config.kind_of("Foul") == "hard"
+
+
+def test_rules_fitted_by_action_reach_the_spots_of_their_fold() -> None:
+    folds = [{**FITTED["folds"][0], "kinds": HARD | {"Goal": "squared"}}, FITTED["folds"][1]]
+    fitted = FittedWindows.model_validate(FITTED | {"threshold": 0.0, "folds": folds})
+    spots = spot_fitted(stored(), ACTIONS, fitted, "valid")
+    assert [num_goals(spots, game) for game in "abc"] == [24, 6, 24]
+
+
+def test_windows_of_an_earlier_version_are_to_be_fitted_again(tmp_path: Path) -> None:
+    earlier = {"method": "exact", "split": "valid", "kind": "hard", "windows_s": {"Goal": 2}}
+    (tmp_path / "windows.json").write_text(json.dumps(earlier))
+    with pytest.raises(InputError, match=r"version's `hmtas tune windows`\? Run it again"):
+        read_windows(tmp_path / "windows.json")
+
+
 def test_each_game_of_the_fitted_split_takes_the_windows_of_its_fold() -> None:
     spots = spot_fitted(stored(), ACTIONS, FittedWindows.model_validate(FITTED), "valid")
     assert spots.keys() == set(HALVES)
@@ -87,7 +110,7 @@ def test_windows_are_read_from_their_file(tmp_path: Path) -> None:
     fitted = read_windows(tmp_path / "windows.json")
     assert fitted == FittedWindows.model_validate(FITTED)
     assert fitted.spotting() == SpottingConfig(
-        nms="hard", threshold=0.1, windows_s={"Goal": 2, "Foul": 2}
+        nms={"Goal": "hard", "Foul": "hard"}, threshold=0.1, windows_s={"Goal": 2, "Foul": 2}
     )
 
 
@@ -95,7 +118,11 @@ def test_windows_are_read_from_their_file(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"windows_s": {"Goal": 0}}, "NMS windows must be > 0 s"),
-        ({"folds": [{"games": ["a"], "windows_s": {"Goal": -1}}]}, "NMS windows must be > 0 s"),
+        (
+            {"folds": [{"games": ["a"], "windows_s": {"Goal": -1}, "kinds": HARD}]},
+            "NMS windows must be > 0 s",
+        ),
+        ({"kinds": {"Goal": "soft"}}, "kinds.Goal: Input should be 'hard', 'thesis', 'linear'"),
         ({"threshold": 2}, "threshold: Input should be less than or equal to 1"),
         ({"windows": {}}, "windows: Extra inputs are not permitted"),
     ],

@@ -20,7 +20,7 @@ LAYERS = {
         hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.plan hmtas.presets hmtas.records
         hmtas.runs hmtas.season hmtas.sources hmtas.splits hmtas.statistics hmtas.submission
         hmtas.windows ensemble ensemble.combine ensemble.folds ensemble.stack tune
-        tune.default_space tune.nms_windows tune.record tune.space
+        tune.default_space tune.nms_table tune.nms_windows tune.record tune.space
     """,
     "storage": """
         hmtas.baseline hmtas.begin hmtas.journal hmtas.pack hmtas.probabilities hmtas.store
@@ -37,8 +37,8 @@ LAYERS = {
         hmtas.distributed hmtas.mlflow_client hmtas.mlflow_log hmtas.recipe hmtas.tracking
         hmtas.commands.baseline hmtas.commands.compare hmtas.commands.demo hmtas.commands.embed
         hmtas.commands.learn hmtas.commands.score hmtas.commands.score_table hmtas.commands.season
-        hmtas.commands.store ensemble.cli tune.callback tune.cli tune.cluster tune.progress
-        tune.study tune.tables
+        hmtas.commands.store ensemble.cli tune.callback tune.cli tune.cluster tune.optuna_windows
+        tune.progress tune.study tune.tables
     """,
 }
 _EDGE_ONLY = ("ray", "optuna", "mlflow", "typer")

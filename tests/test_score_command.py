@@ -107,10 +107,14 @@ def refused(*arguments: str | Path) -> str:
 def write_windows(run: Path, window_s: float = 8, games: tuple[str, ...] = ("l/s/b",)) -> None:
     """Fitted on valid; the fold of `games` and the fold of the other valid games."""
     others = [game for game in SPLITS["valid"] if game not in games]
-    folds = [{"games": list(names), "windows_s": {"Goal": window_s}} for names in (games, others)]
+    kinds = {"kinds": {"Goal": "hard"}}
+    folds = [
+        {"games": list(names), "windows_s": {"Goal": window_s}, **kinds}
+        for names in (games, others)
+    ]
     write_json(
         run / "windows.json",
-        {"method": "exact", "split": "valid", "windows_s": {"Goal": 5.0}, "folds": folds},
+        {"method": "exact", "split": "valid", "windows_s": {"Goal": 5.0}, **kinds, "folds": folds},
     )
 
 

@@ -127,29 +127,43 @@ def windows(
     split: Annotated[str, typer.Option(help="Split to fit on; never the test split.")] = "valid",
     method: Annotated[
         str,
-        typer.Option(help="`exact`: a window per action. `fixed`: the best one window for all."),
+        typer.Option(
+            help="`exact`: the best rule and window of each action. `optuna`: the same, sampled "
+            "in a Ray Tune study. `global`: the best one for all actions. `fixed`: the thesis's "
+            "windows, nothing fitted."
+        ),
     ] = "exact",
+    kinds: Annotated[
+        str,
+        typer.Option(help="Rules to try, of hard, thesis, linear, squared and gaussian."),
+    ] = "hard,linear,squared,gaussian",
     store: Annotated[
         Path | None, typer.Option(help="Where the labels are; default: the store predicted.")
     ] = None,
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Drop spots below it; 0 keeps all.")
     ] = 0.0,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Of a study of `optuna`; one for all games, one per fold.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the studies of `optuna`.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Fit the NMS window of each action on stored probabilities; no training.
+    """Fit rule and window of each action's NMS on stored probabilities; no training.
 
     Writes RUN/windows.json, and RUN/scores/SPLIT.json with each game scored under windows that
-    other games chose. Actions with few events take the window that all share.
+    other games chose. Actions with few events borrow from the others.
     """
-    from tune.nms_windows import CANDIDATES_S, parse_method
+    from tune.nms_windows import NUM_FOLDS, every_setting, parse_kinds, parse_method
     from tune.run_windows import check_split, tune_run
     from tune.tables import show_tuned
 
     check_split(split)
     chosen = parse_method(method)
+    settings = every_setting(parse_kinds(kinds))
+    steps = {"fixed": 0, "optuna": len(settings) + (1 + NUM_FOLDS) * trials}
     tuned = []
-    with progress("Fitting windows", len(runs) * len(CANDIDATES_S)) as advance:
+    with progress("Fitting windows", len(runs) * steps.get(chosen, len(settings))) as advance:
         for run in runs:
             tuned.append(
                 tune_run(
@@ -157,8 +171,11 @@ def windows(
                     split,
                     method=chosen,
                     store=store,
+                    settings=settings,
                     threshold=threshold,
-                    on_candidate=advance,
+                    trials=trials,
+                    seed=seed,
+                    on_step=advance,
                 )
             )
     for run in runs:

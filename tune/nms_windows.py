@@ -1,48 +1,53 @@
-"""NMS windows fitted on stored probabilities: no training, no model (thesis Section 5.3).
+"""NMS windows and rules fitted on stored probabilities: no training, no model (thesis Section 5.3).
 
-The window of an action changes only that action's average precision, and Average-mAP is the mean
-over actions. For fixed probabilities the windows are therefore as many independent searches along
-one axis, with an exact optimum among the candidates.
+The setting of an action, a rule and its window, changes only that action's average precision, and
+Average-mAP is the mean over actions. For fixed probabilities the search is therefore as many
+independent ones along one axis, with an exact optimum among the candidates.
 
-What is fitted on a game says nothing about that game. So the games are cut into folds, each fold
-gets the windows that the other folds chose, and only the score under those is reported; the
-windows fitted on all games of the split are for other splits.
+The methods:
+    exact   looks at every setting of every action; nothing scores higher than what it returns.
+    optuna  samples settings of all actions at once in a Ray Tune study (tune.optuna_windows).
+    global  gives every action the one setting with the best mean.
+    fixed   gives every action the thesis's window and fits nothing.
+
+Rare actions:
+    A season has nine red cards in a hundred games; the best window of nine events is luck. So
+    what `exact` and `optuna` maximise is, with n events of the action,
+        n / (n + BORROWED) * own precision + BORROWED / (n + BORROWED) * mean over all actions:
+    the best linear guess of the curve on other games where actions differ with some variance and
+    an action's own curve has one that falls as 1 / n (Efron & Morris 1975). `BORROWED` is the
+    ratio of the two: the number of events at which an action's own curve says as much as the
+    other actions'. An action that never happened takes the global setting. Under `exact` no
+    action scores lower on the fitting games than under `global`, as the mean curve is highest
+    there: whatever gains in the sum gains in its own part.
+
+Games:
+    What is fitted on a game says nothing about that game. So the games are cut into folds, each
+    fold gets the settings that the other folds chose, and only the score under those is reported;
+    the settings fitted on all games of the split are for other splits.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 
+from hmtas.config import NmsKind, SpottingConfig
 from hmtas.errors import InputError
 from hmtas.evaluate import FittedFold, FittedWindows
-from hmtas.metrics import TIGHT_S, histograms, score
-from hmtas.nms import non_max_suppression, reach
-from hmtas.records import Events, HalfId, Probabilities, Spots
+from hmtas.records import Events, HalfId, Probabilities
+from tune.nms_table import Setting, Table, nothing, tabulate
 
-Method = Literal["exact", "fixed"]
-Kind = Literal["hard", "thesis"]
+Method = Literal["exact", "optuna", "global", "fixed"]
+Choose = Callable[[Sequence[Table]], list[list[Setting]]]
 
 CANDIDATES_S = (*range(1, 41), 50, 60)  # full widths in seconds
+KINDS: tuple[NmsKind, ...] = ("hard", "linear", "squared", "gaussian")
 NUM_FOLDS = 5
-MIN_EVENTS = 30
-"""An action with fewer events in the fitting games takes the shared window: the standard error of
-an average precision over n events is near 0.5 / sqrt(n), 9 points at 30, more than windows move."""
-
-
-class Table(NamedTuple):
-    """Tight average precision of every action under every candidate window.
-
-    Attributes:
-        candidates_s: (W,) window widths in seconds, ascending.
-        precision: (W, A) tight average precision, trapezoid over 1 to 5 s; 0 where the action has
-            no event, as in the official mean.
-        num_events: (A,) events of each action in the games.
-    """
-
-    candidates_s: np.ndarray
-    precision: np.ndarray
-    num_events: np.ndarray
+BORROWED = 200.0
+"""Events. Around a good window curves of actions differ by some 2 points, and the difference of two
+windows has a standard deviation of about 0.3 / sqrt(n): (30 / 2) ** 2 is 225. In simulation any
+number from 100 to 400 does equally well on unseen games (benchmarks/nms.py)."""
 
 
 def parse_method(text: str) -> Method:
@@ -56,82 +61,80 @@ def parse_method(text: str) -> Method:
     return cast(Method, text)
 
 
-def nothing() -> None:
-    """What is called when nobody listens."""
+def parse_kinds(text: str) -> tuple[NmsKind, ...]:
+    """Read rules of suppression such as `hard,linear`.
 
-
-def fit_nms_windows(table: Table, method: Method = "exact") -> np.ndarray:
-    """Choose the window of each action.
-
-    The shared window is the one candidate with the best mean over actions (the narrowest of
-    equals). `fixed` gives it to every action. `exact` gives each action the window with its own
-    best precision, the one closest to the shared window among equals, and the shared window where
-    the action has fewer than `MIN_EVENTS` events. Either way no single window for all actions
-    scores higher on the same games than what `exact` returns.
-
-    Returns:
-        (A,) widths in seconds.
+    Raises:
+        InputError: If one is unknown or comes twice.
     """
-    candidates = table.candidates_s
-    shared = candidates[np.argmax(np.round(table.precision.mean(axis=1), 12))]
-    windows = np.full(table.precision.shape[1], shared, dtype=np.float64)
-    if method == "fixed":
-        return windows
-    for action in np.flatnonzero(table.num_events >= MIN_EVENTS):
-        precision = table.precision[:, action]
-        best = candidates[precision >= precision.max() - 1e-12]
-        windows[action] = best[np.argmin(np.abs(best - shared))]
-    return windows
+    kinds = text.split(",")
+    unknown = [kind for kind in kinds if kind not in get_args(NmsKind)]
+    if unknown or len(set(kinds)) < len(kinds):
+        raise InputError(
+            f"--kinds must be some of {','.join(get_args(NmsKind))}, each once, got {text!r}"
+        )
+    return cast(tuple[NmsKind, ...], tuple(kinds))
 
 
-def tabulate(
-    halves: Mapping[HalfId, Probabilities],
-    events: Mapping[HalfId, Events],
-    game_sets: Sequence[Sequence[str]],
-    *,
-    threshold: float = 0.0,
-    kind: Kind = "hard",
-    candidates_s: Iterable[float] = CANDIDATES_S,
-    on_candidate: Callable[[], None] = nothing,
-) -> list[Table]:
-    """Suppress and match once per candidate, and score it on each set of games.
+def every_setting(
+    kinds: Sequence[NmsKind] = KINDS, candidates_s: Iterable[float] = CANDIDATES_S
+) -> tuple[Setting, ...]:
+    """Every rule with every window, the narrowest first."""
+    widths = sorted(float(width) for width in candidates_s)
+    return tuple(Setting(kind, width) for kind in kinds for width in widths)
+
+
+def shared_curve(table: Table) -> np.ndarray:
+    """(W,) mean precision over the actions: the official mean, if no action lacks events."""
+    curve: np.ndarray = np.round(table.precision.mean(axis=1), 12)
+    return curve
+
+
+def borrowed_precision(table: Table, borrowed: float = BORROWED) -> np.ndarray:
+    """(W, A) what to maximise for each action: its own curve and the shared one, see above."""
+    present = table.num_events > 0
+    shared = table.precision[:, present].mean(axis=1) if present.any() else shared_curve(table)
+    own = table.num_events / (table.num_events + borrowed) if borrowed > 0 else present * 1.0
+    result: np.ndarray = own * table.precision + (1 - own) * shared[:, None]
+    return result
+
+
+def fit_exact(table: Table, borrowed: float = BORROWED) -> list[Setting]:
+    """The best setting of each action; of equals the one closest to the global one.
 
     Args:
-        halves: Stored probabilities of every half.
-        events: Annotations of the same halves.
-        game_sets: Games of each table.
-        threshold: Spots below it are dropped.
-        kind: Rule of suppression, see `hmtas.nms`.
-        candidates_s: Window widths to try, in seconds, > 0.
-        on_candidate: Called at each candidate.
-
-    Returns:
-        One table per set of games.
+        table: Every setting of every action on the fitting games.
+        borrowed: See `BORROWED`; 0 gives each action its own best.
     """
-    candidates = np.array(sorted(candidates_s), dtype=np.float64)
-    num_actions = next(iter(halves.values())).values.shape[1]
-    precision = np.zeros((len(game_sets), len(candidates), num_actions))
-    num_events = np.zeros((len(game_sets), num_actions), dtype=np.int64)
-    rate_hz = next(iter(halves.values())).rate_hz
-    rules = [
-        tuple(int(rows[0]) for rows in reach(np.array([w * rate_hz]), kind)) for w in candidates
-    ]
-    for w, window_s in enumerate(candidates):
-        on_candidate()
-        if rules[w] in rules[:w]:  # drops the same rows: at 1 Hz, 2 s and 3 s
-            precision[:, w] = precision[:, rules.index(rules[w])]
-            continue
-        windows_s = np.full(num_actions, window_s)
-        spots: dict[HalfId, Spots] = {
-            half: non_max_suppression(probabilities, windows_s, threshold, kind)
-            for half, probabilities in halves.items()
-        }
-        counts = histograms(spots, events, TIGHT_S, num_actions)
-        for s, games in enumerate(game_sets):
-            result = score(counts, games)
-            precision[s, w] = np.nan_to_num(result.per_action, nan=0.0)
-            num_events[s] = result.num_events
-    return [Table(candidates, precision[s], num_events[s]) for s in range(len(game_sets))]
+    shared = table.settings[int(np.argmax(shared_curve(table)))]
+
+    def strangeness(w: int) -> tuple[bool, float]:
+        kind, window_s = table.settings[w]
+        return kind != shared.kind, abs(window_s - shared.window_s)
+
+    chosen = []
+    for worth in borrowed_precision(table, borrowed).T:
+        best = np.flatnonzero(worth >= worth.max() - 1e-12)
+        chosen.append(table.settings[min(best.tolist(), key=strangeness)])
+    return chosen
+
+
+def fit_global(table: Table) -> list[Setting]:
+    """The one setting with the best mean over actions, for all; the first of equals."""
+    best = table.settings[int(np.argmax(shared_curve(table)))]
+    return [best] * len(table.num_events)
+
+
+def thesis_settings(actions: Sequence[str]) -> list[Setting]:
+    """The thesis's windows, with 9 s for actions it has not, under the symmetric rule."""
+    spotting = SpottingConfig()
+    return [Setting(spotting.kind_of(a), spotting.window_of(a)) for a in actions]
+
+
+def precision_of(table: Table, settings: Sequence[Setting]) -> float:
+    """Tight Average-mAP of one setting per action on the games of a table."""
+    rows = [table.settings.index(setting) for setting in settings]
+    return float(table.precision[rows, np.arange(len(rows))].mean())
 
 
 def split_folds(games: Iterable[str], num_folds: int = NUM_FOLDS, seed: int = 0) -> list[list[str]]:
@@ -151,6 +154,12 @@ def split_folds(games: Iterable[str], num_folds: int = NUM_FOLDS, seed: int = 0)
     return [sorted(shuffled[k::num_folds]) for k in range(num_folds)]
 
 
+def chooser(method: Literal["exact", "global"]) -> Choose:
+    """A method that needs nothing but the table."""
+    fit = fit_exact if method == "exact" else fit_global
+    return lambda tables: [fit(table) for table in tables]
+
+
 def cross_fit(
     halves: Mapping[HalfId, Probabilities],
     events: Mapping[HalfId, Events],
@@ -158,40 +167,64 @@ def cross_fit(
     *,
     split: str,
     method: Method = "exact",
+    choose: Choose | None = None,
     threshold: float = 0.0,
-    kind: Kind = "hard",
-    candidates_s: Iterable[float] = CANDIDATES_S,
+    settings: Sequence[Setting] | None = None,
     seed: int = 0,
-    on_candidate: Callable[[], None] = nothing,
+    on_setting: Callable[[], None] = nothing,
 ) -> FittedWindows:
-    """Windows of all games, and for each fold of games the windows that the others choose.
+    """Settings of all games, and for each fold of games the settings that the others choose.
+
+    Args:
+        halves: Stored probabilities of every half.
+        events: Annotations of the same halves.
+        actions: Names of the columns.
+        split: Name of the split they are.
+        method: See above.
+        choose: How `optuna` chooses, one list of settings per table.
+        threshold: Spots below it are dropped.
+        settings: What to try, `every_setting()` unless given.
+        seed: Of the folds.
+        on_setting: Called at each setting.
 
     Raises:
         InputError: If there are fewer than two games.
     """
     folds = split_folds((half.game for half in halves), seed=seed)
-    games = sorted(game for fold in folds for game in fold)
-    others = [[game for game in games if game not in set(fold)] for fold in folds]
-    tables = tabulate(
-        halves,
-        events,
-        [games, *others],
-        threshold=threshold,
-        kind=kind,
-        candidates_s=candidates_s,
-        on_candidate=on_candidate,
-    )
-    whole, *of_folds = (
-        dict(zip(actions, fit_nms_windows(table, method).tolist(), strict=True)) for table in tables
-    )
-    return FittedWindows(
-        method=method,
-        split=split,
-        threshold=threshold,
-        kind=kind,
-        windows_s=whole,
-        folds=tuple(
-            FittedFold(games=tuple(fold), windows_s=windows)
-            for fold, windows in zip(folds, of_folds, strict=True)
-        ),
+    if method == "fixed":
+        chosen = [thesis_settings(actions)] * (1 + len(folds))
+    else:
+        games = sorted(game for fold in folds for game in fold)
+        others = [[game for game in games if game not in set(fold)] for fold in folds]
+        tables = tabulate(
+            halves,
+            events,
+            [games, *others],
+            every_setting() if settings is None else settings,
+            threshold=threshold,
+            on_setting=on_setting,
+        )
+        if method == "optuna":
+            assert choose is not None
+            chosen = choose(tables)
+        else:
+            chosen = chooser(method)(tables)
+    named = [
+        {
+            "windows_s": {a: s.window_s for a, s in zip(actions, settings_A, strict=True)},
+            "kinds": {a: s.kind for a, s in zip(actions, settings_A, strict=True)},
+        }
+        for settings_A in chosen
+    ]
+    return FittedWindows.model_validate(
+        {
+            "method": method,
+            "split": split,
+            "threshold": threshold,
+            **named[0],
+            "folds": [
+                FittedFold.model_validate({"games": fold, **of_fold})
+                for fold, of_fold in zip(folds, named[1:], strict=True)
+            ],
+        }
     )

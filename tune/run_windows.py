@@ -1,6 +1,7 @@
 """NMS windows of a run folder: fitted on its stored probabilities, written and scored there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ from hmtas.records import Events, HalfId
 from hmtas.runs import WINDOWS, predictions_path, read_run, score_path
 from hmtas.statistics import paired_difference
 from hmtas.store import EmbeddingStore
-from tune.nms_windows import Method, cross_fit, nothing
+from tune.nms_table import Setting, nothing
+from tune.nms_windows import Choose, Method, cross_fit
 
 
 class Tuned(NamedTuple):
@@ -32,18 +34,24 @@ def tune_run(
     *,
     method: Method = "exact",
     store: Path | None = None,
+    settings: Sequence[Setting] | None = None,
     threshold: float = 0.0,
-    on_candidate: Callable[[], None] = nothing,
+    trials: int = 200,
+    seed: int = 0,
+    on_step: Callable[[], None] = nothing,
 ) -> Tuned:
     """Fit the windows of a run; write RUN/windows.json and the cross-fitted RUN/scores/SPLIT.json.
 
     Args:
         run: Run folder of a model or an ensemble, with stored probabilities of `split`.
         split: Any split with labels but the test split.
-        method: See `fit_nms_windows`.
+        method: See `tune.nms_windows`.
         store: Where the labels are; the store that was predicted unless given.
+        settings: Rules and windows to try, all unless given.
         threshold: Spots below it are dropped.
-        on_candidate: Called at each candidate window.
+        trials: Points of a study of `optuna`; there is one for all games and one for each fold.
+        seed: Of these studies.
+        on_step: Called at each setting and each trial.
 
     Raises:
         InputError: If windows may not be fitted on these games.
@@ -53,15 +61,21 @@ def tune_run(
     stored = read_probabilities(predictions_path(run, split))
     events = _labels(run, stored, store)
     actions = stored.provenance.actions
+    choose: Choose | None = None
+    if method == "optuna":
+        from tune.optuna_windows import search_windows
+
+        choose = partial(search_windows, trials=trials, seed=seed, on_trial=on_step)
     fitted = cross_fit(
         stored.halves,
         events,
         actions,
         split=split,
         method=method,
+        choose=choose,
         threshold=threshold,
-        kind=spotting.nms,
-        on_candidate=on_candidate,
+        settings=settings,
+        on_setting=on_step,
     )
     spots_before = spot(stored.halves, actions, spotting)
     spots_after = spot_fitted(stored.halves, actions, fitted, split)

@@ -1,5 +1,6 @@
 """What the verbs of `hmtas tune` print: a study, and scores before and after fitting windows."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hmtas.console import emit, say, show
 from tune.record import StudyRecord
 from tune.run_windows import Tuned
 
-_LEFT = {"trial", "status", "settings"}
+_LEFT = {"trial", "status", "settings", "run", "method", "rules"}
 
 
 def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
@@ -56,12 +57,15 @@ def show_tuned(tuned: list[Tuned], split: str, as_json: bool) -> None:
         return
     title = f"Tight Average-mAP on {split}, cross-fitted over games, % [95 % interval]"
     table = Table(title=title, title_justify="left")
-    for heading in ("run", "before", "after", "difference"):
-        table.add_column(heading, justify="left" if heading == "run" else "right")
+    for heading in ("run", "method", "rules", "before", "after", "difference"):
+        table.add_column(heading, justify="left" if heading in _LEFT else "right")
     for item in tuned:
         scores = (item.before["tight"], item.after["tight"])
         cells = [_percent(score["average_map"], *score["interval"]) for score in scores]
-        table.add_row(str(item.run), *cells, _percent(*item.difference, sign="+"))
+        counted = Counter(item.fitted.kinds.values()).most_common()
+        rules = ", ".join(f"{count} {kind}" for kind, count in counted)
+        difference = _percent(*item.difference, sign="+")
+        table.add_row(str(item.run), item.fitted.method, rules, *cells, difference)
     show(table)
     say(f"wrote windows.json and scores/{split}.json in each run folder")
 
