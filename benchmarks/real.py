@@ -27,7 +27,7 @@ WIDTH = "64"
 SWEEP = (
     *("--preset", "m7", "--trials", "10", "--max-epochs", "8"),
     *("--set", "num_heads=4", "--set", "num_layers=1", "--set", "widening=2"),
-    *("--set", "batch_size=512", "--set", "windows_share=0.15", "--set", "patience=3"),
+    *("--set", "batch_size=256", "--set", "windows_share=0.15", "--set", "patience=3"),
 )
 SPACE = {"width": [32, 64], "learning_rate": {"low": 5e-4, "high": 5e-3}}
 
