@@ -18,9 +18,10 @@ LAYERS = {
     "numbers": """
         hmtas hmtas.config hmtas.errors hmtas.evaluate hmtas.evidence hmtas.files hmtas.labels
         hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.plan hmtas.presets hmtas.records
-        hmtas.runs hmtas.season hmtas.sources hmtas.splits hmtas.statistics hmtas.submission
-        hmtas.windows ensemble ensemble.combine ensemble.folds ensemble.stack tune
-        tune.default_space tune.nms_table tune.nms_windows tune.record tune.space
+        hmtas.runs hmtas.season hmtas.simulate hmtas.sources hmtas.splits hmtas.statistics
+        hmtas.submission hmtas.verdicts hmtas.windows hmtas.winner ensemble ensemble.combine
+        ensemble.folds ensemble.stack tune tune.default_space tune.nms_table tune.nms_windows
+        tune.record tune.space
     """,
     "storage": """
         hmtas.baseline hmtas.begin hmtas.journal hmtas.pack hmtas.probabilities hmtas.store
@@ -35,10 +36,10 @@ LAYERS = {
     "edge": """
         hmtas.__main__ hmtas.cli hmtas.cluster hmtas.commands hmtas.comparison hmtas.console
         hmtas.distributed hmtas.mlflow_client hmtas.mlflow_log hmtas.recipe hmtas.tracking
-        hmtas.commands.baseline hmtas.commands.compare hmtas.commands.demo hmtas.commands.embed
-        hmtas.commands.learn hmtas.commands.score hmtas.commands.score_table hmtas.commands.season
-        hmtas.commands.store ensemble.cli tune.callback tune.cli tune.cluster tune.optuna_windows
-        tune.progress tune.study tune.tables
+        hmtas.commands.baseline hmtas.commands.compare hmtas.commands.compare_pairs
+        hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn hmtas.commands.score
+        hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli
+        tune.callback tune.cli tune.cluster tune.optuna_windows tune.progress tune.study tune.tables
     """,
 }
 _EDGE_ONLY = ("ray", "optuna", "mlflow", "typer")

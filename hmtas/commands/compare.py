@@ -1,6 +1,7 @@
 """`hmtas compare`: all models and ensembles in one table, read back from MLflow."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,15 +43,21 @@ def compare(
     The best is named by its validation score, never by test. `*` marks a cross-fitted score:
     windows or weights were fitted on these games, each game scored by a fit that left it out.
 
-    Example: `hmtas compare --experiment sweep1`
+    Run folders are also compared on the same games (of valid, or of --split), by their stored
+    probabilities: two with each other, more with the best by validation, each difference with a
+    95 % interval corrected for their number, and a verdict: better, worse or cannot tell.
+
+    Examples: `hmtas compare --experiment sweep1`; `hmtas compare runs/m7 runs/m6 --split test`
     """
+    from hmtas.commands.compare_pairs import show_paired
     from hmtas.comparison import read_runs, read_table
     from hmtas.tracking import sync_run, tracked_at, ui_line
 
+    ids: dict[str, Path] = {}
     if runs:
         if experiment:
             raise InputError("give run folders or --experiment, not both")
-        ids = dict.fromkeys(sync_run(run) for run in runs)  # up to date; entered if new
+        ids = {sync_run(run): run for run in runs}  # up to date; entered if new
         places = {place for run in runs if (place := tracked_at(run))}
         stores = sorted({store for store, _ in places})
         if len(stores) > 1:
@@ -66,14 +73,17 @@ def compare(
     if not table:
         raise InputError(f"experiment {experiment!r} holds no model or ensemble yet")
     splits = sorted({s for row in table for s in row.scores}, key=lambda s: (s != "valid", s))
+    paired, unpaired = _paired(table, ids, split) if len(ids) > 1 else (None, "")
     if split is not None:
-        if split not in splits:
+        if split not in splits and not paired:
             known = ", ".join(splits) or "none"
             raise InputError(f"no run has a score on split {split!r}; splits with scores: {known}")
         splits = [split]
     best = table[0] if "valid" in table[0].scores else None
+    if unpaired:
+        say(f"not compared on the same games: {unpaired}")
     if as_json:
-        emit(_document(table, best, experiment, uri))
+        emit({**_document(table, best, experiment, uri), "paired": paired})
         return
     rendered = _table(table, splits, experiment, intervals=True)
     needed = Console(width=1000, height=25).measure(rendered).minimum
@@ -83,7 +93,30 @@ def compare(
         typer.echo(line)
     if narrow:
         typer.echo("The 95 % intervals are left out: they need a wider terminal, or --json.")
+    if paired:
+        show_paired(paired)
     typer.echo(f"MLflow: {ui_line(uri)}")
+
+
+def _paired(
+    rows: "list[ComparedRun]", ids: dict[str, Path], split: str | None
+) -> tuple[dict[str, Any] | None, str]:
+    """The runs on the same games, in the order they were named; else why not."""
+    from hmtas.commands.compare_pairs import PICKED_ON, paired_document
+
+    row_of = {row.run_id: row for row in rows}
+    names = Counter(row.name for row in rows)
+    runs, valid_tight = {}, {}
+    for run_id, path in ids.items():
+        row = row_of[run_id]
+        name = row.name if names[row.name] == 1 else str(path)
+        runs[name] = path
+        if "valid" in row.scores:
+            valid_tight[name] = row.scores["valid"].tight
+    try:
+        return paired_document(runs, split or PICKED_ON, valid_tight), ""
+    except InputError as error:
+        return None, str(error)
 
 
 def _choose(experiment: str | None) -> tuple[str, str]:

@@ -1,0 +1,212 @@
+"""The paired part of `hmtas compare RUN ...`: the runs on the same games, one against another."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from hmtas.console import progress, show
+from hmtas.errors import InputError
+
+if TYPE_CHECKING:
+    from hmtas.statistics import GameCounts
+
+RESAMPLES = 1000
+PICKED_ON = "valid"  # the split whose scores choose the best run
+
+
+def paired_document(
+    runs: Mapping[str, Path], split: str, valid_tight: Mapping[str, float]
+) -> dict[str, Any]:
+    """Compare runs on the same games by their stored probabilities, tight Average-mAP.
+
+    Two runs are compared with each other, the first minus the second; more are each compared with
+    the best by validation.
+
+    Args:
+        runs: Two or more run folders by the name to show.
+        split: Whose games.
+        valid_tight: Validation score by name, for another split than the validation one.
+
+    Returns:
+        Of JSON types; differences and scores are shares of 1.
+
+    Raises:
+        InputError: If a run cannot be scored on these games as the others are.
+    """
+    from hmtas.statistics import LEVEL, resample
+    from hmtas.verdicts import MOST_GAMES, POWER, compare_to
+    from hmtas.winner import corrected_winner
+
+    names = list(runs)
+    with progress("Comparing", 2 * len(names)) as advance:
+        models, cross_fitted = [], []
+        for path in runs.values():
+            counts, fitted_here = _count(path, split)
+            models.append(counts)
+            cross_fitted.append(fitted_here)
+            advance()
+        _check_alike(runs, models)
+        resampled = resample(models, RESAMPLES, on_model=advance)
+    picked = split == PICKED_ON
+    if len(names) == 2:
+        reference = 1
+    elif picked:
+        reference = int(resampled.scores.argmax())
+    else:
+        reference = names.index(_best(valid_tight, names))
+    compared = compare_to(resampled, reference, picked=picked)
+    winner = corrected_winner(models) if picked else None
+    return {
+        "split": split,
+        "num_games": resampled.num_games,
+        "reference": names[reference],
+        "level": LEVEL,
+        "power": POWER,
+        "most_games": MOST_GAMES,
+        "runs": [
+            {
+                "name": name,
+                "run_dir": str(runs[name]),
+                "tight": float(resampled.scores[m]),
+                "cross_fitted": cross_fitted[m],
+                "against_reference": None if m == reference else compared[m]._asdict(),
+            }
+            for m, name in enumerate(names)
+        ],
+        "winner": winner
+        and {
+            "name": names[winner.candidate],
+            "num_candidates": len(names),
+            "tight": winner.score,
+            "corrected": winner.corrected,
+        },
+    }
+
+
+def _count(run: Path, split: str) -> "tuple[GameCounts, bool]":
+    """What the metric counts of a run, and were its windows or weights fitted on these games?"""
+    from hmtas.commands.score_inputs import Labels, load_probabilities
+    from hmtas.evaluate import check_games
+    from hmtas.metrics import TIGHT_S, histograms
+    from hmtas.statistics import GameCounts
+
+    found = load_probabilities(run, split, None)
+    assert found.provenance is not None
+    labels = Labels.of_provenance(run, found.provenance)
+    games = sorted(labels.games(split, None) or found.games)
+    check_games(str(run), found.games, labels.labelled(games), games)
+    spots = {half: found.spots[half] for half in found.spots if half.game in set(games)}
+    events = labels.events(games, found.actions)
+    counts = histograms(spots, events, TIGHT_S, len(found.actions))
+    return GameCounts.of(counts), found.cross_fitted
+
+
+def _check_alike(runs: Mapping[str, Path], models: "Sequence[GameCounts]") -> None:
+    (first, *others), (counts, *rest) = runs.values(), models
+    for run, other in zip(others, rest, strict=True):
+        if other.games != counts.games:
+            alone = sorted(set(counts.games) ^ set(other.games))
+            raise InputError(
+                f"{first} and {run}: {len(alone)} games, the first {alone[0]!r}, are predicted by "
+                "one of them only; were they predicted on different stores?"
+            )
+        if not np.array_equal(other.num_events, counts.num_events):
+            raise InputError(
+                f"{first} and {run}: their stores have other labels for the same games; "
+                "predict both on one store"
+            )
+
+
+def _best(valid_tight: Mapping[str, float], names: Sequence[str]) -> str:
+    scored = [name for name in names if name in valid_tight]
+    if not scored:
+        raise InputError(
+            "no run has a validation score, so there is none to compare the others with; "
+            "run `hmtas score RUN --split valid`, or name two runs"
+        )
+    return max(scored, key=lambda name: valid_tight[name])
+
+
+def show_paired(document: Mapping[str, Any]) -> None:
+    """The table and its sentences on stdout."""
+    show(_table(document))
+    for line in _sentences(document):
+        typer.echo(line)
+
+
+def _table(document: Mapping[str, Any]) -> Table:
+    """The runs, each against the reference."""
+    table = Table(
+        title=f"Paired, on the same {document['num_games']} games of {document['split']}: "
+        f"tight Average-mAP against {document['reference']}, in points",
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("name", overflow="fold", min_width=12)
+    for header in ("tight", "difference"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("95 %", no_wrap=True, style="dim")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("games needed", justify="right", no_wrap=True)
+    for row in sorted(document["runs"], key=lambda row: -row["tight"]):
+        tight = f"{100 * row['tight']:.2f}{'*' if row['cross_fitted'] else ' '}"
+        found = row["against_reference"]
+        cells = [row["name"], tight, "-", "", "", ""]
+        if found is not None:
+            cells[2:] = [
+                f"{100 * found['difference']:+.2f}",
+                f"{100 * found['low']:+.2f} to {100 * found['high']:+.2f}",
+                found["verdict"],
+                _number(found["games_needed"], document["most_games"]),
+            ]
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _sentences(document: Mapping[str, Any]) -> list[str]:
+    """What the table says, and what it assumes."""
+    against = [row for row in document["runs"] if row["against_reference"] is not None]
+    lines = []
+    if len(against) == 1:
+        lines.append(_of_two(document, against[0]))
+    else:
+        lines.append(
+            f"The {len(against)} intervals hold together at 95 %: they are corrected for their "
+            "number (max-T over resampled games"
+            + (", whichever run is the best)." if document["winner"] else ").")
+        )
+    lines.append(
+        "Games needed: to tell a difference of the size seen, if it is the true one, with "
+        f"{100 * document['power']:.0f} % probability."
+    )
+    winner = document["winner"]
+    if winner:
+        lines.append(
+            f"{winner['name']}: best of {winner['num_candidates']} at "
+            f"{100 * winner['tight']:.2f}, corrected for having been picked: "
+            f"{100 * winner['corrected']:.2f}."
+        )
+    return lines
+
+
+def _of_two(document: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    verdict = {
+        "better": f"{row['name']} is better than {document['reference']}.",
+        "worse": f"{row['name']} is worse than {document['reference']}.",
+        "cannot tell": f"{document['num_games']} games cannot tell {row['name']} from "
+        f"{document['reference']}.",
+    }
+    return f"Verdict: {verdict[row['against_reference']['verdict']]}"
+
+
+def _number(games_needed: int | None, most_games: int) -> str:
+    return f"> {most_games:,}" if games_needed is None else f"{games_needed:,}"

@@ -1,0 +1,55 @@
+"""The best of many equals is brought back to what it is, and a truly better model stays better."""
+
+import numpy as np
+import pytest
+
+from hmtas.errors import InputError
+from hmtas.simulate import Model, simulate_model, simulate_moments
+from hmtas.statistics import GameCounts, resample
+from hmtas.winner import corrected_winner
+
+
+def equals(seed: int, num_models: int, num_games: int) -> list[GameCounts]:
+    moments = simulate_moments(num_games, seed)
+    return [simulate_model(moments, Model(seed=m)) for m in range(num_models)]
+
+
+def test_the_best_of_twenty_four_equals_is_brought_back() -> None:
+    """What equal models deliver is what all of them score on average."""
+    shown, corrected = [], []
+    for seed in range(8):
+        models = equals(seed, num_models=24, num_games=50)
+        winner = corrected_winner(models, num=40)
+        mean = resample(models, num=1).scores.mean()
+        shown.append(100 * (winner.score - mean))
+        corrected.append(100 * (winner.corrected - mean))
+    assert np.mean(shown) > 1.3
+    assert abs(np.mean(corrected)) < 0.3
+
+
+def test_a_better_model_keeps_its_lead() -> None:
+    moments = simulate_moments(20, seed=1)
+    models = [simulate_model(moments, Model(skill=skill)) for skill in (1.0, 1.0, 3.0)]
+    winner = corrected_winner(models, num=40)
+    scores = resample(models, num=1).scores
+    assert winner.candidate == 2
+    assert winner.score == scores[2]
+    assert winner.corrected == pytest.approx(winner.score, abs=0.02)
+    assert winner.corrected > scores[:2].max() + 0.2
+
+
+def test_one_candidate_was_not_picked() -> None:
+    winner = corrected_winner(equals(0, num_models=1, num_games=5), num=20)
+    assert winner.corrected == pytest.approx(winner.score)
+
+
+def test_one_game_leaves_nothing_to_judge_by() -> None:
+    models = equals(0, num_models=3, num_games=1)
+    winner = corrected_winner(models, num=5)
+    assert winner.corrected == pytest.approx(resample(models, num=1).scores.mean())
+
+
+def test_candidates_of_other_games_are_refused() -> None:
+    models = [simulate_model(simulate_moments(num, seed=0), Model()) for num in (2, 3)]
+    with pytest.raises(InputError, match="the same games"):
+        corrected_winner(models, num=2)
