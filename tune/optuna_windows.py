@@ -16,7 +16,15 @@ from typing import Any
 
 import numpy as np
 import optuna
-from ray.tune import Callback, RunConfig, Trainable, TuneConfig, Tuner, with_parameters
+from ray.tune import (
+    Callback,
+    CheckpointConfig,
+    RunConfig,
+    Trainable,
+    TuneConfig,
+    Tuner,
+    with_parameters,
+)
 from ray.tune.experiment import Trial
 from ray.tune.search.optuna import OptunaSearch
 
@@ -130,9 +138,15 @@ def _search(table: Table, trials: int, seed: int, on_trial: Callable[[], None]) 
                 reuse_actors=True,
             ),
             run_config=RunConfig(
-                name="windows", storage_path=scratch, callbacks=[_Ticks(on_trial)], verbose=0
+                name="windows",
+                storage_path=scratch,
+                callbacks=[_Ticks(on_trial)],
+                checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # nothing to keep
+                verbose=0,
             ),
         ).fit()
+        if results.errors:
+            raise RuntimeError(f"a trial of the windows failed: {results.errors[0]}")
         best = results.get_best_result()
         assert best.config is not None
         return settings_of(best.config, table.settings, num_actions)
