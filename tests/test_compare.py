@@ -2,12 +2,22 @@
 
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+from store_tree import label, rows, save, save_labels, save_splits
 from tracked import copy_database, make_run, write_score
 
 from hmtas.commands.compare import compare
+from hmtas.commands.score import score
 from hmtas.errors import InputError
+from hmtas.files import write_json
+from hmtas.labels import ACTIONS
+from hmtas.pack import pack
+from hmtas.probabilities import Provenance, write_probabilities
+from hmtas.records import HalfId, Probabilities
+from hmtas.runs import predictions_path
 from hmtas.tracking import open_parent, sync_run
 
 
@@ -174,3 +184,184 @@ def test_runs_of_two_stores(
     sync_run(make_run(tmp_path / "other" / "b"))
     with pytest.raises(InputError, match="different MLflow stores"):
         compare(runs=[work / "a", tmp_path / "other" / "b"])
+
+
+SPLITS = {"valid": [f"l/s/v{g:02d}" for g in range(12)], "test": [f"l/s/t{g}" for g in range(6)]}
+EVENT_S = 12  # of each game, in the first half
+
+
+class Season(NamedTuple):
+    """A packed season without a model, and where runs go."""
+
+    work: Path
+    store: Path
+
+
+@pytest.fixture
+def packed(work: Path) -> Season:
+    games, store = work / "games", work / "store"
+    for game in (game for names in SPLITS.values() for game in names):
+        for half in (1, 2):
+            save(games, game, half, "vggish", rows(game, half, "vggish"))
+        save_labels(games, game, [label(1, EVENT_S), label(2, EVENT_S, "Corner")])
+    save_splits(games, {"train": [], **SPLITS})
+    pack(games, store)
+    return Season(work, store)
+
+
+def predict(
+    season: Season, name: str, found: dict[str, int], *, late_s: int = 0, **changes: Any
+) -> Path:
+    """A run that finds the events of so many games of each split, `late_s` off in the others."""
+    run = season.work / name
+    if not run.is_dir():
+        make_run(run, store=str(season.store))
+    for split, num_found in found.items():
+        halves = []
+        for g, game in enumerate(SPLITS[split]):
+            for number, action in ((1, "Goal"), (2, "Corner")):
+                values = np.zeros((30, 17), dtype=np.float32)
+                second = EVENT_S if g < num_found else EVENT_S + (late_s or 9)
+                values[second, ACTIONS.index(action)] = 0.9 - 0.01 * g
+                halves.append(Probabilities(half=HalfId(game, number), values=values))
+        about: dict[str, Any] = {
+            "run": name, "split": split, "store": str(season.store), "store_checksum": "0",
+            "actions": ACTIONS, "rate_hz": 1.0, "fitted_games": (), "created": "now",
+        }  # fmt: skip
+        path = predictions_path(run, split)
+        path.parent.mkdir(exist_ok=True)
+        write_probabilities(path, halves, Provenance(**(about | changes)))
+    return run
+
+
+def paired(capsys: pytest.CaptureFixture[str], runs: list[Path], split: str | None = None) -> Any:
+    capsys.readouterr()
+    compare(runs=runs, split=split, as_json=True)
+    return json.loads(capsys.readouterr().out)["paired"]
+
+
+def test_two_runs_on_the_same_games(packed: Season, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = predict(packed, "good", {"valid": 12}), predict(packed, "bad", {"valid": 2})
+    found = paired(capsys, [good, bad])
+    assert (found["split"], found["num_games"], found["reference"]) == ("valid", 12, "bad")
+    first, second = found["runs"]
+    assert first["tight"] == pytest.approx(2 / 17)  # two of the 17 actions occur, all found
+    assert second["against_reference"] is None
+    against = first["against_reference"]
+    assert against["difference"] == pytest.approx(first["tight"] - second["tight"])
+    assert 0 < against["low"] < against["difference"] < against["high"]
+    assert against["verdict"] == "better"
+    assert paired(capsys, [bad, good])["runs"][0]["against_reference"]["verdict"] == "worse"
+    compare(runs=[good, bad])
+    out = lines(capsys)
+    assert any(line.startswith("The same 12 games of valid") and "from bad" in line for line in out)
+    assert "Verdict: good is better than bad." in out
+    assert any(line.startswith("good 11.76") and " better " in line for line in out)
+    compare(runs=[bad, good])
+    assert "Verdict: bad is worse than good." in lines(capsys)
+
+
+def test_runs_that_differ_in_one_game_cannot_be_told_apart(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = predict(packed, "one", {"valid": 8}), predict(packed, "other", {"valid": 7})
+    against = paired(capsys, [one, other])["runs"][0]["against_reference"]
+    assert against["low"] < 0 < against["difference"] < against["high"]
+    assert against["games_needed"] > 12
+    compare(runs=[one, other])
+    assert "Verdict: 12 games cannot tell one from other." in lines(capsys)
+
+
+def test_the_paired_score_is_that_of_hmtas_score_with_cross_fitted_windows(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [predict(packed, name, {"valid": num}) for name, num in (("a", 7), ("b", 5))]
+    windows, kinds = dict.fromkeys(ACTIONS, 5.0), dict.fromkeys(ACTIONS, "hard")
+    folds = [
+        {"games": SPLITS["valid"][k::2], "windows_s": windows | {"Goal": 2.0 + k}, "kinds": kinds}
+        for k in (0, 1)
+    ]
+    fitted = {"method": "exact", "split": "valid", "windows_s": windows, "kinds": kinds}
+    write_json(runs[0] / "windows.json", {**fitted, "folds": folds})
+    score(runs, split="valid")
+    for run, row in zip(runs, paired(capsys, runs)["runs"], strict=True):
+        scored = json.loads((run / "scores" / "valid.json").read_text())
+        assert row["tight"] == pytest.approx(scored["tight"]["average_map"], abs=1e-12)
+        assert row["cross_fitted"] == scored["cross_fitted"] == (run == runs[0])
+
+
+def test_more_runs_are_compared_with_the_best_by_validation(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By validation also on test games, where another run is ahead."""
+    runs = [
+        predict(packed, name, {"valid": valid, "test": test})
+        for name, valid, test in (("a", 6, 6), ("b", 11, 3), ("c", 2, 4))
+    ]
+    found = paired(capsys, runs)
+    assert found["reference"] == "b"
+    assert [row["name"] for row in found["runs"]] == ["a", "b", "c"]  # as they were named
+    assert found["winner"]["name"] == "b"
+    assert found["winner"]["num_candidates"] == 3
+    assert found["winner"]["corrected"] < found["winner"]["tight"] + 1e-9
+    compare(runs=runs)
+    out = lines(capsys)
+    assert any(
+        line.startswith("b: best of 3 at ") and "corrected for having been picked" in line
+        for line in out
+    )
+    assert any(line.startswith("The 2 intervals hold together at 95 %") for line in out)
+    score(runs, split="valid")
+    on_test = paired(capsys, runs, split="test")
+    assert (on_test["split"], on_test["num_games"]) == ("test", 6)
+    assert on_test["reference"] == "b"
+    assert on_test["runs"][0]["against_reference"]["difference"] > 0
+    assert on_test["winner"] is None  # test games picked nothing
+
+
+def test_without_a_validation_score_more_runs_have_no_reference(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [predict(packed, name, {"test": 3}) for name in ("a", "b", "c")]
+    score(runs, split="test")
+    compare(runs=runs, split="test", as_json=True)
+    captured = capsys.readouterr()
+    assert json.loads(captured.out.splitlines()[-1])["paired"] is None
+    assert "no run has a validation score" in captured.err
+
+
+def test_runs_that_cannot_be_paired_keep_their_table(
+    packed: Season, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    good = predict(packed, "good", {"valid": 12})
+    bare = make_run(packed.work / "bare", store=str(packed.store))
+    compare(runs=[good, bare])
+    captured = capsys.readouterr()
+    assert "not compared on the same games: " in captured.err
+    assert "no predictions of split 'valid'" in captured.err
+    assert any(line.strip().startswith("bare") for line in captured.out.splitlines())
+    with pytest.raises(InputError, match="no run has a score on split 'test'"):
+        compare(runs=[good, bare], split="test")
+    lost = predict(packed, "lost", {"valid": 12}, store=str(tmp_path / "gone"))
+    assert paired(capsys, [good, lost]) is None
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = []
+    for folder, num_found in (("x", 12), ("y", 3)):
+        run = make_run(packed.work / folder / "same", store=str(packed.store))
+        runs.append(
+            predict(Season(packed.work / folder, packed.store), "same", {"valid": num_found})
+        )
+        assert runs[-1] == run
+    assert [row["name"] for row in paired(capsys, runs)["runs"]] == [str(run) for run in runs]
+
+
+def test_one_run_is_compared_with_nothing(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = predict(packed, "good", {"valid": 12})
+    assert paired(capsys, [good]) is None
+    assert paired(capsys, [good, good]) is None

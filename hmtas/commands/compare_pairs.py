@@ -135,6 +135,10 @@ def _best(valid_tight: Mapping[str, float], names: Sequence[str]) -> str:
 
 def show_paired(document: Mapping[str, Any]) -> None:
     """The table and its sentences on stdout."""
+    typer.echo(
+        f"The same {document['num_games']} games of {document['split']}: tight Average-mAP in %, "
+        f"and the difference from {document['reference']} in points"
+    )
     show(_table(document))
     for line in _sentences(document):
         typer.echo(line)
@@ -142,15 +146,7 @@ def show_paired(document: Mapping[str, Any]) -> None:
 
 def _table(document: Mapping[str, Any]) -> Table:
     """The runs, each against the reference."""
-    table = Table(
-        title=f"Paired, on the same {document['num_games']} games of {document['split']}: "
-        f"tight Average-mAP against {document['reference']}, in points",
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("name", overflow="fold", min_width=12)
     for header in ("tight", "difference"):
         table.add_column(header, justify="right", no_wrap=True)
