@@ -8,10 +8,16 @@ import pytest
 from hmtas.errors import InputError
 from hmtas.metrics import TIGHT_S, Histograms, histograms, score
 from hmtas.records import Events, HalfId, Spots
+from hmtas.simulate import Model, simulate_model, simulate_moments
 from hmtas.statistics import (
+    GameCounts,
+    Resampled,
+    as_student,
     bootstrap_interval,
+    critical_value,
     draw_weights,
     paired_difference,
+    resample,
     resampled_averages,
 )
 
@@ -152,3 +158,61 @@ def test_a_thousand_resamples_of_a_hundred_games_take_seconds() -> None:
     start = time.perf_counter()
     bootstrap_interval(counts, 1000)
     assert time.perf_counter() - start < 10
+
+
+def test_intervals_of_equal_models_cover_0() -> None:
+    """Coverage by simulation in small; `benchmarks/statistics.py` has the full one."""
+    cover, narrow = [], []
+    for seed in range(60):
+        moments = simulate_moments(40, seed)
+        models = [simulate_model(moments, Model(seed=s)) for s in (0, 1)]
+        difference, low, high = paired_difference(*models, 60, seed)
+        cover.append(low <= 0 <= high)
+        narrow.append(abs(difference) <= (high - low) / 4)
+    assert 0.86 <= np.mean(cover) <= 1
+    assert np.mean(narrow) < 0.85  # half the width would not do: it is not merely wide
+
+
+def test_critical_values_are_those_of_student() -> None:
+    # From the table of the t distribution, two-sided 95 %.
+    for num_games, expected in ((4, 3.182), (6, 2.571), (11, 2.228), (31, 2.042), (101, 1.984)):
+        assert critical_value(num_games) == pytest.approx(expected, rel=2e-3)
+    assert critical_value(61, 0.99) == pytest.approx(2.660, rel=1e-3)
+    assert critical_value(1) == pytest.approx(1.959964)
+    assert as_student(np.array([0.0, 1.0]), 10**9) == pytest.approx([0, 1])
+
+
+def test_a_standard_error_by_hand() -> None:
+    """Of a mean: the variance of resamples is that of the games divided by G, not by G - 1."""
+    value_G = np.array([1.0, 2, 4, 9])
+    resamples = draw_weights(4, 20000, seed=0) @ value_G / 4
+    mean = Resampled(num_games=4, scores=np.array([4.0]), resamples=resamples.reshape(-1, 1))
+    assert mean.standard_errors == pytest.approx([value_G.std(ddof=1) / 2], rel=0.02)
+
+
+def test_by_game_halves_are_summed() -> None:
+    events, spots = {}, {}
+    for number in (1, 2):
+        half = HalfId("a", number)
+        time_s, action = np.array([10.0 * number]), np.array([0])
+        spots[half] = Spots(half=half, time_s=time_s, action=action, confidence=np.array([0.5]))
+        visible = np.array([number == 1])
+        events[half] = Events(half=half, time_s=time_s, action=action, visible=visible)
+    counts = GameCounts.of(histograms(spots, events, (1, 2), 1))
+    assert counts.games == ("a",)
+    assert counts.num_events.tolist() == [[2]]
+    assert counts.detections[0, 0].nonzero()[0].tolist() == [99]  # 0.5 is above 99 / 199
+    assert counts.detections[0, 0, 99] == 2
+    assert counts.hits[0, 0, :, 99].tolist() == [2, 2]
+
+
+def test_every_model_is_resampled_alike() -> None:
+    calls = []
+    models = [GameCounts.of(games(skill)) for skill in (0.3, 0.6)]
+    both = resample(models, 30, seed=5, on_model=lambda: calls.append(1))
+    assert len(calls) == 2
+    alone = resample(models[1:], 30, seed=5)
+    np.testing.assert_array_equal(both.resamples[:, 1], alone.resamples[:, 0])
+    against = both.against(0)
+    assert (against.resamples[:, 0] == 0).all()
+    assert against.scores[1] == both.scores[1] - both.scores[0]
