@@ -12,11 +12,14 @@ from hmtas.begin import begin_run, plan_games, shard
 from hmtas.cluster import ray_session, resources
 from hmtas.config import Config
 from hmtas.errors import InputError
+from hmtas.files import write_text
 from hmtas.fit import Parallel, fit
 from hmtas.runs import RECORD, EpochRecord, RunRecord, read_run
 from hmtas.store import EmbeddingStore
 
 MAX_FAILURES = 3  # a worker that dies is replaced, and goes on after the last complete epoch
+SCRATCH = ".ray"  # in the run folder, while Ray Train runs
+MISTAKE = "mistake.txt"
 WATCH_S = 0.5
 
 
@@ -81,7 +84,7 @@ def _run_workers(settings: dict[str, Any], out: Path, num_workers: int, use_gpu:
     if num_workers > available.get(kind, 0):
         raise _too_many(num_workers, kind, int(available.get(kind, 0)))
     cpus = max(1, int(available["CPU"]) // num_workers)
-    scratch = out.absolute() / ".ray"
+    scratch = out.absolute() / SCRATCH
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={**settings, "num_threads": cpus},
@@ -96,6 +99,8 @@ def _run_workers(settings: dict[str, Any], out: Path, num_workers: int, use_gpu:
     )
     try:
         trainer.fit()
+        if (scratch / MISTAKE).is_file():
+            raise InputError((scratch / MISTAKE).read_text(encoding="utf-8"))
     except Exception as error:
         raise _input_error(error) or error from None
     finally:
@@ -159,18 +164,24 @@ def train_worker(settings: dict[str, Any]) -> None:
     def report(entry: EpochRecord, best: dict[str, float]) -> None:
         ray.train.report({"train_loss": entry.train_loss, **best})
 
-    fit(
-        EmbeddingStore.open(Path(settings["store"])),
-        Config.model_validate(settings["config"]),
-        Path(settings["out"]),
-        name=settings["name"],
-        preset=settings["preset"],
-        report=report,
-        device=get_device(),
-        # BatchNorm stays per worker, as torch synchronises it on GPUs only; DDP gives every
-        # worker the running statistics of rank 0, which are those that are stored.
-        parallel=Parallel(rank, size, wrap=prepare_model, agree=agree),
-    )
+    try:
+        fit(
+            EmbeddingStore.open(Path(settings["store"])),
+            Config.model_validate(settings["config"]),
+            Path(settings["out"]),
+            name=settings["name"],
+            preset=settings["preset"],
+            report=report,
+            device=get_device(),
+            # BatchNorm stays per worker, as torch synchronises it on GPUs only; DDP gives every
+            # worker the running statistics of rank 0, which are those that are stored.
+            parallel=Parallel(rank, size, wrap=prepare_model, agree=agree),
+        )
+    except InputError as error:
+        if size > 1:  # the others wait for this one: only a failure ends them
+            raise
+        # A failure would be tried again, in vain; the driver finds the words here.
+        write_text(Path(settings["out"]) / SCRATCH / MISTAKE, str(error))
 
 
 def describe_epoch(entry: EpochRecord) -> str:
