@@ -29,7 +29,7 @@ from tune.nms_windows import (
 )
 
 SIMULATED_S = (*range(1, 16), 17, 20, 25, 30, 40)  # every second row of the rest adds nothing
-BORROWINGS = (0.0, 50.0, 100.0, BORROWED, 400.0, 800.0)
+BORROWINGS = (0.0, 25.0, BORROWED, 100.0, 200.0, 400.0)
 
 
 class Model(NamedTuple):
@@ -170,7 +170,12 @@ def against_optuna(tables: list[Table], trials: int) -> list[tuple[float, float,
         exact = fit_exact(table)
         worth = table._replace(precision=borrowed_precision(table))
         found.append(
-            tuple(100 * precision_of(t, s) for t in (table, worth) for s in (exact, sampled))
+            (
+                100 * precision_of(table, exact),
+                100 * precision_of(table, sampled),
+                100 * precision_of(worth, exact),
+                100 * precision_of(worth, sampled),
+            )
         )
     return found
 
@@ -200,8 +205,8 @@ def main() -> None:
             candidates_s=(3, 7, 9, 12, 20) if quick else SIMULATED_S,
         )
         tables.append(fitted[0])
-        for method, values in of_season.items():
-            scores.setdefault(method, []).extend(values.tolist())
+        for method, values_of_season in of_season.items():
+            scores.setdefault(method, []).extend(values_of_season.tolist())
     num_pairs = len(scores["global"])
     print(f"\nTight Average-mAP on unseen games, {num_pairs} pairs of fitting and unseen games, %")
     print("  method                        mean   minus thesis (min)   minus global (min)")
