@@ -124,6 +124,10 @@ FEATURES = (
     "score 1", "score on a threshold", "score just below a threshold", "a tie in reach",
     "a spot in reach of two events", "one half of a game only", "several games", "half right",
 )  # fmt: skip
+COMMON = (
+    "spots in one cell", "events in one cell", "all unshown", "score 0", "score 1",
+    "score on a threshold", "a spot in reach of two events", "half right",
+)  # fmt: skip
 LATE = ("a spot after two hours", "an event after two hours")
 INNER = THRESHOLDS[1:-1]
 
