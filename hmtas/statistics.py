@@ -1,8 +1,7 @@
 """How sure a score is: bootstrap over games, and paired differences of two models.
 
 Seconds of one game resemble each other, games hardly do: the game is what is resampled. A resample
-is a weight per game, and a score is a weighted sum of histograms, so that a thousand resamples
-are one matrix product.
+is a weight per game, and a score is a weighted sum of histograms: a fraction of a millisecond.
 
 What an interval covers
     The truth is the expected score of as many unseen games of the same kind: what the same model
@@ -23,18 +22,19 @@ Differences from the official number
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from hmtas.errors import InputError
-from hmtas.matching import precisions
+from hmtas.matching import interpolated_precision
 from hmtas.metrics import Histograms, trapezoid_weights
 
 LEVEL = 0.95
-_AT_ONCE = 50  # resamples per matrix product: bounds its memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -232,38 +232,72 @@ def draw_weights(num_games: int, num: int, seed: int) -> np.ndarray:
 def resampled_averages(counts: Histograms | GameCounts, weights_RG: np.ndarray) -> np.ndarray:
     """Average-mAP of each row of weights, shape (R,)."""
     counts = _by_game(counts)
-    num_actions, num_tolerances = counts.hits.shape[1:3]
-    # Counts of hits are exact in float32: no more than there are events.
-    detections_GX = _flat(counts.detections.astype(np.float64))
-    hits_GX = _flat(counts.hits.astype(np.float32))
-    share = (counts.num_events.sum(axis=0) > 0).mean()
-    weight_D = trapezoid_weights(num_tolerances)
-    averages = []
-    for weights in _chunks(weights_RG):
-        detections = weights @ detections_GX
-        hits = (weights.astype(np.float32) @ hits_GX).reshape(
-            len(weights), num_actions, num_tolerances, -1
-        )
-        for r, num_events_A in enumerate(weights @ counts.num_events):
-            precision_DA = precisions(detections[r].reshape(num_actions, -1), hits[r], num_events_A)
-            averages.append(share * _mean_present(weight_D @ precision_DA))
-    return np.array(averages)
+    return _averages(
+        np.ascontiguousarray(weights_RG, dtype=np.float64),
+        Sparse.of(counts.detections),
+        Sparse.of(counts.hits),
+        counts.num_events.astype(np.float64),
+        trapezoid_weights(len(counts.tolerances_s)),
+    )
 
 
-def _mean_present(precision_A: np.ndarray) -> float:
-    """Mean over the actions that have events; 0 where none has."""
-    present = precision_A[~np.isnan(precision_A)]
-    return float(present.mean()) if len(present) else 0.0
+class Sparse(NamedTuple):
+    """The counts of all games that are not 0: nearly all are."""
+
+    game: np.ndarray  # (N,) int64
+    place: np.ndarray  # (N,) int64, flat index into the counts of a game
+    value: np.ndarray  # (N,) float64
+    shape: tuple[int, ...]  # of the counts of a game
+
+    @classmethod
+    def of(cls, counts_G: np.ndarray) -> "Sparse":
+        """Take the counts of all games, games first."""
+        flat = counts_G.reshape(len(counts_G), -1)
+        game, place = flat.nonzero()
+        return cls(game, place, flat[game, place].astype(np.float64), counts_G.shape[1:])
 
 
-def _chunks(weights_RG: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(weights_RG), _AT_ONCE):
-        yield weights_RG[start : start + _AT_ONCE]
+# Not a matrix product: its threads get in each other's way where several processes compute.
+@njit(cache=True)
+def _averages(
+    weights_RG: np.ndarray,
+    detections: Sparse,
+    hits: Sparse,
+    events_GA: np.ndarray,
+    weight_D: np.ndarray,
+) -> np.ndarray:
+    num_games, num_actions = events_GA.shape
+    with_events = (events_GA.sum(axis=0) > 0).sum()
+    averages = np.zeros(len(weights_RG))
+    detections_AK = np.empty(detections.shape)
+    hits_ADK = np.empty(hits.shape)
+    for r in range(len(weights_RG)):
+        weight_G = weights_RG[r]
+        _weigh(weight_G, detections, detections_AK.ravel())
+        _weigh(weight_G, hits, hits_ADK.ravel())
+        num_present = 0
+        for a in range(num_actions):
+            num_events = 0.0
+            for g in range(num_games):
+                num_events += weight_G[g] * events_GA[g, a]
+            if num_events == 0:
+                continue
+            num_present += 1
+            for d in range(len(weight_D)):
+                averages[r] += weight_D[d] * interpolated_precision(
+                    detections_AK[a], hits_ADK[a, d], num_events
+                )
+        if num_present > 0:
+            averages[r] *= with_events / num_actions / num_present
+    return averages
+
+
+@njit(cache=True)
+def _weigh(weight_G: np.ndarray, counts: Sparse, total: np.ndarray) -> None:
+    total[:] = 0
+    for i in range(len(counts.game)):
+        total[counts.place[i]] += weight_G[counts.game[i]] * counts.value[i]
 
 
 def _by_game(counts: Histograms | GameCounts) -> GameCounts:
     return GameCounts.of(counts) if isinstance(counts, Histograms) else counts
-
-
-def _flat(values_G: np.ndarray) -> np.ndarray:
-    return values_G.reshape(len(values_G), -1)

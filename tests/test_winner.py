@@ -17,9 +17,9 @@ def equals(seed: int, num_models: int, num_games: int) -> list[GameCounts]:
 def test_the_best_of_twenty_four_equals_is_brought_back() -> None:
     """What equal models deliver is what all of them score on average."""
     shown, corrected = [], []
-    for seed in range(8):
+    for seed in range(6):
         models = equals(seed, num_models=24, num_games=50)
-        winner = corrected_winner(models, num=40)
+        winner = corrected_winner(models, num=30)
         mean = resample(models, num=1).scores.mean()
         shown.append(100 * (winner.score - mean))
         corrected.append(100 * (winner.corrected - mean))
