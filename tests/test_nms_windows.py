@@ -130,6 +130,29 @@ def test_the_table_is_the_metric_itself(
         )
 
 
+@pytest.mark.parametrize(("rate_hz", "time_s", "row"), [(1.0, [8.5, 9.0], 9), (0.2, [7.5, 9.5], 2)])
+def test_of_faint_rows_between_two_events_the_first_takes_the_surer(
+    rate_hz: float, time_s: list[float], row: int
+) -> None:
+    # Two rows are in reach of the first event, only the later one of the second. All are below
+    # the second threshold, where only their order counts: the first event takes the later row.
+    half = HalfId("a", 1)
+    values = np.full((20, 1), 1e-4, np.float32)
+    values[row] = 3e-3
+    halves = {half: Probabilities(half=half, values=values, rate_hz=rate_hz)}
+    events = {
+        half: Events(
+            half=half,
+            time_s=np.array(time_s),
+            action=np.zeros(2, np.int64),
+            visible=np.ones(2, bool),
+        )
+    }
+    (table,) = tabulate(halves, events, [["a"]], [Setting("linear", 0.5 / rate_hz)])
+    expected = tight(halves, events, np.array([0.5 / rate_hz]), "linear")
+    assert table.precision[0, 0] == pytest.approx(expected, abs=1e-12)
+
+
 def test_each_action_gets_its_own_best_window() -> None:
     table = make_table([0.1, 0.5, 0.2, 0.0], [0.3, 0.2, 0.1, 0.9])
     assert widths(fit_exact(table)) == [4, 16]
