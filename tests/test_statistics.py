@@ -1,6 +1,9 @@
 """Intervals come from resampled games, and two models are compared on the same ones."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,3 +219,15 @@ def test_every_model_is_resampled_alike() -> None:
     against = both.against(0)
     assert (against.resamples[:, 0] == 0).all()
     assert against.scores[1] == both.scores[1] - both.scores[0]
+
+
+def test_scripts_beside_the_benchmark_of_this_name_get_the_standard_library() -> None:
+    folder = Path(__file__).parents[1] / "benchmarks"
+    program = (
+        f"import sys; sys.path.insert(0, {str(folder)!r}); "
+        "import statistics; print(statistics.mean([1, 2, 6]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "3"
