@@ -16,6 +16,7 @@ from hmtas.config import NmsKind, SpottingConfig
 from hmtas.errors import InputError
 from hmtas.evaluate import read_windows, spot, spot_fitted
 from hmtas.files import read_json
+from hmtas.matching import THRESHOLDS, threshold_bins
 from hmtas.metrics import TIGHT_S, average_map, histograms, score
 from hmtas.nms import non_max_suppression
 from hmtas.probabilities import Provenance, write_probabilities
@@ -23,7 +24,7 @@ from hmtas.records import Events, HalfId, Probabilities
 from hmtas.runs import predictions_path, score_path
 from hmtas.store import EmbeddingStore
 from tune.cli import app
-from tune.nms_table import Setting, Table, tabulate
+from tune.nms_table import Setting, Table, tabulate, threshold_bin
 from tune.nms_windows import (
     BORROWED,
     KINDS,

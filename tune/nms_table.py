@@ -225,13 +225,13 @@ def count_action(
                 kept[num_spots - 1] = kept[t]
         spot_cell, confidence = spot_cell[:num_spots], kept[:num_spots]
         for n in range(num_spots):
-            detections_GK[g, _bin(confidence[n])] += 1
+            detections_GK[g, threshold_bin(confidence[n])] += 1
         near = _near(spot_cell, truth, reach)
         for d in range(len(tolerances_s)):
             hit = match_cells(spot_cell[near], confidence[near], truth, tolerances_s[d])
             for n in range(len(near)):
                 if hit[n]:
-                    hits_GDK[g, d, _bin(confidence[near[n]])] += 1
+                    hits_GDK[g, d, threshold_bin(confidence[near[n]])] += 1
     return detections_GK, hits_GDK
 
 
@@ -242,7 +242,7 @@ def _are_apart(truth: np.ndarray, cells_apart: float) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _bin(confidence: float) -> int:
+def threshold_bin(confidence: float) -> int:
     """Index of the highest threshold that a confidence reaches."""
     k = min(int(confidence * (len(THRESHOLDS) - 1)), len(THRESHOLDS) - 1)
     while k + 1 < len(THRESHOLDS) and THRESHOLDS[k + 1] <= confidence:
