@@ -154,6 +154,13 @@ def test_of_faint_rows_between_two_events_the_first_takes_the_surer(
     assert table.precision[0, 0] == pytest.approx(expected, abs=1e-12)
 
 
+def test_a_confidence_on_a_threshold_reaches_it_and_one_just_below_does_not() -> None:
+    near = [THRESHOLDS, np.nextafter(THRESHOLDS, 0)[1:], np.nextafter(THRESHOLDS, 1)[:-1]]
+    confidence = np.concatenate(near)
+    found = [threshold_bin(value) for value in confidence]
+    assert found == threshold_bins(confidence).tolist()
+
+
 def test_each_action_gets_its_own_best_window() -> None:
     table = make_table([0.1, 0.5, 0.2, 0.0], [0.3, 0.2, 0.1, 0.9])
     assert widths(fit_exact(table)) == [4, 16]
@@ -164,8 +171,8 @@ def test_of_equal_settings_the_one_closest_to_the_global_one_wins() -> None:
     table = make_table([0.1, 0.2, 0.7, 0.2], [0.8, 0.4, 0.8, 0.8])
     assert widths(fit_exact(table)) == [8, 8]
     both = every_setting(["linear", "hard"], (2, 8))
-    precision = np.array([[0.5, 0.0, 0.0, 0.5], [0.0, 0.0, 0.9, 0.9]]).T
-    chosen = fit_exact(Table(both, precision, np.full(2, 10**9)))
+    precision = np.array([[0.0, 0.5, 0.5, 0.5], [0.0, 0.0, 0.8, 0.9]]).T
+    chosen = fit_exact(Table(both, precision, np.full(2, 10**9)), borrowed=0)
     assert chosen == [Setting("hard", 8.0), Setting("hard", 8.0)], "rule before window"
 
 
@@ -282,6 +289,10 @@ def test_windows_of_a_fold_do_not_see_its_games() -> None:
     fitted = cross_fit(halves, events, ["Goal"], split="valid", settings=two)
     of_game = {game: fold.windows_s["Goal"] for fold in fitted.folds for game in fold.games}
     assert of_game["g2"] == 24, "the fold of the odd game follows the other games"
+    pair = [half for half in halves if half.game in ("g1", "g2")]
+    fitted = cross_fit({h: halves[h] for h in pair}, events, ["Goal"], split="v", settings=two)
+    of_game = {game: fold.windows_s["Goal"] for fold in fitted.folds for game in fold.games}
+    assert of_game == {"g1": 4, "g2": 24}, "of two games each follows the other"
 
 
 def test_the_rule_of_each_action_is_fitted_and_used() -> None:

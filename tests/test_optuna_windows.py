@@ -1,5 +1,7 @@
 """The study of Optuna samples the same settings as the exact search, and is never above it."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,13 @@ def test_a_trial_looks_its_point_up() -> None:
 def test_a_study_is_never_above_the_exact_search_and_repeats(local_ray: str) -> None:
     tables = [random_table(seed) for seed in (1, 2)]
     ticks: list[None] = []
-    found = search_windows(tables, trials=25, seed=5, on_trial=lambda: ticks.append(None))
+    lock = threading.RLock()  # cannot be pickled, as a progress bar
+
+    def tick() -> None:
+        with lock:
+            ticks.append(None)
+
+    found = search_windows(tables, trials=25, seed=5, on_trial=tick)
     assert len(ticks) == 50
     for table, sampled in zip(tables, found, strict=True):
         exact = fit_exact(table)

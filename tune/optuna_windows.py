@@ -72,6 +72,10 @@ class _Ticks(Callback):
     def __init__(self, on_trial: Callable[[], None]) -> None:
         self.on_trial = on_trial
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks to go on after a crash, and a listener cannot be."""
+        return {}
+
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
