@@ -250,6 +250,7 @@ class Sweep(NamedTuple):
     optimism: float
     folds: float
     out_of_bag: float
+    half_splits: float
 
 
 def sweep(seed: int, num: int) -> Sweep:
@@ -258,13 +259,14 @@ def sweep(seed: int, num: int) -> Sweep:
     fold_of = np.random.default_rng(seed).permutation(SWEEP_GAMES) % 5
     tested = np.array([fold_of == fold for fold in range(5)], dtype=np.float64)
     drawn = draw_weights(SWEEP_GAMES, num, seed)
-    weights = np.concatenate([np.ones((1, SWEEP_GAMES)), drawn, tested])
+    weights = np.concatenate([np.ones((1, SWEEP_GAMES)), drawn, drawn == 0, tested])
     averages = np.stack([resampled_averages(counts, weights) for counts in models], axis=1)
-    scores, resamples, folds = averages[0], averages[1 : 1 + num], averages[1 + num :]
-    winner = corrected_winner(models, num, seed)
+    scores, (resamples, left_out, folds) = averages[0], np.split(averages[1:], [num, 2 * num])
+    winner = corrected_winner(models, num // 2, seed)
     best = winner.candidate
     lucky = resamples - resamples.mean(axis=1, keepdims=True) - (scores - scores.mean())
-    optimism = lucky[np.arange(num), resamples.argmax(axis=1)].mean()
+    picked = np.arange(num), resamples.argmax(axis=1)
+    optimism = lucky[picked].mean()
     # Equal candidates deliver what all of them score on average over games; that mean instead of
     # its expected value takes the noise of the games, the same for all, out of every bias.
     points = [
@@ -272,6 +274,8 @@ def sweep(seed: int, num: int) -> Sweep:
         winner.score - optimism,
         # R. J. Tibshirani and R. Tibshirani 2009: the best of each fold, above the winner there.
         winner.score - (folds.max(axis=1) - folds[:, best]).mean(),
+        # I. Tsamardinos et al. 2018: pick on a resample, score on the games it left out.
+        scores.mean() + (left_out[picked] - left_out.mean(axis=1)).mean(),
         winner.corrected,
     ]
     return Sweep(*(100 * (value - scores.mean()) for value in points))
@@ -280,7 +284,13 @@ def sweep(seed: int, num: int) -> Sweep:
 def show_winner(sweeps: Sequence[Sweep]) -> float:
     bias, error = np.mean(sweeps, axis=0), np.std(sweeps, axis=0) / np.sqrt(len(sweeps))
     print(f"\nScore of the best of {CANDIDATES} equal models on {SWEEP_GAMES} games, minus truth")
-    names = ("uncorrected", "bootstrap optimism", "Tibshirani 2009, 5 folds", "out of bag")
+    names = (
+        "uncorrected",
+        "bootstrap optimism",
+        "Tibshirani 2009, 5 folds",
+        "out of bag",
+        "half splits",
+    )
     for name, value, standard_error in zip(names, bias, error, strict=True):
         print(f"{name:36}{value:+7.2f} +- {standard_error:.2f} points")
     return float(bias[-1])
