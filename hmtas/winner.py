@@ -62,10 +62,10 @@ def _halves(num_games: int, num: int, seed: int) -> np.ndarray:
 
 
 def _surviving_share(picking_RM: np.ndarray, judging_RM: np.ndarray) -> float:
-    """Lead of the best by one score under the other score, as a share of its lead; at most 1."""
+    """Lead of the best by one score under the other score, as a share of its lead."""
     rows, picked_R = np.arange(len(picking_RM)), picking_RM.argmax(axis=1)
     shown, delivered = (
         (score_RM[rows, picked_R] - score_RM.mean(axis=1)).mean()
         for score_RM in (picking_RM, judging_RM)
     )
-    return float(min(delivered / shown, 1)) if shown > 0 else 1.0
+    return float(delivered / shown) if shown > 0 else 1.0
