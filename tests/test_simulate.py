@@ -15,10 +15,10 @@ def test_the_noise_is_that_of_real_models() -> None:
         scores.append(100 * resample(models, num=0).scores)
     first, second = np.array(scores).T
     assert 55 < first.mean() < 61
-    assert 1.2 < first.std() < 2.0
+    assert 1.0 < first.std() < 2.2
     assert 0.5 < (first - second).std() < 1.1
     assert (first - second).mean() == pytest.approx(0, abs=0.5)
-    assert np.corrcoef(first, second)[0, 1] > 0.75  # the same games are hard for both
+    assert np.corrcoef(first, second)[0, 1] > 0.85  # the same games are hard for both
 
 
 def test_skill_scores_higher_and_noise_lower() -> None:
