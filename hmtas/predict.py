@@ -1,6 +1,8 @@
 """Slide over a half: embeddings to probabilities (thesis Section 4.3)."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from torch import Tensor
 from hmtas.checkpoint import check_compatible, load_model
 from hmtas.model import Logits, SpottingModel
 from hmtas.probabilities import Provenance, read_probabilities, write_probabilities
-from hmtas.records import Probabilities
+from hmtas.records import HalfId, Probabilities
 from hmtas.runs import WEIGHTS, predictions_path, read_run
 from hmtas.store import EmbeddingStore, Half
 from hmtas.windows import window_rows
@@ -94,20 +96,22 @@ def predict_run(
     check_compatible(record, store, str(run))
     halves = store.halves_of(store.games(split))
     model = load_model(run).to(device)
-    predicted = []
-    for half in halves:
-        predicted.append(
-            predict_half(
-                model,
-                store.open_half(half),
-                record.streams,
-                record.config.train.seq_len,
-                rate_hz=store.rate_hz,
-                device=device,
-            )
+
+    def predict(half: HalfId) -> Probabilities:
+        found = predict_half(
+            model,
+            store.open_half(half),
+            record.streams,
+            record.config.train.seq_len,
+            rate_hz=store.rate_hz,
+            device=device,
         )
         if on_half is not None:
             on_half()
+        return found
+
+    with _halves_at_once(device) as pool:
+        predicted = list(pool.map(predict, halves))
     path = predictions_path(run, split)
     provenance = Provenance(
         run=record.name,
@@ -123,6 +127,19 @@ def predict_run(
     )
     write_probabilities(path, predicted, provenance)
     return path
+
+
+@contextlib.contextmanager
+def _halves_at_once(device: torch.device | str) -> Iterator[ThreadPoolExecutor]:
+    """On a CPU a thread per core, each with a half: the products are too small to be shared."""
+    threads = torch.get_num_threads()
+    at_once = threads if torch.device(device).type == "cpu" else 1
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(at_once) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
 
 
 def predicted(run: Path, store: EmbeddingStore, split: str) -> Path | None:
