@@ -8,7 +8,7 @@ Shape letters, the same in every file of the project:
     N  spots                                 M  events, or models in an ensemble
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -158,4 +158,3 @@ class Score:
     per_action_unshown: np.ndarray
     num_events: np.ndarray
     num_games: int
-    interval: tuple[float, float] | None = field(default=None)  # 95 %, bootstrap over games
