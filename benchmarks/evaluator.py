@@ -27,9 +27,10 @@ from rich.table import Table
 
 from hmtas.console import show
 from hmtas.errors import InputError
+from hmtas.histograms import Histograms, histograms
 from hmtas.labels import ACTIONS, LABEL_FILE, read_events
 from hmtas.matching import NUM_CELLS, cells
-from hmtas.metrics import LOOSE_S, TIGHT_S, Histograms, average_map, histograms, score
+from hmtas.metrics import LOOSE_S, TIGHT_S, average_map, score
 from hmtas.records import Events, HalfId, Score, Spots
 from hmtas.splits import read_splits
 from hmtas.submission import read_submission

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hmtas.histograms import histograms
 from hmtas.labels import ACTIONS
 from hmtas.match import PlayedHalf, play_match
-from hmtas.metrics import TIGHT_S, histograms
+from hmtas.metrics import TIGHT_S
 from hmtas.nms import non_max_suppression
 from hmtas.records import Events, HalfId, Probabilities
 from tune.nms_table import Setting, Table, tabulate

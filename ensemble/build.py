@@ -29,7 +29,8 @@ from ensemble.stack import Stack
 from hmtas import __version__
 from hmtas.errors import InputError
 from hmtas.evaluate import spot
-from hmtas.metrics import TIGHT_S, Histograms, histograms
+from hmtas.histograms import Histograms, histograms
+from hmtas.metrics import TIGHT_S
 from hmtas.probabilities import Provenance, write_probabilities
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs import RECORD, RunRecord, predictions_path, read_run, write_run

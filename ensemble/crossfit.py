@@ -9,7 +9,8 @@ from ensemble.combine import combine, combine_weights
 from ensemble.fusion import FittedFusion, FusionConfig, fit_fusion, fuse
 from ensemble.stack import Stack
 from hmtas.errors import InputError
-from hmtas.metrics import Histograms, score
+from hmtas.histograms import Histograms
+from hmtas.metrics import score
 from hmtas.records import Events, HalfId
 
 Folds = Sequence[tuple[str, ...]]

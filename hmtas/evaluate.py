@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hmtas.config import NmsKind, SpottingConfig
 from hmtas.errors import InputError
 from hmtas.files import read_json
-from hmtas.metrics import LOOSE_S, TIGHT_S, histograms, score
+from hmtas.histograms import histograms
+from hmtas.metrics import LOOSE_S, TIGHT_S, score
 from hmtas.nms import non_max_suppression
 from hmtas.records import Events, HalfId, Probabilities, Score, Spots
 from hmtas.statistics import bootstrap_interval

@@ -93,7 +93,7 @@ def nearest_visibility(
 def match_cells(
     spot_cell: np.ndarray, confidence: np.ndarray, truth_cell: np.ndarray, tolerance_s: float
 ) -> np.ndarray:
-    """Mark the correct spots of one action in one half (see `hmtas.metrics.match_spots`).
+    """Mark the correct spots of one action in one half (tests/slow_metric.py says it plainly).
 
     Args:
         spot_cell: (N,) ascending cells.

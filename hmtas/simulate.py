@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from hmtas.game_counts import GameCounts
 from hmtas.metrics import TIGHT_S
-from hmtas.statistics import GameCounts
 
 NUM_THRESHOLDS = 200
 

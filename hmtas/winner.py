@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmtas.statistics import GameCounts, check_paired, resampled_averages
+from hmtas.game_counts import GameCounts, check_paired, resampled_averages
 
 
 class Winner(NamedTuple):

@@ -16,7 +16,8 @@ PACKAGES = ("hmtas", "tune", "ensemble")
 # A new module gets a line here, in the highest layer that has all it needs.
 LAYERS = {
     "numbers": """
-        hmtas hmtas.config hmtas.errors hmtas.evaluate hmtas.evidence hmtas.files hmtas.labels
+        hmtas hmtas.config hmtas.errors hmtas.evaluate hmtas.evidence hmtas.files hmtas.game_counts
+        hmtas.histograms hmtas.labels
         hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.plan hmtas.presets hmtas.records
         hmtas.runs hmtas.season hmtas.simulate hmtas.sources hmtas.splits hmtas.statistics
         hmtas.submission hmtas.verdicts hmtas.windows hmtas.winner ensemble ensemble.combine

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from metric_games import HALF, events, random_games, spots
 from official import NAMES
 
-from hmtas.metrics import LOOSE_S, TIGHT_S, Histograms, average_map, histograms, merge, score
+from hmtas.histograms import Histograms, histograms, merge
+from hmtas.metrics import LOOSE_S, TIGHT_S, average_map, score
 from hmtas.records import Events, HalfId, Score, Spots
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -16,8 +16,9 @@ from hmtas.config import NmsKind, SpottingConfig
 from hmtas.errors import InputError
 from hmtas.evaluate import read_windows, spot, spot_fitted
 from hmtas.files import read_json
+from hmtas.histograms import histograms
 from hmtas.matching import THRESHOLDS, threshold_bins
-from hmtas.metrics import TIGHT_S, average_map, histograms, score
+from hmtas.metrics import TIGHT_S, average_map, score
 from hmtas.nms import non_max_suppression
 from hmtas.probabilities import Provenance, write_probabilities
 from hmtas.records import Events, HalfId, Probabilities

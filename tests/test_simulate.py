@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from hmtas.game_counts import GameCounts
 from hmtas.simulate import Model, simulate_model, simulate_moments
-from hmtas.statistics import GameCounts, resample
+from hmtas.statistics import resample
 
 
 def test_the_noise_is_that_of_real_models() -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from hmtas.errors import InputError
-from hmtas.metrics import TIGHT_S, Histograms, histograms, score
+from hmtas.game_counts import GameCounts, resampled_averages
+from hmtas.histograms import Histograms, histograms
+from hmtas.metrics import TIGHT_S, score
 from hmtas.records import Events, HalfId, Spots
 from hmtas.simulate import Model, simulate_model, simulate_moments
 from hmtas.statistics import (
-    GameCounts,
     Resampled,
     as_student,
     bootstrap_interval,
@@ -21,7 +22,6 @@ from hmtas.statistics import (
     draw_weights,
     paired_difference,
     resample,
-    resampled_averages,
 )
 
 NUM_ACTIONS = 3

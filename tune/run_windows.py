@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from hmtas.errors import InputError
 from hmtas.evaluate import FittedWindows, score_document, spot, spot_fitted
 from hmtas.files import write_json
-from hmtas.metrics import TIGHT_S, histograms
+from hmtas.histograms import histograms
+from hmtas.metrics import TIGHT_S
 from hmtas.probabilities import StoredProbabilities, read_probabilities
 from hmtas.records import Events, HalfId
 from hmtas.runs import WINDOWS, predictions_path, read_run, score_path

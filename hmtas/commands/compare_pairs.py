@@ -14,7 +14,7 @@ from hmtas.console import progress, show
 from hmtas.errors import InputError
 
 if TYPE_CHECKING:
-    from hmtas.statistics import GameCounts
+    from hmtas.game_counts import GameCounts
 
 RESAMPLES = 1000
 PICKED_ON = "valid"  # the split whose scores choose the best run
@@ -93,8 +93,9 @@ def _count(run: Path, split: str) -> "tuple[GameCounts, bool]":
     """What the metric counts of a run, and were its windows or weights fitted on these games?"""
     from hmtas.commands.score_inputs import Labels, load_probabilities
     from hmtas.evaluate import check_games
-    from hmtas.metrics import TIGHT_S, histograms
-    from hmtas.statistics import GameCounts
+    from hmtas.game_counts import GameCounts
+    from hmtas.histograms import histograms
+    from hmtas.metrics import TIGHT_S
 
     found = load_probabilities(run, split, None)
     assert found.provenance is not None
