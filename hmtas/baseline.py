@@ -20,7 +20,8 @@ from hmtas.errors import InputError
 from hmtas.probabilities import Provenance, write_probabilities
 from hmtas.records import Events, HalfId, Probabilities
 from hmtas.runs import RunRecord, predictions_path, write_run
-from hmtas.store import EmbeddingStore, Half
+from hmtas.store import EmbeddingStore
+from hmtas.store_files import Half
 
 NAME = "linear"
 MAX_FEATURES = 4096  # the sums take its square, 8 bytes each, and its cube to solve

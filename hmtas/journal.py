@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hmtas.files import full_disk, sha256_file, write_text
 from hmtas.records import HalfId
-from hmtas.store import StoredHalf
+from hmtas.store_index import StoredHalf
 
 
 class Entry(NamedTuple):

@@ -22,7 +22,8 @@ from hmtas.labels import ACTIONS
 from hmtas.plan import LateLabel, PackPlan, plan_pack
 from hmtas.records import HalfId
 from hmtas.sources import SourceHalf, read_streams
-from hmtas.store import (
+from hmtas.store_files import labels_bytes, write_half
+from hmtas.store_index import (
     INDEX_FILE,
     JOURNAL_FILE,
     LABELS_FILE,
@@ -30,9 +31,7 @@ from hmtas.store import (
     Index,
     StoredHalf,
     half_file,
-    labels_bytes,
     read_index,
-    write_half,
     write_index,
 )
 

@@ -15,7 +15,8 @@ from hmtas.model import Logits, SpottingModel
 from hmtas.probabilities import Provenance, read_probabilities, write_probabilities
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs import WEIGHTS, predictions_path, read_run
-from hmtas.store import EmbeddingStore, Half
+from hmtas.store import EmbeddingStore
+from hmtas.store_files import Half
 from hmtas.windows import window_rows
 
 WINDOWS_AT_ONCE = 2048

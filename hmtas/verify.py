@@ -18,16 +18,9 @@ from hmtas.journal import read_journal
 from hmtas.labels import HALVES
 from hmtas.records import HalfId
 from hmtas.splits import check_disjoint
-from hmtas.store import (
-    INDEX_FILE,
-    JOURNAL_FILE,
-    LABELS_FILE,
-    EmbeddingStore,
-    StoredHalf,
-    half_metadata,
-    map_half,
-    read_labels,
-)
+from hmtas.store import EmbeddingStore
+from hmtas.store_files import half_metadata, map_half, read_labels
+from hmtas.store_index import INDEX_FILE, JOURNAL_FILE, LABELS_FILE, StoredHalf
 
 
 def verify(store: Path, *, on_half: Callable[[], None] = lambda: None) -> list[str]:

@@ -20,12 +20,14 @@ LAYERS = {
         hmtas.histograms hmtas.labels
         hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.plan hmtas.presets hmtas.records
         hmtas.runs hmtas.season hmtas.simulate hmtas.sources hmtas.splits hmtas.statistics
+        hmtas.store_index
         hmtas.submission hmtas.verdicts hmtas.windows hmtas.winner ensemble ensemble.combine
         ensemble.folds ensemble.stack tune tune.default_space tune.nms_table tune.nms_windows
         tune.record tune.space
     """,
     "storage": """
         hmtas.baseline hmtas.begin hmtas.journal hmtas.pack hmtas.probabilities hmtas.store
+        hmtas.store_files
         hmtas.verify hmtas.embed hmtas.embed.clock hmtas.embed.commentary hmtas.embed.encoder
         hmtas.embed.transcripts hmtas.commands.score_inputs ensemble.members tune.run_windows
     """,

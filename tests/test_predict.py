@@ -13,7 +13,8 @@ from hmtas.fit import fit
 from hmtas.predict import predict_half, predict_logits, predict_run, predicted
 from hmtas.probabilities import read_probabilities
 from hmtas.runs import RECORD
-from hmtas.store import EmbeddingStore, Half
+from hmtas.store import EmbeddingStore
+from hmtas.store_files import Half
 from hmtas.windows import window_rows
 from tests.small import make_config, make_store
 

@@ -15,7 +15,9 @@ from hmtas.commands.store import register
 from hmtas.errors import InputError
 from hmtas.pack import pack
 from hmtas.records import Events, HalfId
-from hmtas.store import EmbeddingStore, Index, labels_bytes, read_index, write_index
+from hmtas.store import EmbeddingStore
+from hmtas.store_files import labels_bytes
+from hmtas.store_index import Index, read_index, write_index
 from hmtas.verify import verify
 
 

@@ -13,7 +13,8 @@ from hmtas.probabilities import Provenance, read_probabilities
 from hmtas.records import Events, HalfId, Spots
 from hmtas.runs import RECORD, WINDOWS, predictions_path, read_run
 from hmtas.splits import SPLIT_FILE, read_splits
-from hmtas.store import INDEX_FILE, EmbeddingStore
+from hmtas.store import EmbeddingStore
+from hmtas.store_index import INDEX_FILE
 from hmtas.submission import read_submission
 
 

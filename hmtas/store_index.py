@@ -1,0 +1,93 @@
+"""The index of a store, `store.json`: what is in it, where, and the checksum of every file."""
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pydantic
+
+from hmtas.errors import InputError
+from hmtas.files import read_json, sha256_json, write_json
+from hmtas.records import HalfId
+
+SCHEMA_VERSION = 1
+INDEX_FILE = "store.json"
+LABELS_FILE = "labels.arrow"
+JOURNAL_FILE = "pack.journal"
+HALVES_DIR = "halves"
+
+
+class StoredHalf(NamedTuple):
+    """What the index knows of one half."""
+
+    half: HalfId
+    num_rows: int
+    streams: tuple[str, ...]  # those present
+    file: str  # relative to the store
+    sha256: str
+    num_bytes: int
+
+
+class Index(pydantic.BaseModel):
+    """The content of `store.json`, its own checksum aside."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    rate_hz: float
+    slack_s: float
+    actions: tuple[str, ...]
+    streams: tuple[tuple[str, int], ...]
+    splits: dict[str, tuple[str, ...]]
+    labelled_games: tuple[str, ...]
+    labels_sha256: str
+    halves: tuple[StoredHalf, ...]
+
+    @functools.cached_property
+    def checksum(self) -> str:
+        """SHA-256 of the index, and through the checksums in it of every file of the store."""
+        return sha256_json(self.model_dump(mode="json"))
+
+    def document(self) -> dict[str, Any]:
+        """The index as `store.json` holds it."""
+        return {**self.model_dump(mode="json"), "checksum": self.checksum}
+
+
+def half_file(half: HalfId) -> str:
+    """Where a half lies, relative to the store."""
+    return f"{HALVES_DIR}/{half.game}/{half.half}.arrow"
+
+
+def read_index(path: Path) -> Index:
+    """Read and check `store.json`.
+
+    Raises:
+        InputError: If it is missing, of another schema version, or not what was written.
+    """
+    file = path / INDEX_FILE
+    if not file.exists():
+        if (path / JOURNAL_FILE).exists():
+            raise InputError(
+                f"{path}: packing was not finished; run the same `hmtas pack` again to go on"
+            )
+        raise InputError(f"{path}: no store here ({INDEX_FILE} is missing); run `hmtas pack`")
+    document = read_json(file)
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if not isinstance(version, int):
+        raise InputError(f"{file}: not the index of a store; it has no schema version")
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{file}: schema version {version}, but this program reads {SCHEMA_VERSION}; pack again"
+        )
+    checksum = document.pop("checksum", None)
+    if checksum != sha256_json(document):
+        raise InputError(f"{file}: its checksum does not match; was it changed? Pack again")
+    try:
+        return Index.model_validate(document)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{file}: {' '.join(str(error).split())}; pack again") from None
+
+
+def write_index(path: Path, index: Index) -> None:
+    """Write `store.json`; the store exists from here on."""
+    write_json(path / INDEX_FILE, index.document())
