@@ -38,17 +38,35 @@ class SpottingModel(nn.Module, ABC):
     def encode(self, rows: Mapping[str, Tensor], present_BE: Tensor | None = None) -> Logits:
         """Map {name: (B, L, D)} to logits; `present_BE` is False where a stream is missing."""
 
-    def forward(self, x: Mapping[str, Tensor], present_BE: Tensor | None = None) -> Logits:
-        """Map {stream: (B, L, F)} to logits.
+    def forward(
+        self,
+        x: Mapping[str, Tensor],
+        present_BE: Tensor | None = None,
+        seq_len: int | None = None,
+    ) -> Logits:
+        """Map windows {stream: (B, L, F)}, or chunks of consecutive rows, to logits.
+
+        Chunks, {stream: (K, S, F)} with `seq_len`, give the logits of every window inside them,
+        B = K * (S - L + 1), chunk by chunk; each row is projected once. In training the batch
+        statistics of the projections are then over the rows of the chunks, each counted once,
+        and not over the rows of the windows.
 
         Args:
             x: A tensor for every stream; the rows of a missing one do not matter.
-            present_BE: (B, E) bool, None where every stream is present.
+            present_BE: (B, E) or (K, E) bool, None where every stream is present.
+            seq_len: L, where `x` holds chunks; None where it holds windows.
 
         Raises:
             KeyError: If a stream of the model is not in `x`.
+            ValueError: If the chunks are shorter than a window.
         """
-        return self.encode(self.project(x, present_BE), present_BE)
+        rows = self.project(x, present_BE)
+        if seq_len is not None:
+            rows = {name: unfold_windows(value, seq_len) for name, value in rows.items()}
+            if present_BE is not None:
+                num_chunks, num_windows = len(present_BE), len(next(iter(rows.values())))
+                present_BE = present_BE.repeat_interleave(num_windows // num_chunks, dim=0)
+        return self.encode(rows, present_BE)
 
 
 class Projection(nn.Module):
@@ -187,6 +205,17 @@ class SingleStream(SpottingModel):
         pooled_BD = rows_BLD.amax(dim=1) if self.encoder is None else self.encoder(rows_BLD)
         fused_BC: Tensor = self.head(pooled_BD)
         return Logits(fused_BC, fused_BC.new_empty(len(fused_BC), 0, fused_BC.shape[-1]))
+
+
+def unfold_windows(x_KSD: Tensor, seq_len: int) -> Tensor:
+    """Every window inside each chunk: (K, S, D) to (K * (S - L + 1), L, D).
+
+    Raises:
+        ValueError: If the chunks are shorter than a window.
+    """
+    if x_KSD.shape[1] < seq_len:
+        raise ValueError(f"chunks of {x_KSD.shape[1]} rows hold no window of {seq_len}")
+    return x_KSD.unfold(1, seq_len, 1).transpose(2, 3).flatten(0, 1)
 
 
 def build_head(config: ModelConfig, num_outputs: int) -> nn.Sequential:

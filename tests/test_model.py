@@ -89,6 +89,50 @@ def test_every_stream_present_is_no_mask() -> None:
     torch.testing.assert_close(model(x, present).fused_BC, model(x).fused_BC)
 
 
+def cut_windows(x: dict[str, Tensor], seq_len: int) -> dict[str, Tensor]:
+    """Every window inside each chunk, one slice at a time."""
+    num_chunks, num_rows, _ = next(iter(x.values())).shape
+    return {
+        name: torch.stack(
+            [
+                value[k, start : start + seq_len]
+                for k in range(num_chunks)
+                for start in range(num_rows - seq_len + 1)
+            ]
+        )
+        for name, value in x.items()
+    }
+
+
+@pytest.mark.parametrize("seq_len", [1, 3, 4, 6])
+@pytest.mark.parametrize("name", ["m0", "m2", "m7"])
+def test_chunks_give_the_logits_of_the_windows_inside(name: str, seq_len: int) -> None:
+    kind = PRESETS[name].config.model.kind
+    model = make_model(SMALL.model_copy(update={"kind": kind}))
+    chunks = make_input(2, 6)
+    present = torch.tensor([[True, False], [True, True]])
+    windows = cut_windows(chunks, seq_len)
+    found = model(chunks, seq_len=seq_len)
+    assert len(found.fused_BC) == 2 * (6 - seq_len + 1)
+    torch.testing.assert_close(found, model(windows))
+    masked = model(windows, present.repeat_interleave(6 - seq_len + 1, dim=0))
+    torch.testing.assert_close(model(chunks, present, seq_len), masked)
+
+
+def test_chunks_count_a_row_once_in_the_batch_statistics() -> None:
+    model = make_model().train()
+    chunks = make_input(2, 6)
+    model(chunks, seq_len=3)
+    norm = model.projections["audio"].norm  # type: ignore[union-attr,index]
+    mean = model.projections["audio"].linear(chunks["audio"]).flatten(0, 1).mean(0)  # type: ignore[union-attr,index]
+    torch.testing.assert_close(norm.running_mean, norm.momentum * mean)
+
+
+def test_chunks_shorter_than_a_window() -> None:
+    with pytest.raises(ValueError, match="chunks of 3 rows hold no window of 4"):
+        make_model()(make_input(2, 3), seq_len=4)
+
+
 def test_layers_of_an_encoder_start_from_different_weights() -> None:
     first, second = make_model().encoders["visual"].layers  # type: ignore[union-attr,index]
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
