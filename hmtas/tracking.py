@@ -5,7 +5,7 @@ no active run and no current experiment, which MLflow keeps per process, are eve
 `hmtas.comparison` reads the runs back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ComparedRun",
     "close_parent",
+    "log_parent_files",
     "open_parent",
     "public_uri",
     "read_table",
@@ -137,6 +138,14 @@ def close_parent(
     now_ms = int(datetime.now().timestamp() * 1000)
     log_metrics(client, run_id, [Metric(k, v, now_ms, 0) for k, v in (metrics or {}).items()])
     client.set_terminated(run_id, status)
+
+
+def log_parent_files(run_id: str, folder: Path, files: Sequence[Path]) -> None:
+    """Log files below `folder` as artifacts of a run made by `open_parent`, in place of older."""
+    client = connect(tracking_uri())
+    for file in files:
+        place = file.relative_to(folder).parent.as_posix()
+        client.log_artifact(run_id, str(file), None if place == "." else place)
 
 
 def tracked_at(run: Path) -> tuple[str, str] | None:

@@ -38,7 +38,8 @@ LAYERS = {
     """,
     "edge": """
         hmtas.__main__ hmtas.cli hmtas.cluster hmtas.commands hmtas.comparison hmtas.console
-        hmtas.distributed hmtas.mlflow_client hmtas.mlflow_log hmtas.recipe hmtas.tracking
+        hmtas.distributed hmtas.mlflow_client hmtas.mlflow_log hmtas.mlflow_sync hmtas.recipe
+        hmtas.tracking
         hmtas.commands.baseline hmtas.commands.compare hmtas.commands.compare_pairs
         hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn hmtas.commands.score
         hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli

@@ -17,10 +17,10 @@ from tracked import make_run
 from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import read_json
+from hmtas.mlflow_sync import MlflowSync
 from hmtas.runs import EpochRecord, predictions_path, read_run
 from hmtas.store import EmbeddingStore
 from tune import cluster, objective, study
-from tune.callback import MlflowSync
 from tune.objective import METRIC, Job, run_trial
 from tune.record import (
     Load,

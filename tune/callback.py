@@ -1,82 +1,22 @@
 """The sweep in MLflow, written by the driver alone: trials never import mlflow.
 
 Tune pickles its callbacks before the first trial and restores them from there after a crash, so
-they hold paths and names. A failure in MLflow is said once and costs the study nothing.
+they hold paths and names.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from hmtas.console import say
-from hmtas.files import read_json, write_json
+from hmtas.mlflow_sync import MlflowSync
 from hmtas.runs import RECORD, read_run
 from tune.record import TRIALS
 
-STATE = "mlflow.json"
 SYNC_S = 2.0  # between two syncs of one running trial
-
-Status = Literal["RUNNING", "FINISHED", "FAILED"]
-
-
-class MlflowSync:
-    """A parent run per sweep and a child per trial, brought up to date by the driver alone."""
-
-    def __init__(self, folder: Path, experiment: str) -> None:
-        self.folder = folder
-        self.experiment = experiment
-        self.broken = False
-
-    def open(self, name: str, params: Mapping[str, Any]) -> None:
-        """Find the sweep's MLflow run, or create it."""
-        self._try(lambda: self._open(name, params))
-
-    def sync(self, run: Path, status: Status | None = None) -> None:
-        """Bring the child run of a trial up to date."""
-        if (run / RECORD).is_file():
-            self._try(lambda: self._sync(run, status))
-
-    def close(self, metrics: Mapping[str, float]) -> None:
-        """End the sweep's MLflow run."""
-        self._try(lambda: self._close(metrics))
-
-    def _open(self, name: str, params: Mapping[str, Any]) -> None:
-        from hmtas.mlflow_client import public_uri
-        from hmtas.tracking import open_parent, tracking_uri
-
-        state, uri = self.folder / STATE, public_uri(tracking_uri())
-        if state.is_file() and read_json(state)["tracking_uri"] == uri:
-            return
-        parent = open_parent(self.experiment, name, {"hmtas.run_dir": str(self.folder)}, params)
-        write_json(state, {"tracking_uri": uri, "parent": parent})
-
-    def _sync(self, run: Path, status: Status | None) -> None:
-        from hmtas.tracking import sync_run
-
-        sync_run(run, experiment=self.experiment, parent=self._parent(), status=status)
-
-    def _close(self, metrics: Mapping[str, float]) -> None:
-        from hmtas.tracking import close_parent
-
-        close_parent(self._parent(), "FINISHED", metrics)
-
-    def _parent(self) -> str:
-        return str(read_json(self.folder / STATE)["parent"])
-
-    def _try(self, action: Callable[[], None]) -> None:
-        """Tracking must never cost a sweep: whatever MLflow raises is said once, then left."""
-        if self.broken:
-            return
-        try:
-            action()
-        except Exception as error:
-            self.broken = True
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            say(f"warning: MLflow failed and is left out from here on ({reason})")
 
 
 class MlflowCallback(Callback):

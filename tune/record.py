@@ -3,7 +3,7 @@
 DIR/NAME/study.json            the record below
 DIR/NAME/trials/<trial id>/    a run folder per trial (hmtas.runs)
 DIR/NAME/ray/                  what Tune needs to go on after a crash
-DIR/NAME/mlflow.json           the MLflow run of the sweep (tune.callback)
+DIR/NAME/mlflow.json           the MLflow run of the sweep (hmtas.mlflow_sync)
 """
 
 from pathlib import Path

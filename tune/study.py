@@ -26,8 +26,9 @@ from hmtas.cluster import ray_session
 from hmtas.config import Config
 from hmtas.console import progress, say
 from hmtas.errors import InputError
+from hmtas.mlflow_sync import MlflowSync
 from hmtas.runs import WEIGHTS, predictions_path
-from tune.callback import MlflowCallback, MlflowSync
+from tune.callback import MlflowCallback
 from tune.cluster import check_resources
 from tune.objective import METRIC, Job, make_trainable, predict_trial
 from tune.progress import StudyCallback
