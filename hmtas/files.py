@@ -64,11 +64,21 @@ def read_json(path: Path) -> Any:
         InputError: If the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+
+
+def parse_json(content: bytes, place: str) -> Any:
+    """Parse JSON that came from `place`.
+
+    Raises:
+        InputError: If it is not JSON.
+    """
+    try:
+        return json.loads(content.decode("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not JSON ({error}); was the download cut short?") from None
+        raise InputError(f"{place}: not JSON ({error}); was the download cut short?") from None
 
 
 def sha256_file(path: Path) -> str:

@@ -6,13 +6,14 @@ On disk, written by `hmtas.pack`:
     halves/<game>/<half>.arrow   one record batch, a column FixedSizeList<float16>[F] per stream
 
 Arrays are views of the mapped files, read-only, and every process on a machine shares one copy of
-them in memory.
+them in memory. `hmtas.remote.open_store` opens stores by their path or address, those in an S3-like
+service too; this class reads one that is on the disk.
 """
 
 import dataclasses
 import functools
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class EmbeddingStore:
     """A packed season. Opening reads the index alone; pickling keeps the path alone.
 
     Attributes:
-        path: Absolute path of the store.
+        path: Folder of its files, absolute.
         index: What `store.json` says.
         streams: Name to width, in their fixed order.
         halves: Every half, in the order of games.
@@ -57,6 +58,11 @@ class EmbeddingStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self.checksum)
+
+    @property
+    def place(self) -> str:
+        """What opens the store again: its path, or its address in a service."""
+        return str(self.path)
 
     @property
     def rate_hz(self) -> float:
@@ -86,7 +92,7 @@ class EmbeddingStore:
         """
         if split not in self.splits:
             raise InputError(
-                f"{self.path}: no split {split!r}; this store has {', '.join(self.splits)}"
+                f"{self.place}: no split {split!r}; this store has {', '.join(self.splits)}"
             )
         return self.splits[split]
 
@@ -113,11 +119,30 @@ class EmbeddingStore:
         """
         mapped = self._open.get(half)
         if mapped is None:
-            mapped = map_half(self.path, self._stored(half), self.streams)
+            mapped = self._map(self._stored(half))
             self._open[half] = mapped
             if len(self._open) > MAX_OPEN:
                 self._open.popitem(last=False)
         return mapped
+
+    def absent(self, halves: Iterable[HalfId]) -> list[HalfId]:
+        """Those of some halves that are not on this machine's disk yet; of a folder, none."""
+        for half in halves:
+            self._stored(half)
+        return []
+
+    def prefetch(
+        self, halves: Iterable[HalfId], *, on_half: Callable[[], None] = lambda: None
+    ) -> None:
+        """Bring halves that will be read to this machine's disk, where they are already.
+
+        Args:
+            halves: Which ones.
+            on_half: Called after each.
+        """
+        for half in halves:
+            self._stored(half)
+            on_half()
 
     def events(self, half: HalfId) -> Events:
         """Annotations of one half, none where the game is not annotated.
@@ -136,7 +161,7 @@ class EmbeddingStore:
     def _stored(self, half: HalfId) -> StoredHalf:
         if half not in self.halves:
             raise InputError(
-                f"{self.path}: {half} is not in this store of {len(self.halves)} halves; "
+                f"{self.place}: {half} is not in this store of {len(self.halves)} halves; "
                 "is it a run, or a split, of another store?"
             )
         return self.halves[half]
@@ -145,9 +170,15 @@ class EmbeddingStore:
     def _labelled(self) -> frozenset[str]:
         return frozenset(self.index.labelled_games)
 
+    def _map(self, stored: StoredHalf) -> Half:
+        return map_half(self.path, stored, self.streams)
+
+    def _read_labels(self) -> dict[HalfId, Events]:
+        return read_labels(self.path, self.index)
+
     @functools.cached_property
     def _events(self) -> dict[HalfId, Events]:
-        return read_labels(self.path, self.index)
+        return self._read_labels()
 
 
 def _reopen(path: Path, checksum: str) -> EmbeddingStore:

@@ -1,13 +1,13 @@
 """The index of a store, `store.json`: what is in it, where, and the checksum of every file."""
 
 import functools
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import pydantic
 
 from hmtas.errors import InputError
-from hmtas.files import read_json, sha256_json, write_json
+from hmtas.files import parse_json, sha256_json, write_json
 from hmtas.records import HalfId
 
 SCHEMA_VERSION = 1
@@ -71,21 +71,36 @@ def read_index(path: Path) -> Index:
                 f"{path}: packing was not finished; run the same `hmtas pack` again to go on"
             )
         raise InputError(f"{path}: no store here ({INDEX_FILE} is missing); run `hmtas pack`")
-    document = read_json(file)
+    return parse_index(file.read_bytes(), str(file))
+
+
+def parse_index(content: bytes, place: str) -> Index:
+    """Check the bytes of a `store.json` that lies at `place`.
+
+    Raises:
+        InputError: If they are of another schema version, or not what was written.
+    """
+    document = parse_json(content, place)
     version = document.get("schema_version") if isinstance(document, dict) else None
     if not isinstance(version, int):
-        raise InputError(f"{file}: not the index of a store; it has no schema version")
+        raise InputError(f"{place}: not the index of a store; it has no schema version")
     if version != SCHEMA_VERSION:
         raise InputError(
-            f"{file}: schema version {version}, but this program reads {SCHEMA_VERSION}; pack again"
+            f"{place}: schema version {version}, but this program reads {SCHEMA_VERSION}; "
+            "pack again"
         )
     checksum = document.pop("checksum", None)
     if checksum != sha256_json(document):
-        raise InputError(f"{file}: its checksum does not match; was it changed? Pack again")
+        raise InputError(f"{place}: its checksum does not match; was it changed? Pack again")
     try:
-        return Index.model_validate(document)
+        index = Index.model_validate(document)
     except pydantic.ValidationError as error:
-        raise InputError(f"{file}: {' '.join(str(error).split())}; pack again") from None
+        raise InputError(f"{place}: {' '.join(str(error).split())}; pack again") from None
+    for item in index.halves:
+        # Files are read and, for a store in a service, written there: nowhere else on the disk.
+        if item.file != half_file(item.half) or ".." in PurePosixPath(item.file).parts:
+            raise InputError(f"{place}: {item.half} lies in {item.file!r}; pack again")
+    return index
 
 
 def write_index(path: Path, index: Index) -> None:

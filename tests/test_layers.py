@@ -21,13 +21,15 @@ LAYERS = {
         hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.plan hmtas.presets hmtas.records
         hmtas.runs hmtas.season hmtas.simulate hmtas.sources hmtas.splits hmtas.statistics
         hmtas.store_index
-        hmtas.submission hmtas.verdicts hmtas.windows hmtas.winner ensemble ensemble.combine
+        hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
+        ensemble ensemble.combine
         ensemble.folds ensemble.stack tune tune.default_space tune.nms_table tune.nms_windows
         tune.record tune.space
     """,
     "storage": """
-        hmtas.baseline hmtas.begin hmtas.journal hmtas.pack hmtas.probabilities hmtas.store
-        hmtas.store_files
+        hmtas.ablation_document hmtas.ablation_scores
+        hmtas.baseline hmtas.begin hmtas.bucket hmtas.journal hmtas.node_copy hmtas.pack
+        hmtas.probabilities hmtas.remote hmtas.store hmtas.store_files hmtas.upload
         hmtas.verify hmtas.embed hmtas.embed.clock hmtas.embed.commentary hmtas.embed.encoder
         hmtas.embed.transcripts hmtas.commands.score_inputs ensemble.members tune.run_windows
     """,
@@ -37,7 +39,8 @@ LAYERS = {
         ensemble.plan tune.objective
     """,
     "edge": """
-        hmtas.__main__ hmtas.cli hmtas.cluster hmtas.commands hmtas.comparison hmtas.console
+        hmtas.__main__ hmtas.ablation hmtas.ablation_tables hmtas.ablation_watch hmtas.pictures
+        hmtas.commands.ablate hmtas.cli hmtas.cluster hmtas.commands hmtas.comparison hmtas.console
         hmtas.distributed hmtas.mlflow_client hmtas.mlflow_log hmtas.mlflow_sync hmtas.recipe
         hmtas.tracking
         hmtas.commands.baseline hmtas.commands.compare hmtas.commands.compare_pairs
