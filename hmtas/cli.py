@@ -13,7 +13,7 @@ import typer
 
 from hmtas.errors import InputError
 
-GROUPS = ("demo", "season", "embed", "store", "learn", "baseline", "score", "compare")
+GROUPS = ("demo", "season", "embed", "store", "learn", "baseline", "ablate", "score", "compare")
 
 
 def build() -> typer.Typer:

@@ -1,0 +1,294 @@
+"""`hmtas ablate`: the ladder of the thesis, and single settings, trained and compared."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from hmtas.config import parse_settings
+from hmtas.console import Json, emit, progress, say, show
+from hmtas.errors import InputError
+from hmtas.variants import FAMILIES, LADDER, REFERENCE
+
+if TYPE_CHECKING:
+    from hmtas.ablation import Job
+    from hmtas.store import EmbeddingStore
+    from hmtas.variants import Planned, Study
+
+TABLES, PICTURES = "tables", "pictures"
+_FAMILIES = "; ".join(
+    f"`{name}` ({family.title.lower()}: {', '.join(map(str, family.values))})"
+    for name, family in FAMILIES.items()
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("ablate")(ablate)
+
+
+def ablate(
+    store: Annotated[str, typer.Argument(help="Embedding store, from `hmtas pack`.")],
+    *,
+    out: Annotated[
+        Path, typer.Option(help="Folder for runs, tables and pictures; on a cluster, a shared one.")
+    ] = Path("ablation"),
+    what: Annotated[
+        str,
+        typer.Option(
+            help=f"Studies, with commas between: `{LADDER}` (M0 to M7, each against the one "
+            f"before), or one setting of M7 changed: {_FAMILIES}. Or single variants: "
+            "m0,m4,m7 or length-5,gamma-0.5."
+        ),
+    ] = LADDER,
+    seeds: Annotated[int, typer.Option(min=1, help="Train every variant with seeds 0 to N-1.")] = 1,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a setting of every variant: width=64, num_heads=4, windows_share=0.1, "
+            "max_epochs=6 ... (repeat). A setting that a study tries out keeps the study's values.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Labelled split to score; default: test if the store has its labels, else valid."
+        ),
+    ] = None,
+    windows: Annotated[
+        Literal["config", "fitted"],
+        typer.Option(
+            help="NMS windows: those of the configuration (the thesis's, or --nms-window-s), or "
+            "those that `hmtas tune windows OUT/runs/* --split valid` left in the run folders."
+        ),
+    ] = "config",
+    nms_window_s: Annotated[
+        float | None, typer.Option(help="One NMS window for all actions, in seconds.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Runs at once, a core each; default: every core.")
+    ] = None,
+    gpus_per_run: Annotated[
+        float, typer.Option(min=0, help="GPUs of each run, such as 0.25; default: none.")
+    ] = 0.0,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster, or `auto`; default: start one here.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the games.")] = 1000,
+    experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "hmtas",
+    as_json: Json = False,
+) -> None:
+    """Train the ladder of the thesis, M0 to M7, and say what each step is worth on your games.
+
+    Prints Table 5.2 (tight and loose with 95 % intervals, the thesis's number beside them, and the
+    paired difference to the rung before: better, worse or cannot tell), Table 5.5 (by action) and
+    Table 5.6 (loss of each stream's own head); draws the ladder, the loss curves (Figure 5.21) and
+    the positives by action (Figure 5.20). All of it lies in OUT/tables and OUT/pictures, and in
+    MLflow, as one run with a child for each training.
+
+    Trainings stop on a tenth of the train games, so that nothing is fitted on the split that is
+    scored. Variants that are the same on this store are trained once: M6 adds audio, and is M5
+    without a `vggish` stream. The run folders OUT/runs/* are ordinary ones: `hmtas compare`,
+    `hmtas tune windows` and `hmtas ensemble fit` work on them.
+
+    The same command goes on after an interruption, and adds to what is there: more seeds, or other
+    studies, in the same OUT train only what is missing. At full size the ladder takes a GPU; for
+    two cores and half an hour, say `--set width=64 --set num_heads=4 --set batch_size=256 --set
+    windows_share=0.1 --set max_epochs=6`.
+
+    Examples: `hmtas ablate store --seeds 3`; `hmtas ablate store --what length,gamma`
+    """
+    from hmtas.ablation import check_folders, jobs_of, train_all
+    from hmtas.mlflow_sync import MlflowSync
+    from hmtas.variants import choose, plan
+
+    chosen = _settings(settings or [], nms_window_s)
+    studies = choose(word.strip() for word in what.split(",") if word.strip())
+    opened = _open(store)
+    split = _split(opened, split)
+    planned = plan(studies, chosen, opened.streams)
+    _check_games(opened, split, planned)
+    jobs = jobs_of(planned, chosen, seeds, out)
+    every = [job for of_variant in jobs.values() for job in of_variant]
+    check_folders(every, opened)
+    sync = MlflowSync(out.absolute(), experiment, kind="ablation")
+    params = {"store": store, "what": what, "seeds": seeds, "split": split, **chosen}
+    sync.open(out.absolute().name, params)
+    try:
+        train_all(
+            every,
+            opened,
+            split,
+            sync=sync,
+            concurrency=concurrency,
+            gpus_per_run=gpus_per_run,
+            address=address,
+        )
+    except KeyboardInterrupt:
+        say(f"interrupted; what is trained stays. Go on with: {shlex.join(_words())}")
+        raise
+    document = _score(opened, split, studies, planned, jobs, windows, bootstrap)
+    files = _write(document, out)
+    for job in every:
+        sync.sync(job.run)
+    sync.attach([path.absolute() for path in files])
+    sync.close(_metrics(document))
+    if as_json:
+        emit({**document, "out": str(out), "files": [str(path) for path in files]})
+        return
+    from hmtas.ablation_tables import study_tables
+    from hmtas.tracking import tracking_uri, ui_line
+
+    for study in document["studies"]:
+        show(study_tables(document, study))
+    say(f"tables are in {out / TABLES}, pictures in {out / PICTURES}, runs in {out / 'runs'}")
+    say(f"MLflow: {ui_line(tracking_uri())}")
+
+
+def _settings(assignments: Sequence[str], nms_window_s: float | None) -> dict[str, Any]:
+    """The settings for every variant.
+
+    Raises:
+        InputError: If they set what the command sets itself.
+    """
+    chosen = parse_settings(assignments)
+    own = {"seed": "use --seeds", "protocol": "the ladder needs games to stop on (p1)"}
+    for name in chosen:
+        hint = own.get(name.rpartition(".")[2])
+        if hint is not None:
+            raise InputError(f"--set {name}: {hint}")
+    if nms_window_s is not None:
+        chosen |= {"spotting.windows_s": {}, "spotting.default_window_s": nms_window_s}
+    return chosen
+
+
+def _open(store: str) -> "EmbeddingStore":
+    from hmtas.store import EmbeddingStore
+
+    return EmbeddingStore.open(Path(store))
+
+
+def _split(store: "EmbeddingStore", split: str | None) -> str:
+    """The split to score.
+
+    Raises:
+        InputError: If the store has no such split, or a game of it lacks labels.
+    """
+
+    def unlabelled(name: str) -> list[str]:
+        return [game for game in store.games(name) if not store.has_labels(game)]
+
+    if split is None:
+        usable = [s for s in ("test", "valid") if store.splits.get(s) and not unlabelled(s)]
+        if not usable:
+            raise InputError(
+                f"{store.path}: neither test nor valid games with labels to score; "
+                f"name another split of {', '.join(store.splits)} with --split"
+            )
+        return usable[0]
+    games, without = store.games(split), unlabelled(split)
+    if not games or without:
+        raise InputError(
+            f"--split {split}: {len(without)} of its {len(games)} games have no labels to be "
+            "scored against; choose a labelled split"
+        )
+    return split
+
+
+def _check_games(store: "EmbeddingStore", split: str, planned: "Mapping[str, Planned]") -> None:
+    """Refuse, before anything is trained, to score games that the training will have seen."""
+    from hmtas.begin import plan_games
+
+    games = set(store.games(split))
+    for name, plan in planned.items():
+        found = plan_games(store, plan.config.train)
+        for doing, of_training in (("fit", found.fitted), ("stop", found.stopped)):
+            if games.intersection(of_training):
+                raise InputError(
+                    f"--split {split}: {name} would {doing} on these games, and its score would "
+                    "say nothing of new ones; choose another split, or leave stop_games=held_out"
+                )
+
+
+def _score(
+    store: "EmbeddingStore",
+    split: str,
+    studies: "Sequence[Study]",
+    planned: "Mapping[str, Planned]",
+    jobs: "Mapping[str, Sequence[Job]]",
+    windows: str,
+    bootstrap: int,
+) -> dict[str, Any]:
+    """Score every run, resample them together, and put into one document what is shown."""
+    from hmtas.ablation_document import means_of, study_document
+    from hmtas.ablation_scores import ScoredRun, count_positives, score_run
+    from hmtas.statistics import LEVEL
+
+    scored: dict[str, list[ScoredRun]] = {}
+    with progress("Scoring", 3 * sum(map(len, jobs.values()))) as advance:
+        for name, of_variant in jobs.items():
+            scored[name] = []
+            for job in of_variant:
+                scored[name].append(score_run(job.run, store, split, fitted=windows == "fitted"))
+                advance()
+        means = means_of(scored, num=bootstrap, on_run=advance)
+    first = next(iter(scored.values()))
+    config = planned.get(REFERENCE, list(planned.values())[-1]).config
+    fitted = first[0].record.fitted_games
+    counts = count_positives(store, fitted, config.train.seq_len)
+    num_rows = sum(store.halves[half].num_rows for half in store.halves_of(fitted))
+    return {
+        "store": str(store.path),
+        "split": split,
+        "num_games": len(store.games(split)),
+        "seeds": list(range(len(first))),
+        "windows": windows,
+        "cross_fitted": any(r.document["cross_fitted"] for runs in scored.values() for r in runs),
+        "level": LEVEL,
+        "num_events": first[0].document["num_events"],
+        "positives": {
+            "seq_len": config.train.seq_len,
+            "num_windows": num_rows,
+            "counts": counts,
+        },
+        "studies": [study_document(study, planned, scored, means) for study in studies],
+    }
+
+
+def _write(document: Mapping[str, Any], out: Path) -> list[Path]:
+    """Tables as text and JSON, pictures as PNG; returns the files."""
+    from hmtas.ablation_tables import as_text, study_tables
+    from hmtas.files import write_json, write_text
+    from hmtas.pictures import write_pictures
+
+    files = []
+    for study in document["studies"]:
+        path = out / TABLES / f"{study['name']}.txt"
+        write_text(path, as_text(study_tables(document, study)))
+        write_json(path.with_suffix(".json"), {**document, "studies": [study]})
+        files += [path, path.with_suffix(".json")]
+    return [*files, *write_pictures(document, out / PICTURES)]
+
+
+def _metrics(document: Mapping[str, Any]) -> dict[str, float]:
+    """What the parent run in MLflow shows: the mean of each variant, and its step."""
+    metrics = {}
+    for study in document["studies"]:
+        for row in study["rows"]:
+            if row["same_as"] is not None:
+                continue
+            for kind in ("tight", "loose"):
+                metrics[f"{document['split']}_{kind}/{row['name']}"] = row[kind]["mean"]
+                if row["against"] is not None:
+                    found = row["against"][kind]
+                    metrics[f"step_{kind}/{row['name']}"] = found["difference"]
+    return metrics
+
+
+def _words() -> list[str]:
+    """The line that goes on."""
+    return ["hmtas", *sys.argv[1:]]

@@ -1,0 +1,254 @@
+"""What `hmtas ablate` trains: the ladder of thesis Table 5.2, and single settings against M7.
+
+A study is a list of variants and says what each is compared with. Variants that are the same on a
+store (M6 adds audio: without a stream for it, it is M5) are trained once.
+"""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from hmtas.config import Config
+from hmtas.errors import InputError
+from hmtas.presets import PRESETS
+
+LADDER = "ladder"
+LADDER_PRESETS = ("m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7")
+REFERENCE = "m7"  # what a single setting is changed in
+# What an ablation holds fixed. The games that stop come from the train split, so that validation
+# games stay clean.
+FIXED = {"train.stop_games": "held_out"}
+
+
+class Family(NamedTuple):
+    """One setting of M7 and the values to try."""
+
+    title: str
+    path: str  # of the setting
+    values: tuple[Any, ...]
+    label: str  # of a value
+
+
+FAMILIES = {
+    "attention": Family(
+        "Attention over the batch, the mistake of the thesis's code",
+        "model.attention",
+        ("batch",),
+        "attention over {}",
+    ),
+    "mixup": Family("Mix-up", "train.mixup_alpha", (0.2,), "mix-up alpha {}"),
+    "length": Family("Length of a window", "train.seq_len", (2, 3, 5, 7), "L = {}"),
+    "gamma": Family(
+        "Share of the fused loss", "train.gamma", (0.3, 0.5, 0.7, 0.9, 1.0), "gamma = {}"
+    ),
+    "chunks": Family(
+        "Batches of chunks of consecutive windows",
+        "train.chunk_windows",
+        (32,),
+        "chunks of {} windows",
+    ),
+}
+STUDIES = (LADDER, *FAMILIES)
+
+
+class Variant(NamedTuple):
+    """A name, and what it changes.
+
+    Attributes:
+        name: Of the runs, followed by `-s<seed>`.
+        title: For people.
+        preset: Where its configuration starts.
+        changes: Settings that make it this variant; they override the user's.
+    """
+
+    name: str
+    title: str
+    preset: str
+    changes: Mapping[str, Any]
+
+
+class Study(NamedTuple):
+    """Variants in one table; each is compared with the one before, or all with the first."""
+
+    name: str
+    title: str
+    variants: tuple[Variant, ...]
+
+    @property
+    def is_ladder(self) -> bool:
+        """Is each variant a step from the one before?"""
+        return self.name == LADDER
+
+
+class Planned(NamedTuple):
+    """A variant on a store.
+
+    Attributes:
+        config: With seed 0.
+        same_as: Name of the variant that is trained in its place; its own if it is trained.
+        why_same: What makes them equal.
+    """
+
+    variant: Variant
+    config: Config
+    same_as: str
+    why_same: str
+
+    @property
+    def is_trained(self) -> bool:
+        """Is it trained itself?"""
+        return self.same_as == self.variant.name
+
+
+def choose(what: Iterable[str]) -> tuple[Study, ...]:
+    """The studies that some words name: whole studies, or single variants of them.
+
+    Args:
+        what: Names of studies or variants, such as "ladder" or "length-5".
+
+    Returns:
+        In the order of `STUDIES`; a study of single settings starts with M7.
+
+    Raises:
+        InputError: If a word names neither.
+    """
+    wanted = set(what)
+    every = _every_study()
+    known = {*STUDIES, *(variant.name for study in every for variant in study.variants)}
+    unknown = sorted(wanted - known)
+    if unknown or not wanted:
+        names = ", ".join(
+            f"{study.name} ({', '.join(v.name for v in study.variants if _is_of(study, v))})"
+            for study in every
+        )
+        raise InputError(
+            f"--what: unknown {', '.join(map(repr, unknown)) or 'nothing'}; "
+            f"choose studies or variants of: {names}"
+        )
+    return tuple(found for study in every if (found := _part(study, wanted)) is not None)
+
+
+def plan(
+    studies: Sequence[Study], settings: Mapping[str, Any], streams: Iterable[str]
+) -> dict[str, Planned]:
+    """The configuration of every variant, and which of them are the same.
+
+    Args:
+        studies: From `choose`.
+        settings: Of the user, for every variant.
+        streams: Of the store.
+
+    Returns:
+        By name of the variant.
+
+    Raises:
+        InputError: If the settings do not fit a variant, which is named, or the store lacks
+            every stream of one.
+    """
+    available = set(streams)
+    planned: dict[str, Planned] = {}
+    for variant in (variant for study in studies for variant in study.variants):
+        if variant.name in planned:
+            continue
+        config = configuration(variant, settings, seed=0)
+        if not available - set(config.model.exclude_streams):
+            raise InputError(
+                f"{variant.name}: uses every stream but {', '.join(config.model.exclude_streams)}, "
+                f"and the store has no other; choose variants with --what"
+            )
+        twin = next(
+            (
+                other
+                for other in planned.values()
+                if other.is_trained and _on(other.config, available) == _on(config, available)
+            ),
+            None,
+        )
+        planned[variant.name] = Planned(
+            variant,
+            config,
+            same_as=variant.name if twin is None else twin.variant.name,
+            why_same="" if twin is None else _why_same(twin.config, config),
+        )
+    return planned
+
+
+def rows_of(study: Study, planned: Mapping[str, Planned]) -> list[Planned]:
+    """The variants of a study as it is shown: M7's own value of a setting is not shown twice."""
+    return [
+        planned[variant.name]
+        for variant in study.variants
+        if study.is_ladder
+        or variant.name == REFERENCE
+        or planned[variant.name].same_as != planned[REFERENCE].same_as
+    ]
+
+
+def configuration(variant: Variant, settings: Mapping[str, Any], seed: int) -> Config:
+    """A variant's configuration: its preset, the user's settings, its own changes, the seed.
+
+    Raises:
+        InputError: If they do not fit together.
+    """
+    try:
+        config = PRESETS[variant.preset].config.updated({**FIXED, **settings})
+        return config.updated({**variant.changes, "train.seed": seed})
+    except InputError as error:
+        raise InputError(f"{variant.name}: {error}") from None
+
+
+def value_at(config: Config, path: str) -> Any:
+    """The value of a setting, such as `train.seq_len`."""
+    document: Any = config.model_dump(mode="json")
+    return functools.reduce(lambda part, key: part[key], path.split("."), document)
+
+
+def title_of(study: Study, planned: Planned) -> str:
+    """The title of a variant in a study: the reference shows its value of the setting."""
+    if study.is_ladder or planned.variant.name != REFERENCE:
+        return planned.variant.title
+    family = FAMILIES[study.name]
+    return f"{REFERENCE}: {family.label.format(value_at(planned.config, family.path))}"
+
+
+def _every_study() -> tuple[Study, ...]:
+    rungs = tuple(Variant(name, PRESETS[name].title, name, {}) for name in LADDER_PRESETS)
+    studies = [Study(LADDER, "The ladder (thesis Table 5.2)", rungs)]
+    for name, family in FAMILIES.items():
+        values = tuple(
+            Variant(f"{name}-{value}", family.label.format(value), REFERENCE, {family.path: value})
+            for value in family.values
+        )
+        studies.append(Study(name, family.title, (rungs[-1], *values)))
+    return tuple(studies)
+
+
+def _is_of(study: Study, variant: Variant) -> bool:
+    """M7 stands in every study, and belongs to the ladder."""
+    return study.is_ladder or variant.name != REFERENCE
+
+
+def _part(study: Study, wanted: set[str]) -> Study | None:
+    """The part of a study that is wanted; M7 comes along where others are compared with it."""
+    if study.name in wanted:
+        return study
+    named = [v for v in study.variants if v.name in wanted and _is_of(study, v)]
+    if not named:
+        return None
+    if not study.is_ladder:
+        named = [study.variants[0], *named]
+    return study._replace(variants=tuple(named))
+
+
+def _on(config: Config, streams: set[str]) -> Config:
+    """A configuration without the excluded streams that the store does not have anyway."""
+    excluded = tuple(sorted(streams.intersection(config.model.exclude_streams)))
+    model = config.model.model_copy(update={"exclude_streams": excluded})
+    return config.model_copy(update={"model": model})
+
+
+def _why_same(first: Config, second: Config) -> str:
+    missing = set(first.model.exclude_streams) ^ set(second.model.exclude_streams)
+    if missing:
+        return f"this store has no stream {', '.join(sorted(missing))}"
+    return "by the same settings"
