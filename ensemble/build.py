@@ -33,6 +33,7 @@ from hmtas.histograms import Histograms, histograms
 from hmtas.metrics import TIGHT_S
 from hmtas.probabilities import Provenance, write_probabilities
 from hmtas.records import HalfId, Probabilities
+from hmtas.remote import open_store
 from hmtas.runs import RECORD, RunRecord, predictions_path, read_run, write_run
 from hmtas.store import EmbeddingStore
 
@@ -43,7 +44,7 @@ KEPT = "mlflow.json"  # survives a new fit: MLflow's run of this folder is repla
 class StoreRef(NamedTuple):
     """The store whose labels belong to some probabilities."""
 
-    path: str
+    place: str
     checksum: str
 
 
@@ -71,7 +72,7 @@ def fit_ensembles(
     return written
 
 
-def apply_ensemble(run: Path, split: str, *, store: Path | None = None) -> Path:
+def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) -> Path:
     """Combine the members' stored probabilities of a split and store the result.
 
     Args:
@@ -113,9 +114,9 @@ def apply_ensemble(run: Path, split: str, *, store: Path | None = None) -> Path:
     first = members[0].stored.provenance
     labels = StoreRef(first.store, first.store_checksum)
     if store is not None:
-        opened = EmbeddingStore.open(store)
+        opened = open_store(store)
         _check_split(stacked, opened, split)
-        labels = StoreRef(str(opened.path), opened.checksum)
+        labels = StoreRef(opened.place, opened.checksum)
     if settings["combiner"] == "learned":
         model = load_fusion(run / FUSION, len(members), record.actions)
         halves = {half: fuse(model, rows) for half, rows in stacked.halves.items()}
@@ -132,7 +133,7 @@ def _check_split(stacked: Stack, store: EmbeddingStore, split: str) -> None:
     if surplus:
         raise InputError(
             f"{surplus[0]!r} and {len(surplus) - 1} more predicted games are not in split "
-            f"{split!r} of {store.path}; were the splits changed since the prediction?"
+            f"{split!r} of {store.place}; were the splits changed since the prediction?"
         )
 
 
@@ -189,7 +190,7 @@ def _write(plan: Plan, method: str, fitted: Fitted, target: Path) -> None:
             plan.stacked,
             record,
             split=plan.split,
-            store=StoreRef(str(plan.store.path), plan.store.checksum),
+            store=StoreRef(plan.store.place, plan.store.checksum),
             cross_fitted=bool(fitted.folds),
         )
         if target.exists():
@@ -215,7 +216,7 @@ def _write_probabilities(
         run=record.name,
         kind="ensemble",
         split=split,
-        store=store.path,
+        store=store.place,
         store_checksum=store.checksum,
         actions=stacked.actions,
         rate_hz=stacked.rate_hz,
@@ -247,7 +248,7 @@ def _record(plan: Plan, method: str, fitted: Fitted, target: Path) -> RunRecord:
         created=datetime.now(UTC).isoformat(),
         config=plan.members[0].record.config,
         ensemble=_settings(plan, method, fitted, target),
-        store=str(plan.store.path),
+        store=plan.store.place,
         store_checksum=plan.store.checksum,
         streams=streams,
         actions=plan.stacked.actions,

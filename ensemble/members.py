@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ensemble.stack import ModelOutput, Stack, stack
 from hmtas.errors import InputError
 from hmtas.probabilities import StoredProbabilities, read_probabilities
+from hmtas.remote import open_store
 from hmtas.runs import RunRecord, predictions_path, read_run
 from hmtas.store import EmbeddingStore
 
@@ -71,7 +72,7 @@ def stack_members(members: Sequence[Member]) -> Stack:
     )
 
 
-def open_store(members: Sequence[Member], path: Path | None) -> EmbeddingStore:
+def store_of(members: Sequence[Member], place: str | Path | None) -> EmbeddingStore:
     """Open the store whose labels and splits count.
 
     Members of other stores are welcome as long as they predict the same actions on the same halves
@@ -79,13 +80,14 @@ def open_store(members: Sequence[Member], path: Path | None) -> EmbeddingStore:
 
     Args:
         members: At least one.
-        path: The store; unless given, the one that all members were predicted on.
+        place: Path or address of the store; unless given, the one that all members were predicted
+            on.
 
     Raises:
         InputError: If no store is named and the members' differ, or it changed since.
     """
-    if path is not None:
-        return EmbeddingStore.open(path)
+    if place is not None:
+        return open_store(place)
     first = members[0].stored.provenance
     for member in members[1:]:
         if member.stored.provenance.store_checksum != first.store_checksum:
@@ -94,10 +96,10 @@ def open_store(members: Sequence[Member], path: Path | None) -> EmbeddingStore:
                 f"({member.stored.provenance.store} and {first.store}); "
                 "say with --store whose labels and splits count"
             )
-    store = EmbeddingStore.open(Path(first.store))
+    store = open_store(first.store)
     if store.checksum != first.store_checksum:
         raise InputError(
-            f"{store.path}: the store was packed again since {members[0].name} was predicted; "
+            f"{store.place}: the store was packed again since {members[0].name} was predicted; "
             "predict again, or name the store with --store to use it all the same"
         )
     return store
@@ -131,17 +133,17 @@ def check_games(members: Sequence[Member], store: EmbeddingStore, split: str) ->
             place = f"{member.name}, predictions of split {split!r}: {game!r}"
             if game in test:
                 raise InputError(
-                    f"{place} is a test game of {store.path}; a test game may not shape an "
+                    f"{place} is a test game of {store.place}; a test game may not shape an "
                     "ensemble. Were the splits changed since the prediction?"
                 )
             if game not in allowed:
                 raise InputError(
-                    f"{place} is not in that split of {store.path}; "
+                    f"{place} is not in that split of {store.place}; "
                     "is it a run of another store, or were the splits changed?"
                 )
             if not store.has_labels(game):
                 raise InputError(
-                    f"{place} has no annotations in {store.path}; an ensemble is fitted on "
+                    f"{place} has no annotations in {store.place}; an ensemble is fitted on "
                     "annotated games"
                 )
         overlap = sorted(set(member.stored.provenance.fitted_games) & set(games))

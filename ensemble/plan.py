@@ -10,11 +10,11 @@ from ensemble.fusion import FusionConfig
 from ensemble.members import (
     Member,
     check_games,
-    open_store,
     read_members,
     refuse_test_split,
     stack_members,
     stopped_on,
+    store_of,
 )
 from ensemble.stack import Stack
 from hmtas.errors import InputError
@@ -75,10 +75,10 @@ class Plan:
             for name, count in stopped_on(self.members).items()
         ]
         other = sorted(
-            {member.stored.provenance.store for member in self.members} - {str(self.store.path)}
+            {member.stored.provenance.store for member in self.members} - {self.store.place}
         )
         if other:
-            notes.append(f"labels and splits of {self.store.path}; members of {', '.join(other)}")
+            notes.append(f"labels and splits of {self.store.place}; members of {', '.join(other)}")
         return notes
 
 
@@ -88,7 +88,7 @@ def plan_fit(
     *,
     methods: Sequence[str] = METHODS,
     num_folds: int = 5,
-    store: Path | None = None,
+    store: str | Path | None = None,
     seed: int = 0,
     fusion: FusionConfig | None = None,
 ) -> Plan:
@@ -113,12 +113,12 @@ def plan_fit(
         )
     refuse_test_split(split)
     members = read_members(runs, split)
-    opened = open_store(members, store)
+    opened = store_of(members, store)
     check_games(members, opened, split)
     stacked = stack_members(members)
     if stacked.actions != opened.actions:
         raise InputError(
-            f"the members predict {len(stacked.actions)} actions, {opened.path} has "
+            f"the members predict {len(stacked.actions)} actions, {opened.place} has "
             f"{len(opened.actions)} (or others); name the store of these members with --store"
         )
     fitted = any(method != "mean" for method in methods)

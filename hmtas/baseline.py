@@ -171,7 +171,7 @@ def run_baseline(
         store.games(split)
     games = tuple(game for game in store.games("train") if store.has_labels(game))
     if not games:
-        raise InputError(f"{store.path}: no game of split 'train' has labels; nothing to fit on")
+        raise InputError(f"{store.place}: no game of split 'train' has labels; nothing to fit on")
     model = fit_linear(store, games, used, radius_s=radius_s, on_half=on_half)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     excluded = tuple(name for name in store.streams if name not in used)
@@ -180,7 +180,7 @@ def run_baseline(
         version=__version__,
         created=created,
         config=_config(excluded, store.actions, nms_window_s),
-        store=str(store.path),
+        store=store.place,
         store_checksum=store.checksum,
         streams=used,
         actions=store.actions,
@@ -193,7 +193,7 @@ def run_baseline(
         provenance = Provenance(
             run=NAME,
             split=split,
-            store=str(store.path),
+            store=store.place,
             store_checksum=store.checksum,
             actions=store.actions,
             rate_hz=store.rate_hz,
@@ -239,7 +239,7 @@ def _choose_streams(store: EmbeddingStore, wanted: Sequence[str] | None) -> dict
     unknown = [name for name in names if name not in store.streams]
     if unknown or not names:
         raise InputError(
-            f"{store.path}: no stream {', '.join(unknown) or 'named'}; "
+            f"{store.place}: no stream {', '.join(unknown) or 'named'}; "
             f"this store has {', '.join(store.streams)}"
         )
     used = {name: store.streams[name] for name in names}

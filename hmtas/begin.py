@@ -43,7 +43,8 @@ def plan_games(store: EmbeddingStore, config: TrainConfig) -> GamePlan:
         return GamePlan(train, _needed(store.games("valid"), store, "valid"))
     if len(train) < 2:
         raise InputError(
-            f"{store.path}: stop_games=held_out needs at least 2 train games, there is {len(train)}"
+            f"{store.place}: stop_games=held_out needs at least 2 train games, "
+            f"there is {len(train)}"
         )
     # One seed for all runs of a store: models that are compared or fused stop on the same games.
     order = np.random.default_rng(1).permutation(len(train))
@@ -91,7 +92,7 @@ def begin_run(
         status="running",
         config=config,
         preset=preset,
-        store=str(store.path.absolute()),
+        store=store.place,
         store_checksum=store.checksum,
         streams=streams,
         actions=store.actions,
@@ -114,5 +115,5 @@ def begin_run(
 
 def _needed(games: tuple[str, ...], store: EmbeddingStore, split: str) -> tuple[str, ...]:
     if not games:
-        raise InputError(f"{store.path}: training needs {split} games and the store has none")
+        raise InputError(f"{store.place}: training needs {split} games and the store has none")
     return games

@@ -51,8 +51,10 @@ class Bucket:
             InputError: If `url` is not an address, or holds credentials.
             ServiceError: If its region cannot be found out.
         """
-        self.url = url
+        self.url = url.rstrip("/")
         parts = urlsplit(url)
+        if not parts.netloc:
+            raise InputError(f"{url}: names no bucket; write s3://BUCKET/FOLDER")
         if parts.password:
             raise InputError(
                 f"{parts.scheme}://{parts.hostname}{parts.path}: has credentials in the address, "
@@ -63,8 +65,6 @@ class Bucket:
         with self._errors(""):
             self._files, path = fs.FileSystem.from_uri(url)
         self._root = path.rstrip("/")
-        if not self._root:
-            raise InputError(f"{url}: names no bucket; write s3://BUCKET/FOLDER")
 
     def address(self, name: str) -> str:
         """A file for messages."""

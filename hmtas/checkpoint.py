@@ -67,7 +67,7 @@ def check_compatible(record: RunRecord, store: EmbeddingStore, place: str) -> No
         problems.append(f"it expects {record.rate_hz} rows per second, not {store.rate_hz}")
     if problems:
         raise InputError(
-            f"{place}: the model does not fit the store {store.path}: {'; '.join(problems)}; "
+            f"{place}: the model does not fit the store {store.place}: {'; '.join(problems)}; "
             "was it trained on another store?"
         )
 

@@ -14,8 +14,8 @@ from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import write_text
 from hmtas.fit import Parallel, fit
+from hmtas.remote import open_store
 from hmtas.runs import RECORD, EpochRecord, RunRecord, read_run
-from hmtas.store import EmbeddingStore
 
 MAX_FAILURES = 3  # a worker that dies is replaced, and goes on after the last complete epoch
 SCRATCH = ".ray"  # in the run folder, while Ray Train runs
@@ -24,7 +24,7 @@ WATCH_S = 0.5
 
 
 def train(
-    store: Path,
+    store: str | Path,
     config: Config,
     out: Path,
     *,
@@ -41,7 +41,7 @@ def train(
     and the training goes on after its last complete epoch.
 
     Args:
-        store: Path of the store.
+        store: Path or address of the store.
         config: What to train.
         out: Run folder; on a cluster, one that all its nodes see.
         name: Name of the run.
@@ -55,7 +55,7 @@ def train(
         InputError: If there are fewer processors or GPUs than workers, or `fit` would refuse.
     """
     # What `fit` would refuse is refused here, before any worker starts.
-    opened = EmbeddingStore.open(store)
+    opened = open_store(store)
     games = plan_games(opened, config.train)
     if begin_run(opened, config, games, out, name=name, preset=preset).status == "done":
         return read_run(out)
@@ -64,7 +64,7 @@ def train(
     if address is None and num_workers > local_cpus:
         raise _too_many(num_workers, "CPU", local_cpus)
     settings = {
-        "store": str(store.absolute()),
+        "store": opened,
         "config": config.model_dump(mode="json"),
         "out": str(out.absolute()),
         "name": name,
@@ -166,7 +166,7 @@ def train_worker(settings: dict[str, Any]) -> None:
 
     try:
         fit(
-            EmbeddingStore.open(Path(settings["store"])),
+            settings["store"],
             Config.model_validate(settings["config"]),
             Path(settings["out"]),
             name=settings["name"],

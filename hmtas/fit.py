@@ -85,6 +85,8 @@ def fit(
     )
     if record.status == "done":
         return record
+    mine = shard(games.fitted, parallel.rank, parallel.size)
+    store.prefetch(store.halves_of([*mine, *(games.stopped if parallel.rank == 0 else ())]))
     training = _Training(
         store, games, record, out=out, device=torch.device(device), parallel=parallel
     )

@@ -117,7 +117,7 @@ def predict_run(
     provenance = Provenance(
         run=record.name,
         split=split,
-        store=str(store.path),
+        store=store.place,
         store_checksum=store.checksum,
         actions=store.actions,
         rate_hz=store.rate_hz,

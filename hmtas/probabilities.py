@@ -30,7 +30,7 @@ class Provenance(pydantic.BaseModel):
         run: Name of the run that predicted them.
         kind: A trained model, or an ensemble of several.
         split: Split of the store that they cover.
-        store: Path of that store.
+        store: Path or address of that store.
         store_checksum: Its checksum at that time.
         actions: Names of the columns.
         rate_hz: Rows per second.

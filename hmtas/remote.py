@@ -41,7 +41,7 @@ def open_store(place: str | Path) -> EmbeddingStore:
         ServiceError: If the service fails.
     """
     if is_remote(place):
-        bucket = Bucket(str(place).rstrip("/"))
+        bucket = Bucket(str(place))
         return RemoteStore.at(bucket, _copied_index(bucket))
     if isinstance(place, str) and place.startswith("file://"):
         place = unquote(urlsplit(place).path)

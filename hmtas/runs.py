@@ -49,7 +49,7 @@ class RunRecord(BaseModel):
     config: Config
     preset: str | None = None
     ensemble: dict[str, Any] | None = None  # combiner, members, weights
-    store: str  # path of the embedding store
+    store: str  # path or address of the embedding store
     store_checksum: str
     streams: dict[str, int]  # streams the model uses: name to width
     actions: tuple[str, ...]

@@ -31,7 +31,7 @@ def upload(store: Path, url: str, *, on_half: Callable[[], None] = lambda: None)
         ServiceError: If the service fails.
     """
     opened = EmbeddingStore.open(store)
-    bucket = Bucket(url.rstrip("/"))
+    bucket = Bucket(url)
     if bucket.read(INDEX_FILE) == (opened.path / INDEX_FILE).read_bytes():
         return 0
     mark = opened.checksum.encode()

@@ -21,7 +21,7 @@ METRIC = "best_tight"  # tight Average-mAP of the best epoch so far, in [0, 1]
 class Job(NamedTuple):
     """What the trials of a study have in common."""
 
-    store: str  # path of the embedding store
+    store: str  # path or address of the embedding store
     trials: str  # folder of the run folders
     base: Config  # what the study holds fixed
     preset: str
@@ -70,14 +70,14 @@ def run_trial(
 
     from hmtas.fit import fit
     from hmtas.predict import predict_run
-    from hmtas.store import EmbeddingStore
+    from hmtas.remote import open_store
 
     config = job.base.updated(settings_of(params, job.space))
     run = Path(job.trials) / trial_id
     if (run / RECORD).is_file():
         _report_again(run, report)
     torch.set_num_threads(job.threads)
-    store = EmbeddingStore.open(Path(job.store))
+    store = open_store(job.store)
 
     def on_epoch(epoch: EpochRecord, best: dict[str, float]) -> None:
         report(_metrics(epoch, best[METRIC]))
@@ -101,11 +101,11 @@ def predict_trial(run: str, store: str, split: str, threads: int, device: str) -
 
     from hmtas.checkpoint import CHECKPOINT
     from hmtas.predict import predict_run
-    from hmtas.store import EmbeddingStore
+    from hmtas.remote import open_store
 
     torch.set_num_threads(threads)
     folder = Path(run)
-    predict_run(folder, EmbeddingStore.open(Path(store)), split, device=device)
+    predict_run(folder, open_store(store), split, device=device)
     write_run(folder, read_run(folder).model_copy(update={"status": "done"}))
     (folder / CHECKPOINT).unlink(missing_ok=True)
 

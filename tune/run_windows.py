@@ -12,9 +12,9 @@ from hmtas.histograms import histograms
 from hmtas.metrics import TIGHT_S
 from hmtas.probabilities import StoredProbabilities, read_probabilities
 from hmtas.records import Events, HalfId
+from hmtas.remote import open_store
 from hmtas.runs import WINDOWS, predictions_path, read_run, score_path
 from hmtas.statistics import paired_difference
-from hmtas.store import EmbeddingStore
 from tune.nms_table import Setting, nothing
 from tune.nms_windows import Choose, Method, cross_fit
 
@@ -34,7 +34,7 @@ def tune_run(
     split: str,
     *,
     method: Method = "exact",
-    store: Path | None = None,
+    store: str | Path | None = None,
     settings: Sequence[Setting] | None = None,
     threshold: float = 0.0,
     trials: int = 200,
@@ -108,17 +108,18 @@ def check_split(split: str) -> None:
         )
 
 
-def _labels(run: Path, stored: StoredProbabilities, path: Path | None) -> dict[HalfId, Events]:
+def _labels(
+    run: Path, stored: StoredProbabilities, place: str | Path | None
+) -> dict[HalfId, Events]:
     """Annotations of the halves that were predicted, from the store that they came from."""
     provenance = stored.provenance
-    path = Path(provenance.store) if path is None else path
-    store = EmbeddingStore.open(path)
+    store = open_store(place or provenance.store)
     games = sorted(stored.games)
     test = sorted(set(games) & set(store.splits.get("test", ())))
     if test:
         raise InputError(
-            f"{run}: {len(test)} of its games, the first {test[0]!r}, are test games of {path}; "
-            "nothing is fitted on test games"
+            f"{run}: {len(test)} of its games, the first {test[0]!r}, are test games of "
+            f"{store.place}; nothing is fitted on test games"
         )
     trained = sorted(set(games) & set(provenance.fitted_games))
     if trained and not provenance.cross_fitted:
@@ -130,9 +131,11 @@ def _labels(run: Path, stored: StoredProbabilities, path: Path | None) -> dict[H
     unlabelled = [game for game in games if not store.has_labels(game)]
     if unlabelled:
         raise InputError(
-            f"{path}: {len(unlabelled)} games without labels, the first {unlabelled[0]!r}; "
+            f"{store.place}: {len(unlabelled)} games without labels, the first {unlabelled[0]!r}; "
             "is this the challenge split?"
         )
     if store.checksum != provenance.store_checksum and store.actions != provenance.actions:
-        raise InputError(f"{run}: its actions are not those of {path}; name its store with --store")
+        raise InputError(
+            f"{run}: its actions are not those of {store.place}; name its store with --store"
+        )
     return {half: store.events(half) for half in stored.halves}
