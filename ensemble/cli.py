@@ -32,7 +32,7 @@ def fit_verb(
     method: Annotated[Method, typer.Option(help="One combiner, or all four.")] = "all",
     folds: Annotated[int, typer.Option(help="Folds of games for cross-fitting.")] = 5,
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Store of the labels; by default the one of the members."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the folds and of the learned fusion.")] = 0,
@@ -87,7 +87,7 @@ def apply_verb(
     *,
     split: Annotated[str, typer.Option(help="Split that every member has predicted.")] = "test",
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Check that the games are those of this store's split."),
     ] = None,
     json_: Json = False,

@@ -11,6 +11,7 @@ from typing import Any
 from hmtas.begin import begin_run, plan_games, shard
 from hmtas.cluster import ray_session, resources
 from hmtas.config import Config
+from hmtas.console import copy_ahead
 from hmtas.errors import InputError
 from hmtas.files import write_text
 from hmtas.fit import Parallel, fit
@@ -63,6 +64,8 @@ def train(
     local_cpus = os.cpu_count() or 1
     if address is None and num_workers > local_cpus:
         raise _too_many(num_workers, "CPU", local_cpus)
+    if address is None:  # the nodes of a cluster copy what they train on themselves
+        copy_ahead(opened, [*games.fitted, *games.stopped])
     settings = {
         "store": opened,
         "config": config.model_dump(mode="json"),

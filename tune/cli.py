@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtas.config import parse_settings
-from hmtas.console import Json, emit, progress, say
+from hmtas.console import Json, StorePlace, emit, progress, say
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
 
 if TYPE_CHECKING:
+    from hmtas.store import EmbeddingStore
     from tune.space import Space
 
 app = typer.Typer(
@@ -23,7 +24,7 @@ Study = Annotated[Path, typer.Argument(help="Folder of the study: DIR/NAME.")]
 
 
 def model(
-    store: Annotated[Path, typer.Argument(help="Embedding store, from `hmtas pack`.")],
+    store: StorePlace,
     name: Annotated[str, typer.Option(help="Name of the study.")],
     out: Annotated[Path, typer.Option(help="Where studies lie: writes DIR/NAME.")],
     trials: Annotated[int, typer.Option(min=1, help="Points to train.")] = 16,
@@ -87,6 +88,7 @@ def model(
     stop_games=valid`; every trial stores the probabilities of the valid split. The first point is
     the preset itself.
     """
+    from hmtas.remote import open_store
     from tune.record import Load, StudySettings
     from tune.study import run_study, sweep_base
     from tune.tables import show_study
@@ -95,12 +97,13 @@ def model(
     if max_epochs is not None:
         fixed["train.max_epochs"] = max_epochs
     base = sweep_base(preset(preset_name)).updated(fixed | parse_settings(settings or []))
-    checksum, space = _space(store, base, weights, search_windows, space_file, split)
+    opened = open_store(store)
+    space = _space(opened, base, weights, search_windows, space_file, split)
     study = run_study(
         out / name,
         StudySettings(
-            store=str(store.absolute()),
-            store_checksum=checksum,
+            store=opened.place,
+            store_checksum=opened.checksum,
             preset=preset_name,
             base=base,
             space=space,
@@ -138,7 +141,7 @@ def windows(
         typer.Option(help="Rules to try, of hard, thesis, linear, squared and gaussian."),
     ] = "hard,linear,squared,gaussian",
     store: Annotated[
-        Path | None, typer.Option(help="Where the labels are; default: the store predicted.")
+        str | None, typer.Option(help="Where the labels are; default: the store predicted.")
     ] = None,
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Drop spots below it; 0 keeps all.")
@@ -214,33 +217,30 @@ def best(study: Study, as_json: Json = False) -> None:
 
 
 def _space(
-    store: Path,
+    store: "EmbeddingStore",
     base: Any,
     weights: str,
     search_windows: bool,
     space_file: Path | None,
     split: str,
-) -> tuple[str, "Space"]:
-    """The store's checksum and the space around `base`, with the changes of a file."""
-    from hmtas.store import EmbeddingStore
+) -> "Space":
+    """The space around `base` for a store, with the changes of a file."""
     from tune.default_space import build_space, parse_weights
 
-    opened = EmbeddingStore.open(store)
-    opened.games(split)
+    store.games(split)
     overrides = read_json(space_file) if space_file else {}
     if not isinstance(overrides, dict):
         raise InputError(f"{space_file}: must be an object from setting names to ranges")
     try:
-        space = build_space(
+        return build_space(
             base,
-            opened.actions,
+            store.actions,
             weights=parse_weights(weights),
             search_windows=search_windows,
             overrides=overrides,
         )
     except InputError as error:
         raise InputError(f"{space_file}: {error}" if space_file else str(error)) from None
-    return opened.checksum, space
 
 
 app.command("model")(model)

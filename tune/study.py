@@ -22,11 +22,13 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from hmtas import __version__
+from hmtas.begin import plan_games
 from hmtas.cluster import ray_session
 from hmtas.config import Config
-from hmtas.console import progress, say
+from hmtas.console import copy_ahead, progress, say
 from hmtas.errors import InputError
 from hmtas.mlflow_sync import MlflowSync
+from hmtas.remote import open_store
 from hmtas.runs import WEIGHTS, predictions_path
 from tune.callback import MlflowCallback
 from tune.cluster import check_resources
@@ -123,6 +125,8 @@ def run_study(
     os.environ.update(TUNE_ENVIRONMENT)
     with ray_session(address, dashboard=dashboard, threads=load.cpus_per_trial):
         concurrent = check_resources(load)
+        if address is None:  # the nodes of a cluster copy what they train on themselves
+            _copy_ahead(settings)
         record = record.model_copy(
             update={"load": load.model_copy(update={"concurrent": concurrent})}
         )
@@ -145,6 +149,12 @@ def run_study(
     write_study(folder, record)
     _finish_tracking(folder, record, sync)
     return record
+
+
+def _copy_ahead(settings: StudySettings) -> None:
+    store = open_store(settings.store)
+    plan = plan_games(store, settings.base.train)
+    copy_ahead(store, [*plan.fitted, *plan.stopped, *store.games(settings.split)])
 
 
 def _open(folder: Path, settings: StudySettings) -> StudyRecord:

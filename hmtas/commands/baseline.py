@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hmtas.console import Json, emit, progress, say
+from hmtas.console import Json, StorePlace, copy_ahead, emit, progress, say
 
 
 def register(app: typer.Typer) -> None:
@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def baseline(
-    store: Annotated[Path, typer.Argument(help="Embedding store, from `hmtas pack`.")],
+    store: StorePlace,
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     split: Annotated[
         list[str] | None, typer.Option(help="Split to predict (repeat for several); valid.")
@@ -41,12 +41,13 @@ def baseline(
     it like any model. Its confidences are ranks spread over [0, 1], not rates.
     """
     from hmtas.baseline import num_steps, run_baseline
-    from hmtas.store import EmbeddingStore
+    from hmtas.remote import open_store
     from hmtas.tracking import sync_run
 
-    opened = EmbeddingStore.open(store)
+    opened = open_store(store)
     wanted = None if streams is None else [name.strip() for name in streams.split(",")]
     splits = split or ["valid"]
+    copy_ahead(opened, [game for name in ("train", *splits) for game in opened.games(name)])
     with progress("fitting the linear model", num_steps(opened, splits)) as on_half:
         paths = run_baseline(
             opened,

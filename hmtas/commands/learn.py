@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from hmtas.config import Config, parse_settings, read_config
-from hmtas.console import Json, emit, progress, say
+from hmtas.console import Json, StorePlace, copy_ahead, emit, progress, say
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    store: Annotated[Path, typer.Argument(help="Embedding store, from `hmtas pack`.")],
+    store: StorePlace,
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     preset_name: Annotated[
         str | None, typer.Option("--preset", help=f"Where to start from: {_PRESETS}.")
@@ -88,7 +88,7 @@ def predict(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, from `hmtas train` or `tune`.")],
     split: Annotated[str, typer.Option(help="Split of the store to predict.")],
     store: Annotated[
-        Path | None, typer.Option(help="Another store than the one the run was trained on.")
+        str | None, typer.Option(help="Another store than the one the run was trained on.")
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda ...; default: a GPU if any.")
@@ -102,7 +102,7 @@ def predict(
     import torch
 
     from hmtas.predict import predict_run, predicted
-    from hmtas.store import EmbeddingStore
+    from hmtas.remote import open_store
     from hmtas.tracking import sync_run
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -111,9 +111,10 @@ def predict(
         record = read_run(run)
         if record.kind == "ensemble":
             raise InputError(f"{run}: is an ensemble; use `hmtas ensemble apply` for it")
-        opened = EmbeddingStore.open(store or Path(record.store))
+        opened = open_store(store or record.store)
         path = predicted(run, opened, split)
         if path is None:
+            copy_ahead(opened, opened.games(split))
             num_halves = len(opened.halves_of(opened.games(split)))
             with progress(f"{run.name}, {split}", num_halves) as advance:
                 path = predict_run(run, opened, split, device=device, on_half=advance)

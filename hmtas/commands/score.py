@@ -91,7 +91,7 @@ def score(
     ],
     *,
     games: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--games",
             help="Where the labels are: a tree with `Labels-v2.json`, or a store. By default the "
@@ -160,7 +160,7 @@ def score(
 
 def _load(
     path: Path,
-    games: Path | None,
+    games: str | None,
     split: str | None,
     windows: Path | None,
     label_times: Literal["position", "game_time"],
@@ -198,7 +198,7 @@ def _choose_games(
     if of_split is None and split not in (None, found.split):
         raise InputError(
             f"{path}: which games are split {split!r}? Add --splits FILE, or put a splits.json "
-            f"into {labels.path}"
+            f"into {labels.place}"
         )
     chosen = found.games if of_split is None else sorted(of_split)
     check_games(str(path), found.games, labels.labelled(chosen), chosen)

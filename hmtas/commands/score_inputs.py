@@ -11,6 +11,7 @@ from hmtas.errors import InputError
 from hmtas.labels import ACTIONS, LABEL_FILE, Times, read_events
 from hmtas.probabilities import Provenance, read_probabilities
 from hmtas.records import Events, HalfId, Spots
+from hmtas.remote import is_remote, open_store
 from hmtas.runs import RECORD, WINDOWS, predictions_path, read_run
 from hmtas.splits import SPLIT_FILE, read_splits
 from hmtas.store import EmbeddingStore
@@ -104,36 +105,36 @@ class Labels:
     """Annotations in a tree of games or in a store.
 
     Attributes:
-        path: The tree or the store.
+        place: The tree or the store, by path or address.
         store: The open store, if it is one.
         times: What the time of a label is read from (see `hmtas.labels.read_events`).
     """
 
-    path: Path
+    place: str
     store: EmbeddingStore | None
     times: Times = "position"
 
     @classmethod
-    def open(cls, path: Path, times: Times = "position") -> "Labels":
+    def open(cls, place: str, times: Times = "position") -> "Labels":
         """Open a store, or a tree with `Labels-v2.json`."""
-        if (path / INDEX_FILE).is_file():
+        if is_remote(place) or (Path(place) / INDEX_FILE).is_file():
             if times == "game_time":
                 raise InputError(
-                    f"{path}: a store keeps the position of a label, not its gameTime; "
+                    f"{place}: a store keeps the position of a label, not its gameTime; "
                     "name the tree of label files with --games, or leave --label-times out"
                 )
-            return cls(path, EmbeddingStore.open(path))
-        if not path.is_dir():
-            raise InputError(f"{path}: no such folder of games, and no store")
-        return cls(path, None, times)
+            return cls(place, open_store(place))
+        if not Path(place).is_dir():
+            raise InputError(f"{place}: no such folder of games, and no store")
+        return cls(place, None, times)
 
     @classmethod
     def of_provenance(
         cls, path: Path, provenance: Provenance, times: Times = "position"
     ) -> "Labels":
         """The store that probabilities were predicted on."""
-        store = Path(provenance.store)
-        if not (store / INDEX_FILE).is_file():
+        store = provenance.store
+        if not is_remote(store) and not (Path(store) / INDEX_FILE).is_file():
             raise InputError(
                 f"{path}: was predicted on the store {store}, which is not there; "
                 "name the labels with --games"
@@ -153,7 +154,7 @@ class Labels:
         """
         if splits is None and self.store is not None:
             return self.store.games(split)
-        file = self.path / SPLIT_FILE if splits is None else splits
+        file = Path(self.place) / SPLIT_FILE if splits is None else splits
         if splits is None and not file.is_file():
             return None
         known = read_splits(file)
@@ -165,7 +166,7 @@ class Labels:
         """Those of some games that are annotated."""
         if self.store is not None:
             return [game for game in games if self.store.has_labels(game)]
-        return [game for game in games if (self.path / game / LABEL_FILE).is_file()]
+        return [game for game in games if (Path(self.place) / game / LABEL_FILE).is_file()]
 
     def events(self, games: Sequence[str], actions: tuple[str, ...]) -> dict[HalfId, Events]:
         """Annotations of both halves of some games, their actions indexed by `actions`."""
@@ -173,11 +174,13 @@ class Labels:
             return {
                 HalfId(game, half): events
                 for game in games
-                for half, events in read_events(self.path, game, actions, times=self.times).items()
+                for half, events in read_events(
+                    Path(self.place), game, actions, times=self.times
+                ).items()
             }
         if self.store.actions != actions:
             raise InputError(
-                f"{self.path}: its {len(self.store.actions)} actions are not the {len(actions)} "
+                f"{self.place}: its {len(self.store.actions)} actions are not the {len(actions)} "
                 "that were predicted; is it another store?"
             )
         return self.store.events_of(games)
