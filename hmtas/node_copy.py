@@ -90,8 +90,8 @@ class NodeCopy:
                 f"larger disk in {CACHE}"
             )
 
-    def fetch(self, file: CopiedFile) -> Path:
-        """The path of a file, copied now if it is not there; one process copies, others wait.
+    def fetch(self, file: CopiedFile) -> None:
+        """Copy a file, if it is not there; one process copies, the others wait for it.
 
         Raises:
             InputError: If the file is missing, twice not what was packed, or the disk is full.
@@ -99,7 +99,7 @@ class NodeCopy:
         """
         path = self._folder / file.name
         if self.has(file):
-            return path
+            return
         self.check_space([file])
         path.parent.mkdir(parents=True, exist_ok=True)
         part = _part(path)
@@ -109,7 +109,6 @@ class NodeCopy:
             else:
                 self._copy(file, part, stream)
                 part.replace(path)
-        return path
 
     def _copy(self, file: CopiedFile, part: Path, stream: BinaryIO) -> None:
         """Fill a part, going on where it ends; from the start if that comes out wrong."""

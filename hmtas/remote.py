@@ -17,9 +17,8 @@ from hmtas.bucket import Bucket
 from hmtas.errors import InputError
 from hmtas.files import atomic_path
 from hmtas.node_copy import CopiedFile, NodeCopy, cache_folder, private_folder
-from hmtas.records import Events, HalfId
+from hmtas.records import HalfId
 from hmtas.store import EmbeddingStore
-from hmtas.store_files import Half
 from hmtas.store_index import INDEX_FILE, LABELS_FILE, StoredHalf, parse_index
 
 NUM_AT_ONCE = 8  # files copied at once by `prefetch`
@@ -55,11 +54,11 @@ class RemoteStore(EmbeddingStore):
     """A store in a service. Pickling keeps address and checksum: another machine makes its copy.
 
     Attributes:
-        url: Its address.
+        bucket: Where it is.
         node_copy: Its files on this machine.
     """
 
-    url: str
+    bucket: Bucket = dataclasses.field(repr=False)
     node_copy: NodeCopy = dataclasses.field(repr=False)
 
     @classmethod
@@ -71,17 +70,21 @@ class RemoteStore(EmbeddingStore):
             index=local.index,
             streams=local.streams,
             halves=local.halves,
-            url=bucket.url,
+            bucket=bucket,
             node_copy=NodeCopy(bucket, local.path),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.url, self.checksum)
+        return _reopen, (self.place, self.checksum)
 
     @property
     def place(self) -> str:
         """Its address."""
-        return self.url
+        return self.bucket.url
+
+    def address(self, file: str) -> str:
+        """One of the store's files in words, for messages."""
+        return self.bucket.address(file)
 
     def absent(self, halves: Iterable[HalfId]) -> list[HalfId]:
         """Those of some halves that are not on this machine's disk yet."""
@@ -110,17 +113,13 @@ class RemoteStore(EmbeddingStore):
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def fetch(self, stored: StoredHalf) -> Path:
-        """The file of a half on this machine's disk, copied now if it is not there."""
-        return self.node_copy.fetch(_copied(stored))
+    def fetch(self, stored: StoredHalf) -> None:
+        """Copy one half, if it is not on this machine's disk; see `prefetch` for what it raises."""
+        self.node_copy.fetch(_copied(stored))
 
-    def _map(self, stored: StoredHalf) -> Half:
-        self.fetch(stored)
-        return super()._map(stored)
-
-    def _read_labels(self) -> dict[HalfId, Events]:
+    def fetch_labels(self) -> None:
+        """Copy the labels, if they are not on this machine's disk."""
         self.node_copy.fetch(CopiedFile(LABELS_FILE, self.index.labels_sha256))
-        return super()._read_labels()
 
 
 def _reopen(url: str, checksum: str) -> RemoteStore:

@@ -64,6 +64,10 @@ class EmbeddingStore:
         """What opens the store again: its path, or its address in a service."""
         return str(self.path)
 
+    def address(self, file: str) -> str:
+        """One of the store's files in words, for messages."""
+        return str(self.path / file)
+
     @property
     def rate_hz(self) -> float:
         """Rows per second."""
@@ -119,7 +123,9 @@ class EmbeddingStore:
         """
         mapped = self._open.get(half)
         if mapped is None:
-            mapped = self._map(self._stored(half))
+            stored = self._stored(half)
+            self.fetch(stored)
+            mapped = map_half(self.path, stored, self.streams)
             self._open[half] = mapped
             if len(self._open) > MAX_OPEN:
                 self._open.popitem(last=False)
@@ -143,6 +149,12 @@ class EmbeddingStore:
         for half in halves:
             self._stored(half)
             on_half()
+
+    def fetch(self, stored: StoredHalf) -> None:
+        """Bring one half to this machine's disk, where it is already."""
+
+    def fetch_labels(self) -> None:
+        """Bring the labels to this machine's disk, where they are already."""
 
     def events(self, half: HalfId) -> Events:
         """Annotations of one half, none where the game is not annotated.
@@ -170,15 +182,10 @@ class EmbeddingStore:
     def _labelled(self) -> frozenset[str]:
         return frozenset(self.index.labelled_games)
 
-    def _map(self, stored: StoredHalf) -> Half:
-        return map_half(self.path, stored, self.streams)
-
-    def _read_labels(self) -> dict[HalfId, Events]:
-        return read_labels(self.path, self.index)
-
     @functools.cached_property
     def _events(self) -> dict[HalfId, Events]:
-        return self._read_labels()
+        self.fetch_labels()
+        return read_labels(self.path, self.index)
 
 
 def _reopen(path: Path, checksum: str) -> EmbeddingStore:

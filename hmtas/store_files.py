@@ -144,13 +144,20 @@ def read_labels(path: Path, index: Index) -> dict[HalfId, Events]:
         if sha256_file(file) != index.labels_sha256:
             raise ValueError("its checksum does not match")
         with pa.OSFile(str(file)) as source:
-            table = pa.ipc.open_file(source).read_all()
+            return _events(pa.ipc.open_file(source).read_all(), index)
     except FileNotFoundError:
         raise InputError(f"{file}: missing; pack again") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{file}: not the labels that were packed ({error}); pack again") from None
+
+
+def _events(table: pa.Table, index: Index) -> dict[HalfId, Events]:
     number, time_s, action, visible = (column.to_numpy() for column in table.columns)
-    events = {}
+    events: dict[HalfId, Events] = {}
+    if len(number) and (number[0] < 0 or number[-1] >= len(index.halves)):
+        raise ValueError("they name a half that the index does not")
+    if (np.diff(number) < 0).any():
+        raise ValueError("they are not in the order of halves")
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     for start, stop in zip(starts, [*starts[1:], len(number)], strict=True):
         half = index.halves[number[start]].half

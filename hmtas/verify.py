@@ -1,70 +1,106 @@
 """Whether a store is still what was packed, and whether what was packed is sound.
 
 Every byte of the store is covered: the index by its own checksum and by being exactly what this
-program would write, all other files by the checksums in the index.
+program would write, all other files by the checksums in the index. A store in a service is read
+there, whatever this machine has copied of it: one file after the other comes to a scratch folder.
 """
 
+import contextlib
 import json
+import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from hmtas.bucket import Bucket, ServiceError
 from hmtas.errors import InputError
 from hmtas.files import sha256_file
 from hmtas.journal import read_journal
 from hmtas.labels import HALVES
+from hmtas.node_copy import cache_folder
 from hmtas.records import HalfId
+from hmtas.remote import NUM_AT_ONCE, RemoteStore, copy_index, is_remote, open_store
 from hmtas.splits import check_disjoint
 from hmtas.store import EmbeddingStore
 from hmtas.store_files import half_metadata, map_half, read_labels
 from hmtas.store_index import INDEX_FILE, JOURNAL_FILE, LABELS_FILE, StoredHalf
 
 
-def verify(store: Path, *, on_half: Callable[[], None] = lambda: None) -> list[str]:
+def verify(place: str | Path, *, on_half: Callable[[], None] = lambda: None) -> list[str]:
     """Look for everything that is wrong with a store, reading all of it.
 
     Args:
-        store: Folder of the store.
+        place: Path or address of the store.
         on_half: Called after every half.
 
     Returns:
         A line per problem; empty if the store is sound.
+
+    Raises:
+        ServiceError: If the service that holds it fails.
     """
-    try:
-        opened = EmbeddingStore.open(store)
-    except InputError as error:
-        return [str(error)]
-    problems = _check_index(opened)
-    for stored in opened.halves.values():
-        problems += _check_half(opened, stored)
-        on_half()
-    return problems + _check_labels(opened) + _check_games(opened) + _check_files(opened)
+    with contextlib.ExitStack() as stack:
+        try:
+            store = stack.enter_context(_opened(place))
+        except ServiceError:
+            raise
+        except InputError as error:
+            return [str(error)]
+        problems = _check_index(store)
+        pool = stack.enter_context(ThreadPoolExecutor(NUM_AT_ONCE if is_remote(place) else 1))
+        for found in pool.map(partial(_check_half, store), store.halves.values()):
+            problems += found
+            on_half()
+        return problems + _check_labels(store) + _check_games(store) + _check_files(store)
+
+
+@contextlib.contextmanager
+def _opened(place: str | Path) -> Iterator[EmbeddingStore]:
+    """The store, or for one in a service a copy of its index alone, in a scratch folder."""
+    if not is_remote(place):
+        yield open_store(place)
+        return
+    bucket = Bucket(str(place))
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=".verify-") as scratch:
+        copy_index(bucket, Path(scratch))
+        yield RemoteStore.at(bucket, Path(scratch))
 
 
 def _check_index(store: EmbeddingStore) -> list[str]:
-    file = store.path / INDEX_FILE
     written = json.dumps(store.index.document(), indent=2, ensure_ascii=False) + "\n"
-    if file.read_bytes() != written.encode():
-        return [f"{file}: not as it was written; was it edited? Pack again"]
+    if (store.path / INDEX_FILE).read_bytes() != written.encode():
+        return [f"{store.address(INDEX_FILE)}: not as it was written; was it edited? Pack again"]
     return []
 
 
 def _check_half(store: EmbeddingStore, stored: StoredHalf) -> list[str]:
+    """What a half has wrong; of a store in a service, its scratch file is gone afterwards."""
+    try:
+        store.fetch(stored)
+        problems = _check_bytes(store, stored)
+    except ServiceError:
+        raise
+    except InputError as error:
+        problems = [str(error)]
+    finally:
+        if isinstance(store, RemoteStore):
+            (store.path / stored.file).unlink(missing_ok=True)
+    return _at_their_place(store, problems)
+
+
+def _check_bytes(store: EmbeddingStore, stored: StoredHalf) -> list[str]:
     """Size, rows and columns first, as opening does; then every byte."""
     file = store.path / stored.file
-    try:
-        map_half(store.path, stored, store.streams)
-        if sha256_file(file) != stored.sha256:
-            return [
-                f"{file}: its checksum does not match; a byte was changed. Delete it, pack again"
-            ]
-        with pa.memory_map(str(file)) as source:
-            metadata = half_metadata(pa.ipc.open_file(source).schema)
-    except InputError as error:
-        return [str(error)]
+    map_half(store.path, stored, store.streams)
+    if sha256_file(file) != stored.sha256:
+        return [f"{file}: its checksum does not match; a byte was changed. Delete it, pack again"]
+    with pa.memory_map(str(file)) as source:
+        metadata = half_metadata(pa.ipc.open_file(source).schema)
     expected = {
         "schema_version": store.index.schema_version,
         "rate_hz": store.rate_hz,
@@ -80,9 +116,12 @@ def _check_half(store: EmbeddingStore, stored: StoredHalf) -> list[str]:
 
 def _check_labels(store: EmbeddingStore) -> list[str]:
     try:
+        store.fetch_labels()
         events = read_labels(store.path, store.index)
+    except ServiceError:
+        raise
     except InputError as error:
-        return [str(error)]
+        return _at_their_place(store, [str(error)])
     problems = []
     for half, item in events.items():
         if not store.has_labels(half.game):
@@ -103,7 +142,7 @@ def _check_games(store: EmbeddingStore) -> list[str]:
     """Splits and halves must name the same games, no game or content twice."""
     problems = []
     try:
-        check_disjoint(store.splits, str(store.path / INDEX_FILE))
+        check_disjoint(store.splits, store.address(INDEX_FILE))
     except InputError as error:
         problems.append(str(error))
     split_of = {game: name for name, games in store.splits.items() for game in games}
@@ -140,11 +179,16 @@ def _is_constant(store: EmbeddingStore, half: HalfId) -> bool:
 def _check_files(store: EmbeddingStore) -> list[str]:
     """Files that do not belong, and a journal that would not be believed."""
     known = {INDEX_FILE, LABELS_FILE, JOURNAL_FILE, *(item.file for item in store.halves.values())}
-    found = (path for path in sorted(store.path.rglob("*")) if not path.is_dir())
+    if isinstance(store, RemoteStore):
+        found, left_over = list(store.bucket.files()), "upload"
+    else:
+        paths = (path for path in store.path.rglob("*") if not path.is_dir())
+        found, left_over = [path.relative_to(store.path).as_posix() for path in paths], "packing"
     problems = [
-        f"{path}: does not belong to the store; left over from an interrupted packing?"
-        for path in found
-        if path.relative_to(store.path).as_posix() not in known
+        f"{store.address(name)}: does not belong to the store; "
+        f"left over from an interrupted {left_over}?"
+        for name in sorted(found)
+        if name not in known
     ]
     journal = store.path / JOURNAL_FILE
     _, damaged = read_journal(journal)
@@ -153,3 +197,8 @@ def _check_files(store: EmbeddingStore) -> list[str]:
         for number in damaged
     ]
     return problems
+
+
+def _at_their_place(store: EmbeddingStore, problems: Iterable[str]) -> list[str]:
+    """Name the files of a store in a service by their address, not by where they were read."""
+    return [problem.replace(str(store.path), store.address("")) for problem in problems]

@@ -1,11 +1,11 @@
-"""The verbs of the store: `pack` and `verify`."""
+"""The verbs of the store: `pack`, `verify` and `upload`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hmtas.console import Json, emit, progress, say, show
+from hmtas.console import Json, StorePlace, emit, progress, say, show
 
 if TYPE_CHECKING:
     from hmtas.pack import PackReport
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs."""
     app.command("pack")(pack_verb)
     app.command("verify")(verify_verb)
+    app.command("upload")(upload_verb)
 
 
 def pack_verb(
@@ -75,12 +76,13 @@ def pack_verb(
 
 
 def verify_verb(
-    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
+    store: StorePlace,
     json: Json = False,
 ) -> None:
     """Check every byte of a store, its labels, and that no game is in two splits.
 
-    Prints a line per problem and exits with 2 if there is any.
+    A store in a service is read there, whatever this machine has copied of it. Prints a line per
+    problem and exits with 2 if there is any.
     """
     from hmtas.verify import verify
 
@@ -94,6 +96,33 @@ def verify_verb(
         say(f"{store}: {len(problems)} problem{'s' if len(problems) > 1 else ''}")
         raise typer.Exit(2)
     say(f"{store} is sound")
+
+
+def upload_verb(
+    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
+    address: Annotated[
+        str,
+        typer.Argument(
+            help="Where to, as in `s3://BUCKET/FOLDER`; endpoint and credentials come from the "
+            "environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY ...)."
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Copy a store to an S3-like service, from where every machine of a cluster can read it.
+
+    The index goes last, so that half an upload is no store. When interrupted, run the same command
+    again: it goes on where it stopped. A store that lies there is replaced.
+    """
+    from hmtas.store import EmbeddingStore
+    from hmtas.upload import upload
+
+    with progress("uploading halves", len(EmbeddingStore.open(store).halves)) as on_half:
+        num_sent = upload(store, address, on_half=on_half)
+    if json:
+        emit({"store": str(store), "address": address, "num_sent": num_sent})
+        return
+    say(f"{address} holds {store} ({num_sent} halves sent)")
 
 
 def _names(value: str | None) -> list[str] | None:
