@@ -19,6 +19,7 @@ from hmtas.variants import REFERENCE
 
 TEXT_WIDTH = 140
 NOTHING = "-"
+NOT_EVERY_SEED = "†"
 
 
 def study_tables(document: Mapping[str, Any], study: Mapping[str, Any]) -> RenderableType:
@@ -35,8 +36,9 @@ def study_tables(document: Mapping[str, Any], study: Mapping[str, Any]) -> Rende
         parts += [steps_table(document, study), *map(Text, sentences(document, study)), Text()]
     parts += [Text("Tight, by action", style="bold"), actions_table(document, study)]
     if any(row["stream_losses"] for row in study["rows"]):
-        title = "Validation loss of each stream's own head, at the best epoch (Table 5.6)"
-        parts += [Text(title, style="bold"), streams_table(study)]
+        title = "Validation loss of each stream's own head, at the best epoch"
+        about = "  compare within a column: L and weights change what a loss means"
+        parts += [Text.assemble((title, "bold"), about), streams_table(study)]
     return Group(*parts)
 
 
@@ -88,7 +90,8 @@ def steps_table(document: Mapping[str, Any], study: Mapping[str, Any]) -> Table:
             cells += [points(found["difference"]), _points_range(found["low"], found["high"])]
             if several:
                 cells.append(_points_range(*_spread(found["by_seed"])))
-            cells.append(Text(found["verdict"], style=_STYLES[found["verdict"]]))
+            mark = NOT_EVERY_SEED if _seeds_differ(found) else ""
+            cells.append(Text(found["verdict"] + mark, style=_STYLES[found["verdict"]]))
         cells += [points(against["thesis"])] if thesis else []
         table.add_row(row["name"], against["name"], *cells)
     return table
@@ -110,6 +113,9 @@ def sentences(document: Mapping[str, Any], study: Mapping[str, Any]) -> Iterator
             "Scores are means over the seeds, which are resampled together: intervals are over "
             "games alone. The columns 'seeds' show the lowest and the highest of the seeds."
         )
+        if any(_seeds_differ(row["against"][kind]) for row in study["rows"] if row["against"]
+               for kind in KINDS):  # fmt: skip
+            yield f"{NOT_EVERY_SEED} not with every seed: another seed may turn it round."
     else:
         yield (
             "Intervals are over games alone: they say that these trained models differ. What "
@@ -140,7 +146,7 @@ def streams_table(study: Mapping[str, Any]) -> Table:
     """Table 5.6: validation loss of each stream's own head (Equation 4.1)."""
     rows = [row for row in study["rows"] if row["stream_losses"] and row["same_as"] is None]
     streams = list(dict.fromkeys(name for row in rows for name in row["stream_losses"]))
-    thesis = any(name in THESIS_STREAM_LOSSES for name in streams)
+    thesis = study["reference"] is None and not THESIS_STREAM_LOSSES.keys().isdisjoint(streams)
     headers = [_break(row["name"]) for row in rows]
     table = _table("stream", *headers, *([f"thesis\n{REFERENCE}"] if thesis else []))
     for name in streams:
@@ -184,6 +190,12 @@ def _points_range(low: float, high: float) -> str:
 
 def _spread(values: Sequence[float]) -> tuple[float, float]:
     return min(values), max(values)
+
+
+def _seeds_differ(found: Mapping[str, Any]) -> bool:
+    """Is there a verdict, and a seed that speaks against it?"""
+    low, high = _spread(found["by_seed"])
+    return found["verdict"] != "cannot tell" and low <= 0 <= high
 
 
 def _loss(value: float | None) -> str:

@@ -44,7 +44,7 @@ def write_pictures(document: Mapping[str, Any], folder: Path) -> list[Path]:
 def draw_study(document: Mapping[str, Any], study: Mapping[str, Any]) -> "Figure":
     """Scores left, paired differences right, a line per variant."""
     rows = list(study["rows"])
-    figure = _figure(11.0, 1.9 + 0.47 * len(rows))
+    figure = _figure(11.6, 1.7 + 0.52 * len(rows))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.15))
     labels = [_label(row) for row in rows]
     for axes in (left, right):
@@ -68,7 +68,7 @@ def draw_study(document: Mapping[str, Any], study: Mapping[str, Any]) -> "Figure
     right.set_xlabel(f"difference from {against}, points", color=INK)
     several = len(document["seeds"]) > 1
     left.set_title("Score" + (", small dots: seeds" if several else ""), **_TITLE)
-    right.set_title("Step, with simultaneous 95 % intervals over games", **_TITLE)
+    right.set_title("Difference, with simultaneous 95 % intervals over games", **_TITLE)
     _legend(right, study)
     figure.suptitle(
         f"{study['title']}: {document['num_games']} games of {document['split']}",
@@ -128,17 +128,18 @@ def draw_positives(positives: Mapping[str, Any]) -> "Figure":
     _style(axes, "x")
     colours = [GREY if name == BACKGROUND else BLUE for name in counts]
     axes.barh(range(len(counts)), shares, color=colours, height=0.72)
+    axes.set_ylim(-0.6, len(counts) - 0.4)
     axes.set_yticks(range(len(counts)), list(counts))
     axes.tick_params(axis="y", labelcolor=INK, labelsize=9.5)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    smallest = min((share for share in shares if share > 0), default=1.0)
-    axes.set_xlim(smallest / 2.5, 400)
-    axes.set_xticks(ticks := _decades(smallest), [f"{tick:g} %" for tick in ticks])
+    lowest = min((share for share in shares if share > 0), default=1.0) / 3
+    axes.set_xticks(ticks := _decades(lowest), [f"{tick:g} %" for tick in ticks])
     axes.minorticks_off()
+    axes.set_xlim(lowest, 1000)
     for y, (count, share) in enumerate(zip(counts.values(), shares, strict=True)):
         text = f" {_percent(share)}  ({count:,})" if count else " none"
-        axes.text(share if count else smallest / 2.5, y, text, va="center", fontsize=_SMALL,
+        axes.text(share if count else lowest, y, text, va="center", fontsize=_SMALL,
                   color=MUTED)  # fmt: skip
     axes.set_xlabel(
         f"share of {total:,} training windows of L = {positives['seq_len']}, logarithmic", color=INK
@@ -224,16 +225,16 @@ def _draw_curves(axes: "Axes", curves: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _label(row: Mapping[str, Any]) -> str:
-    """A name and what it is, short enough to stand beside an axis."""
+    """A name and, below it, what it is, short enough to stand beside an axis."""
     title = str(row["title"]).removeprefix(f"{row['name']}: ")
-    title = title if len(title) <= 34 else f"{title[:32].rstrip(' ,')} …"
-    return f"{title}   {row['name']}"
+    title = title if len(title) <= 50 else f"{title[:48].rstrip(' ,')} …"
+    return f"{row['name']}\n{title}"
 
 
 def _decades(smallest: float) -> list[float]:
-    """Powers of ten from below `smallest` percent to 100."""
+    """Powers of ten from 100 down, not below `smallest` percent."""
     ticks = [100.0]
-    while ticks[-1] > smallest:
+    while ticks[-1] / 10 >= smallest:
         ticks.append(ticks[-1] / 10)
     return ticks[::-1]
 
