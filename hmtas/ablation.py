@@ -76,6 +76,17 @@ def check_folders(jobs: Iterable[Job], store: EmbeddingStore) -> None:
         )
 
 
+def check_concurrency(concurrency: int | None, address: str | None) -> None:
+    """Refuse more runs at once than this machine has cores, before Ray is started.
+
+    Raises:
+        InputError: If there are fewer.
+    """
+    cores = os.cpu_count() or 1
+    if address is None and concurrency is not None and concurrency > cores:
+        raise _too_many(concurrency, f"this machine has {cores} cores", cores)
+
+
 def train_all(
     jobs: Sequence[Job],
     store: EmbeddingStore,
@@ -90,7 +101,7 @@ def train_all(
 
     Args:
         jobs: What to train.
-        store: Where the games are; on a cluster, where all its nodes see it.
+        store: Where the games are; on a cluster, in a place that all its nodes see.
         split: Split that every run predicts.
         sync: Shows the runs in MLflow while they train.
         concurrency: Runs at once; as many as fit unless given.
@@ -104,9 +115,6 @@ def train_all(
     if not waiting:
         say(f"all {len(jobs)} runs are trained")
         return
-    cores = os.cpu_count() or 1
-    if address is None and concurrency is not None and concurrency > cores:
-        raise _too_many(concurrency, f"this machine has {cores} cores", cores)
     with ray_session(address):
         at_once = min(_places(concurrency, gpus_per_run), len(waiting))
         say(
@@ -117,7 +125,7 @@ def train_all(
 
         task = ray.remote(num_cpus=1, num_gpus=gpus_per_run)(train_and_predict)
         common = {
-            "store": str(store.path),
+            "store": store,
             "split": split,
             "device": "cuda" if gpus_per_run > 0 else "cpu",
         }
@@ -150,7 +158,7 @@ def train_and_predict(settings: dict[str, Any]) -> None:
     from hmtas.predict import predict_run, predicted
 
     torch.set_num_threads(1)
-    store, run = EmbeddingStore.open(Path(settings["store"])), Path(settings["run"])
+    store, run = settings["store"], Path(settings["run"])
     config, device = Config.model_validate(settings["config"]), settings["device"]
     fit(store, config, run, name=run.name, preset=settings["preset"], device=device)
     if predicted(run, store, settings["split"]) is None:

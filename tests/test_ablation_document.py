@@ -7,18 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 from metric_games import random_games
-from store_tree import label, packed, rows, save, save_labels, save_splits
+from store_tree import NUM_ROWS, label, packed, rows, save, save_labels, save_splits
 from tracked import make_run
 
 from hmtas.ablation_document import average_seeds, compare_pairs, means_of, study_document
 from hmtas.ablation_scores import KINDS, ScoredRun, count_positives, score_run
 from hmtas.ablation_tables import NOT_EVERY_SEED, as_text, study_tables
 from hmtas.errors import InputError
+from hmtas.files import write_json
 from hmtas.game_counts import GameCounts
 from hmtas.histograms import histograms
 from hmtas.metrics import average_map
 from hmtas.pack import pack
-from hmtas.runs import EpochRecord, read_run
+from hmtas.probabilities import Provenance, write_probabilities
+from hmtas.records import Probabilities
+from hmtas.runs import EpochRecord, predictions_path, read_run, score_path
 from hmtas.statistics import Resampled, bootstrap_interval, paired_difference
 from hmtas.store import EmbeddingStore
 from hmtas.variants import choose, plan
@@ -234,3 +237,52 @@ def test_a_run_is_not_scored_on_games_that_it_saw(tmp_path: Path) -> None:
     run = make_run(tmp_path / "r", stopped_games=("l/s/c",))
     with pytest.raises(InputError, match="1 of the 1 games of 'valid' trained or stopped it"):
         score_run(run, store, "valid", fitted=False)
+
+
+def predicted_run(tmp_path: Path, store: EmbeddingStore) -> Path:
+    """A run that says nothing but Goal at every fourth second of the test game."""
+    run = make_run(tmp_path / "r", actions=store.actions)
+    values = np.zeros((NUM_ROWS, len(store.actions)), dtype=np.float32)
+    values[::4, store.actions.index("Goal")] = np.linspace(0.1, 0.9, len(values[::4]))
+    provenance = Provenance(
+        run="r",
+        split="test",
+        store=store.place,
+        store_checksum=store.checksum,
+        actions=store.actions,
+        rate_hz=1.0,
+        fitted_games=("a",),
+        created="now",
+    )
+    halves = [
+        Probabilities(half=half, values=values) for half in store.halves_of(store.games("test"))
+    ]
+    write_probabilities(predictions_path(run, "test"), halves, provenance)
+    return run
+
+
+def num_goals(run: ScoredRun, store: EmbeddingStore) -> int:
+    """Spots of Goal above the lowest threshold."""
+    return int(run.counts["tight"].detections[:, store.actions.index("Goal"), 1:].sum())
+
+
+def test_fitted_windows_are_those_of_the_run_folder(tmp_path: Path) -> None:
+    store = EmbeddingStore.open(packed(tmp_path)[0])
+    run = predicted_run(tmp_path, store)
+    fixed = score_run(run, store, "test", fitted=False)
+    assert num_goals(fixed, store) < 2 * 8, "20 s keep few of the 8 in each half"
+    assert fixed.document["spotting"]["windows_s"]["Goal"] == 20
+    written = score_path(run, "test").stat().st_mtime_ns
+    score_run(run, store, "test", fitted=False)
+    assert score_path(run, "test").stat().st_mtime_ns == written, "a score that is right stays"
+    with pytest.raises(InputError, match="has no fitted windows; run `hmtas predict`"):
+        score_run(run, store, "test", fitted=True)
+    windows = {"method": "by hand", "split": "valid", "windows_s": {"Goal": 2.0}, "kinds": {}}
+    write_json(run / "windows.json", windows)
+    fitted = score_run(run, store, "test", fitted=True)
+    assert num_goals(fitted, store) == 2 * 8
+    assert fitted.document["spotting"]["windows_s"] == {"Goal": 2.0}
+    assert fitted.document["cross_fitted"] is False
+    fold = {"games": store.games("test"), "windows_s": {"Goal": 2.0}, "kinds": {}}
+    write_json(run / "windows.json", {**windows, "split": "test", "folds": [fold]})
+    assert score_run(run, store, "test", fitted=True).document["cross_fitted"] is True

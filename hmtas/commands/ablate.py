@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hmtas.config import parse_settings
-from hmtas.console import Json, emit, progress, say, show
+from hmtas.console import Json, StorePlace, copy_ahead, emit, progress, say, show
 from hmtas.errors import InputError
 from hmtas.variants import FAMILIES, LADDER, REFERENCE
 
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ablate(
-    store: Annotated[str, typer.Argument(help="Embedding store, from `hmtas pack`.")],
+    store: StorePlace,
     *,
     out: Annotated[
         Path, typer.Option(help="Folder for runs, tables and pictures; on a cluster, a shared one.")
@@ -102,19 +102,23 @@ def ablate(
 
     Examples: `hmtas ablate store --seeds 3`; `hmtas ablate store --what length,gamma`
     """
-    from hmtas.ablation import check_folders, jobs_of, train_all
+    from hmtas.ablation import check_concurrency, check_folders, jobs_of, train_all
     from hmtas.mlflow_sync import MlflowSync
+    from hmtas.remote import open_store
     from hmtas.variants import choose, plan
 
     chosen = _settings(settings or [], nms_window_s)
     studies = choose(word.strip() for word in what.split(",") if word.strip())
-    opened = _open(store)
+    opened = open_store(store)
     split = _split(opened, split)
     planned = plan(studies, chosen, opened.streams)
     _check_games(opened, split, planned)
     jobs = jobs_of(planned, chosen, seeds, out)
     every = [job for of_variant in jobs.values() for job in of_variant]
     check_folders(every, opened)
+    check_concurrency(concurrency, address)
+    if address is None:  # the nodes of a cluster copy what they train on themselves
+        copy_ahead(opened, [*opened.games("train"), *opened.games(split)])
     sync = MlflowSync(out.absolute(), experiment, kind="ablation")
     params = {"store": store, "what": what, "seeds": seeds, "split": split, **chosen}
     sync.open(out.absolute().name, params)
@@ -166,12 +170,6 @@ def _settings(assignments: Sequence[str], nms_window_s: float | None) -> dict[st
     return chosen
 
 
-def _open(store: str) -> "EmbeddingStore":
-    from hmtas.store import EmbeddingStore
-
-    return EmbeddingStore.open(Path(store))
-
-
 def _split(store: "EmbeddingStore", split: str | None) -> str:
     """The split to score.
 
@@ -186,7 +184,7 @@ def _split(store: "EmbeddingStore", split: str | None) -> str:
         usable = [s for s in ("test", "valid") if store.splits.get(s) and not unlabelled(s)]
         if not usable:
             raise InputError(
-                f"{store.path}: neither test nor valid games with labels to score; "
+                f"{store.place}: neither test nor valid games with labels to score; "
                 f"name another split of {', '.join(store.splits)} with --split"
             )
         return usable[0]
@@ -242,7 +240,7 @@ def _score(
     counts = count_positives(store, fitted, config.train.seq_len)
     num_rows = sum(store.halves[half].num_rows for half in store.halves_of(fitted))
     return {
-        "store": str(store.path),
+        "store": store.place,
         "split": split,
         "num_games": len(store.games(split)),
         "seeds": list(range(len(first))),
