@@ -23,11 +23,13 @@ class Watch:
         """Bring MLflow up to date with new epochs, and say from time to time what runs."""
         told = []
         for run in running:
-            epochs = len(read_run(run).history) if (run / RECORD).is_file() else 0
+            record = read_run(run) if (run / RECORD).is_file() else None
+            epochs = 0 if record is None else len(record.history)
             if epochs > self._seen.get(run, 0):
                 self._seen[run] = epochs
                 self.sync.sync(run)
-            told.append(f"{run.name} in epoch {epochs + 1}")
+            trained = record is not None and record.status == "done"
+            told.append(f"{run.name} {'predicts' if trained else f'in epoch {epochs + 1}'}")
         if running and time.monotonic() - self._spoken >= QUIET_S:
             self._say(f"running: {', '.join(told)}")
 
