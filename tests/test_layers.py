@@ -24,7 +24,7 @@ LAYERS = {
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
         ensemble ensemble.combine
         ensemble.folds ensemble.stack tune tune.default_space tune.nms_table tune.nms_windows
-        tune.record tune.space
+        tune.options tune.record tune.space
     """,
     "storage": """
         hmtas.ablation_document hmtas.ablation_scores
@@ -46,7 +46,8 @@ LAYERS = {
         hmtas.commands.baseline hmtas.commands.compare hmtas.commands.compare_pairs
         hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn hmtas.commands.score
         hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli
-        tune.callback tune.cli tune.cluster tune.optuna_windows tune.progress tune.study tune.tables
+        tune.callback tune.cli tune.cluster tune.optuna_windows tune.progress
+        tune.pruning tune.samplers tune.study tune.tables
     """,
 }
 _EDGE_ONLY = ("ray", "optuna", "mlflow", "typer")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from ray.tune.schedulers import TrialScheduler
 from small import make_config, make_store
 from tracked import make_run
 
@@ -20,7 +19,7 @@ from hmtas.files import read_json
 from hmtas.mlflow_sync import MlflowSync
 from hmtas.runs import EpochRecord, predictions_path, read_run
 from hmtas.store import EmbeddingStore
-from tune import cluster, objective, study
+from tune import cluster, objective
 from tune.objective import METRIC, Job, run_trial
 from tune.record import (
     Load,
@@ -127,14 +126,6 @@ def test_more_than_the_cluster_holds_is_an_error_not_a_wait(
     monkeypatch.setattr(cluster, "resources", lambda: {"CPU": 4.0, "GPU": 1.0})
     with pytest.raises(InputError, match="Ray has 4 CPUs and 1 GPUs; lower --concurrent"):
         cluster.check_resources(load)
-
-
-def test_no_trial_is_stopped_at_its_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    scheduler = study.Halving(time_attr="epoch", metric=METRIC, mode="max", max_t=3)
-    stop = TrialScheduler.STOP
-    monkeypatch.setattr(study.ASHAScheduler, "on_trial_result", lambda *_: stop)
-    decisions = [scheduler.on_trial_result(None, None, {"epoch": e}) for e in (2, 3)]  # type: ignore[arg-type]
-    assert decisions == [stop, TrialScheduler.CONTINUE]
 
 
 def make_row(name: str, tight: float | None, **changes: Any) -> TrialRow:

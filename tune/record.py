@@ -15,6 +15,7 @@ from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
 from hmtas.files import read_json, write_json
 from hmtas.runs import read_run
+from tune.options import Options
 from tune.space import Space
 
 RECORD = "study.json"
@@ -40,6 +41,7 @@ class StudySettings(_Frozen):
     grace_epochs: int  # no trial is stopped before
     seed: int = 0
     split: str = "valid"  # predicted by every trial
+    options: Options = Options()
 
 
 class Load(_Frozen):

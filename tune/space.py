@@ -2,14 +2,17 @@
 
 A dimension is named by its path in `hmtas.config.Config`, such as `train.seq_len` or
 `train.class_weights.by_action.Goal`, so that a sampled point is a set of settings and nothing
-has to be translated. Ray splits names at "/" and nests them; an action may hold one, so names
-travel percent-encoded and only this module knows it.
+has to be translated. Where a setting has other values under another condition it has several
+dimensions, told apart by a label: `model.num_heads@64` and `model.num_heads@96`. Ray splits names
+at "/" and nests them; an action may hold one, so names travel percent-encoded and only this
+module knows it.
 
 NMS windows need no training and have an exact search of their own (`tune.nms_windows`); they are
 part of the model study only when asked for.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -28,7 +31,13 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Range(_Frozen):
+class _Dimension(_Frozen):
+    """`when`: only where each of these other dimensions has one of these values."""
+
+    when: dict[str, tuple[Scalar, ...]] = {}
+
+
+class Range(_Dimension):
     """Numbers from `low` to `high`, both included."""
 
     low: float
@@ -58,8 +67,14 @@ class Range(_Frozen):
             value = self.low + count * step
         return int(value) if self.integer else float(value)
 
+    def contains(self, value: Any) -> bool:
+        """Is it a point of the range?"""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return math.isclose(self.nearest(value), value, rel_tol=1e-9, abs_tol=1e-12)
 
-class Choice(_Frozen):
+
+class Choice(_Dimension):
     """A few values to choose from."""
 
     choices: tuple[Scalar, ...] = Field(min_length=1)
@@ -73,19 +88,38 @@ class Choice(_Frozen):
             return min(numbers, key=lambda choice: abs(choice - value))
         return self.choices[0]
 
+    def contains(self, value: Any) -> bool:
+        """Is it one of the choices?"""
+        return value in self.choices
+
 
 class Space(_Frozen):
     """Dimensions by the path of the setting they vary, and settings that are held fixed.
 
     Attributes:
-        dimensions: Setting path to what is searched there.
+        dimensions: Setting path, with a label where it has several, to what is searched there. A
+            dimension that others depend on comes before them.
         fixed: Settings every trial gets.
-        tied: A dimension's path to other settings that take the same value.
+        tied: A setting's path to other settings that take the same value.
+        points: Settings to try first, after the preset's own.
     """
 
     dimensions: dict[str, Range | Choice]
     fixed: dict[str, Any] = {}
     tied: dict[str, tuple[str, ...]] = {}
+    points: tuple[dict[str, Any], ...] = ()
+
+    @model_validator(mode="after")
+    def _conditions(self) -> "Space":
+        before: dict[str, Range | Choice] = {}
+        for key, dimension in self.dimensions.items():
+            for other, values in dimension.when.items():
+                if other not in before:
+                    raise ValueError(f"{key} depends on {other}, which is no dimension before it")
+                if not all(before[other].contains(value) for value in values):
+                    raise ValueError(f"{key} needs {other} at {values}, which it cannot have")
+            before[key] = dimension
+        return self
 
 
 class Suggests(Protocol):
@@ -102,17 +136,25 @@ class Suggests(Protocol):
 
 def suggest(trial: Suggests, *, space: Space) -> None:
     """Sample one point of the space, define-by-run."""
-    for path, dimension in space.dimensions.items():
-        name = _encode(path)
+    values: dict[str, Any] = {}
+    for key, dimension in space.dimensions.items():
+        if not holds(dimension, values):
+            continue
+        name = _encode(key)
         if isinstance(dimension, Choice):
-            trial.suggest_categorical(name, list(dimension.choices))
+            values[key] = trial.suggest_categorical(name, list(dimension.choices))
         elif dimension.integer:
             low, high, step = int(dimension.low), int(dimension.high), int(dimension.step or 1)
-            trial.suggest_int(name, low, high, step=step, log=dimension.log)
+            values[key] = trial.suggest_int(name, low, high, step=step, log=dimension.log)
         else:
-            trial.suggest_float(
+            values[key] = trial.suggest_float(
                 name, dimension.low, dimension.high, step=dimension.step, log=dimension.log
             )
+
+
+def holds(dimension: Range | Choice, values: Mapping[str, Any]) -> bool:
+    """Is a dimension part of the point that the dimensions before it have begun?"""
+    return all(values.get(other) in allowed for other, allowed in dimension.when.items())
 
 
 def settings_of(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
@@ -124,23 +166,41 @@ def settings_of(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
     """
     settings = dict(space.fixed)
     for name, value in params.items():
-        path = _decode(name)
+        path = setting_of(_decode(name))
         settings[path] = value
         settings.update(dict.fromkeys(space.tied.get(path, ()), value))
     return settings
 
 
-def first_point(base: Config, space: Space) -> dict[str, Any]:
-    """The point of the space closest to a configuration, in the form of an Optuna trial.
+def nearest_point(config: Config, space: Space) -> dict[str, Any]:
+    """The point of the space closest to a configuration, by dimension.
 
-    Every study starts here, so that a search never loses to what it started from. Class weights
-    by rate cannot express the thesis's four exceptions: there it is scale = the default weight,
-    power 0.
+    Class weights by rate cannot express the thesis's four exceptions: there it is scale = the
+    default weight, power 0.
     """
-    return {
-        _encode(path): dimension.nearest(value_at(base, path))
-        for path, dimension in space.dimensions.items()
-    }
+    point: dict[str, Any] = {}
+    for key, dimension in space.dimensions.items():
+        if holds(dimension, point):
+            point[key] = dimension.nearest(value_at(config, setting_of(key)))
+    return point
+
+
+def first_point(base: Config, space: Space) -> dict[str, Any]:
+    """The point closest to a configuration, in the form of an Optuna trial."""
+    return encoded(nearest_point(base, space))
+
+
+def first_points(
+    base: Config, space: Space, tried: Iterable[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """What is tried first, in the form of Optuna trials, each point once.
+
+    The preset, so that a search never loses to what it started from, then the points of the
+    space, then those of an earlier study.
+    """
+    named = [nearest_point(base.updated(space.fixed | point), space) for point in space.points]
+    points = [nearest_point(base, space), *named, *map(dict, tried)]
+    return [encoded(point) for i, point in enumerate(points) if point not in points[:i]]
 
 
 def value_at(base: Config, path: str) -> Any:
@@ -156,6 +216,17 @@ def value_at(base: Config, path: str) -> Any:
     for part in path.split("."):
         value = getattr(value, part)
     return value
+
+
+def setting_of(key: str) -> str:
+    """The path of the setting that a dimension varies: its key without the label."""
+    by_action = key.startswith((f"{BY_ACTION}.", f"{WINDOWS}."))  # an action may hold an "@"
+    return key if by_action else key.partition("@")[0]
+
+
+def encoded(point: Mapping[str, Any]) -> dict[str, Any]:
+    """A point by dimension in the form of an Optuna trial."""
+    return {_encode(key): value for key, value in point.items()}
 
 
 def _encode(path: str) -> str:

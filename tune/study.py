@@ -9,17 +9,11 @@ import os
 import shutil
 import warnings
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import optuna
 import ray
 from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner, with_resources
-from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler, TrialScheduler
-from ray.tune.search.optuna import OptunaSearch
 
 from hmtas import __version__
 from hmtas.begin import plan_games
@@ -34,6 +28,7 @@ from tune.callback import MlflowCallback
 from tune.cluster import check_resources
 from tune.objective import METRIC, Job, make_trainable, predict_trial
 from tune.progress import StudyCallback
+from tune.pruning import make_pruner
 from tune.record import (
     RAY,
     RECORD,
@@ -46,26 +41,13 @@ from tune.record import (
     read_study,
     write_study,
 )
-from tune.space import first_point, suggest
+from tune.samplers import check_sampler, make_searcher
 
-REDUCTION = 3  # of the trials at a rung, ASHA lets this share of one go on
 # Tune's old output is silent when told to be. Its handler of an interrupt would end the trials as
 # if they were complete; without it a study goes on as after any other crash.
 TUNE_ENVIRONMENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
 # What a sweep changes in a preset before the user does: validation games stay clean.
 SWEEP_SETTINGS = {"train.stop_games": "held_out", "train.stop_on": "tight"}
-
-
-class Halving(ASHAScheduler):
-    """ASHA that never stops a trial at its last epoch: there it ends, and predicts, by itself."""
-
-    def on_trial_result(
-        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
-    ) -> str:
-        """Compare a trial with the others at its rung."""
-        decision = super().on_trial_result(tune_controller, trial, result)
-        is_last = result[self._time_attr] >= self._max_t
-        return TrialScheduler.CONTINUE if is_last else decision
 
 
 def sweep_base(preset: Config) -> Config:
@@ -110,6 +92,7 @@ def run_study(
     if record.status == "done":
         say(f"{folder}: this study is done ({len(record.trials)} trials); --fresh starts over")
         return record
+    notes = check_sampler(settings.options, settings.space)
     load = record.load or load or Load()
     job = Job(
         store=settings.store,
@@ -135,6 +118,8 @@ def run_study(
             f"{settings.num_trials} trials, {concurrent} at a time with {load.cpus_per_trial} CPU "
             f"each, at most {settings.base.train.max_epochs} epochs"
         )
+        for note in notes:
+            say(note)
         try:
             with warnings.catch_warnings():
                 # A trial that is started again reports its epochs again.
@@ -192,20 +177,12 @@ def _tuner(folder: Path, record: StudyRecord, job: Job, sync: MlflowSync) -> Tun
             str(snapshots), trainable=trainable, resume_unfinished=True, restart_errored=True
         )
     shutil.rmtree(snapshots, ignore_errors=True)
-    train = settings.base.train
     params = {"preset": settings.preset, "trials": settings.num_trials, "store": settings.store}
     return Tuner(
         trainable,
         tune_config=TuneConfig(
-            metric=METRIC,
-            mode="max",
-            search_alg=_searcher(settings),
-            scheduler=Halving(
-                time_attr="epoch",
-                max_t=train.max_epochs,
-                grace_period=min(settings.grace_epochs, train.max_epochs),
-                reduction_factor=REDUCTION,
-            ),
+            search_alg=make_searcher(settings),
+            scheduler=make_pruner(settings),
             num_samples=settings.num_trials,
             max_concurrent_trials=load.concurrent,
             reuse_actors=True,
@@ -218,25 +195,6 @@ def _tuner(folder: Path, record: StudyRecord, job: Job, sync: MlflowSync) -> Tun
             failure_config=FailureConfig(max_failures=0),
             verbose=0,
         ),
-    )
-
-
-def _searcher(settings: StudySettings) -> OptunaSearch:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(
-            multivariate=True,
-            constant_liar=True,  # trials that still run count as bad: spread out
-            n_startup_trials=min(10, max(2, settings.num_trials // 3)),
-            seed=settings.seed,
-        )
-    return OptunaSearch(
-        space=partial(suggest, space=settings.space),
-        metric=METRIC,
-        mode="max",
-        sampler=sampler,
-        points_to_evaluate=[first_point(settings.base, settings.space)],
     )
 
 
