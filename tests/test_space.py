@@ -1,5 +1,6 @@
 """A point of the space is a set of settings: whatever is sampled makes a valid configuration."""
 
+import json
 from typing import Any
 
 import optuna
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hmtas.errors import InputError
 from hmtas.labels import ACTIONS
 from hmtas.presets import PRESETS, preset
-from tune.default_space import build_space, parse_weights
+from tune.default_space import build_space, parse_weights, space_document
 from tune.space import (
     BY_ACTION,
     POWER,
@@ -19,6 +20,7 @@ from tune.space import (
     Range,
     Space,
     first_point,
+    first_points,
     settings_of,
     suggest,
 )
@@ -37,7 +39,7 @@ def sample(space: Space, params: dict[str, Any] | None = None) -> dict[str, Any]
     return dict(trial.params)
 
 
-@pytest.mark.parametrize("weights", ["rate", "per_action", "fixed"])
+@pytest.mark.parametrize("weights", ["rate", "group", "per_action", "fixed"])
 @pytest.mark.parametrize("search_windows", [False, True])
 @pytest.mark.parametrize("name", PRESETS)
 def test_any_point_is_a_valid_configuration(name: str, weights: str, search_windows: bool) -> None:
@@ -156,7 +158,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
 
 
 def test_an_unknown_form_of_weights_is_an_input_error() -> None:
-    with pytest.raises(InputError, match="--weights must be one of rate, per_action, fixed"):
+    with pytest.raises(InputError, match="--weights must be one of rate, group, per_action, fixed"):
         parse_weights("both")
 
 
@@ -166,3 +168,97 @@ def test_any_action_name_survives_the_way_through_ray(action: str) -> None:
     names = sample(space)
     assert not any("/" in name for name in names), "Ray nests names at a slash"
     assert f"{BY_ACTION}.{action}" in settings_of(names, space)
+
+
+def test_heads_divide_the_width_in_every_sample() -> None:
+    space = build_space(M7, ACTIONS, overrides={"width": [48, 64, 96], "num_heads": [2, 3, 8]})
+    seen = set()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(60):
+        trial = study.ask()
+        suggest(trial, space=space)
+        config = M7.updated(settings_of(trial.params, space))
+        seen.add((config.model.width, config.model.num_heads))
+        study.tell(trial, 0.0)
+    assert seen == {(48, 2), (48, 3), (48, 8), (64, 2), (64, 8), (96, 2), (96, 3), (96, 8)}
+    assert settings_of(first_point(M7, space), space)["model.num_heads"] == 8
+
+
+def test_heads_that_divide_no_width_are_an_error_at_once() -> None:
+    with pytest.raises(InputError, match="no num_heads of 3, 5 divides 64"):
+        build_space(M7, ACTIONS, overrides={"width": [60, 64], "num_heads": [3, 5]})
+    with pytest.raises(InputError, match=r"width \(512\) must be a multiple of num_heads \(6\)"):
+        build_space(M7, ACTIONS, overrides={"width": 512, "num_heads": [2, 6]})
+
+
+def test_a_condition_leaves_a_dimension_out_of_the_other_points() -> None:
+    overrides = {
+        "weight_decay": {"low": 1e-6, "high": 1e-3, "log": True, "when": {"mixup_alpha": 0.2}},
+        "mixup_alpha": [0.0, 0.2],
+    }
+    space = build_space(M7, ACTIONS, overrides=overrides)
+    decay, mixed = "train.weight_decay", "train.mixup_alpha"
+    assert list(space.dimensions).index(mixed) < list(space.dimensions).index(decay)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    both = set()
+    for _ in range(20):
+        trial = study.ask()
+        suggest(trial, space=space)
+        assert (decay in trial.params) == (trial.params[mixed] == 0.2)
+        both.add(trial.params[mixed])
+    assert both == {0.0, 0.2}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"gamma": {"low": 0.5, "high": 1, "when": {"patience": 2}}}, "'patience', which is not"),
+        ({"gamma": {"low": 0.5, "high": 1, "when": {"learning_rate": 1e-3}}}, "no values to tell"),
+        ({"gamma": {"low": 0.5, "high": 1, "when": {"seq_len": 9}}}, "which it cannot have"),
+        ({"gamma": {"low": 0.5, "high": 1, "when": [2]}}, "a condition is an object"),
+        ({"points": [{"patience": 3}]}, "point 1: train.patience is not searched"),
+        ({"points": [{}, {"gamma": 0.2}]}, "point 2: train.gamma is 0.2, outside"),
+        ({"points": {"gamma": 0.6}}, "points must be a list"),
+        ({"dimensions": {}, "width": 64}, "a whole space has dimensions"),
+    ],
+)
+def test_bad_conditions_and_points_are_named(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        build_space(M7, ACTIONS, overrides=overrides)
+    assert "\n" not in str(error.value)
+
+
+def test_the_preset_is_tried_first_then_the_points_of_the_file() -> None:
+    space = build_space(M7, ACTIONS, overrides={"points": [{"seq_len": 5, "gamma": 0.6}, {}]})
+    points = [settings_of(point, space) for point in first_points(M7, space)]
+    assert [(p["train.seq_len"], p["train.gamma"]) for p in points] == [(3, 0.7), (5, 0.6)]
+
+
+@pytest.mark.parametrize("weights", ["rate", "group", "per_action"])
+def test_a_printed_space_reads_back_as_itself(weights: str) -> None:
+    overrides = {
+        "width": [48, 64],
+        "num_heads": [3, 8],
+        "weight_decay": {"low": 1e-6, "high": 1e-3, "when": {"seq_len": [2, 3]}},
+        "patience": 4,
+        "fusion_dropout": [0.1, 0.2],
+        "points": [{"seq_len": 5}],
+    }
+    space = build_space(M7, ACTIONS, weights=parse_weights(weights), overrides=overrides)
+    printed = json.loads(json.dumps(space_document(space)))
+    assert build_space(M7, ACTIONS, overrides=printed) == space
+
+
+def test_a_whole_space_has_nothing_of_the_default_one() -> None:
+    space = build_space(M7, ACTIONS, overrides={"dimensions": {"seq_len": [3, 4]}})
+    assert set(space.dimensions) == {"train.seq_len"}
+
+
+def test_a_group_of_actions_shares_one_weight() -> None:
+    space = build_space(M7, ACTIONS, weights="group")
+    weights = {
+        k: v for k, v in settings_of(sample(space), space).items() if k.startswith(BY_ACTION)
+    }
+    assert len(weights) == len(ACTIONS)
+    assert len(set(weights.values())) == 4
+    assert weights[f"{BY_ACTION}.Red card"] == weights[f"{BY_ACTION}.Penalty"]

@@ -172,16 +172,26 @@ def settings_of(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
     return settings
 
 
-def nearest_point(config: Config, space: Space) -> dict[str, Any]:
+def nearest_point(
+    config: Config, space: Space, settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The point of the space closest to a configuration, by dimension.
+
+    Args:
+        config: The configuration.
+        space: Where to look.
+        settings: Values by setting path that count instead of those of `config`.
 
     Class weights by rate cannot express the thesis's four exceptions: there it is scale = the
     default weight, power 0.
     """
+    settings = settings or {}
     point: dict[str, Any] = {}
     for key, dimension in space.dimensions.items():
         if holds(dimension, point):
-            point[key] = dimension.nearest(value_at(config, setting_of(key)))
+            path = setting_of(key)
+            value = settings[path] if path in settings else value_at(config, path)
+            point[key] = dimension.nearest(value)
     return point
 
 
@@ -198,7 +208,7 @@ def first_points(
     The preset, so that a search never loses to what it started from, then the points of the
     space, then those of an earlier study.
     """
-    named = [nearest_point(base.updated(space.fixed | point), space) for point in space.points]
+    named = [nearest_point(base, space, point) for point in space.points]
     points = [nearest_point(base, space), *named, *map(dict, tried)]
     return [encoded(point) for i, point in enumerate(points) if point not in points[:i]]
 
