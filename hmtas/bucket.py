@@ -97,6 +97,7 @@ class Bucket:
             source.seek(start)
             while block := source.read(BLOCK_BYTES):
                 target.write(block)
+                target.flush()  # what has arrived counts, even if this process is killed
 
     def upload(self, source: Path, name: str) -> None:
         """Write a file, a block at a time."""

@@ -69,7 +69,7 @@ class NodeCopy:
         path = self._folder / file.name
         if file.num_bytes is None:
             return path.is_file() and sha256_file(path) == file.sha256
-        return path.is_file() and path.stat().st_size == file.num_bytes
+        return _size(path) == file.num_bytes
 
     def check_space(self, files: Iterable[CopiedFile]) -> None:
         """Refuse to begin what the disk cannot hold.
@@ -80,8 +80,8 @@ class NodeCopy:
         needed = 0
         for file in files:
             if not self.has(file):
-                part = _part(self._folder / file.name)
-                needed += (file.num_bytes or 0) - (part.stat().st_size if part.exists() else 0)
+                arrived = _size(_part(self._folder / file.name)) or 0
+                needed += (file.num_bytes or 0) - arrived
         free = shutil.disk_usage(self._folder).free
         if needed > free:
             raise InputError(
@@ -128,6 +128,14 @@ class NodeCopy:
             f"{self._bucket.address(file.name)}: its SHA-256 is {found}, twice, but the index "
             f"says {file.sha256}; was it damaged or replaced after the upload? Upload it again"
         )
+
+
+def _size(path: Path) -> int | None:
+    """None where there is no file, which another process may rename or remove at any moment."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _part(path: Path) -> Path:
