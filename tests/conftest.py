@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from s3 import ENVIRONMENT as S3_ENVIRONMENT
 from tracked import copy_database
 
 from hmtas.cluster import ENVIRONMENT, OBJECT_STORE_BYTES
@@ -22,9 +23,12 @@ os.environ.update(
 
 
 @pytest.fixture(scope="session")
-def local_ray() -> Iterator[str]:
+def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Ray with 2 CPUs on this machine; its address, for processes that join it."""
     import ray
+
+    # Its workers keep the environment of its start: keys of a service and a cache of their own.
+    os.environ.update(S3_ENVIRONMENT, HMTAS_CACHE=str(tmp_path_factory.mktemp("cache")))
 
     context = ray.init(
         address="local",

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+import pytest
 from pyarrow import fs
 
 ENVIRONMENT = {
@@ -49,6 +50,19 @@ class Server:
         )  # fmt: skip
         files.create_dir("bucket")
         return fs.SubTreeFileSystem("bucket", files)
+
+    def replace(self, url: str, name: str, content: bytes) -> None:
+        """Other bytes for a file of the store at `url`."""
+        path = f"{url.removeprefix('s3://bucket/')}/{name}"
+        with self.files().open_output_stream(path) as target:
+            target.write(content)
+
+    def use(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+        """Make it the service of this process and those that it starts."""
+        for name, value in ENVIRONMENT.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", self.endpoint)
+        monkeypatch.setenv("HMTAS_CACHE", str(cache))
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGKILL)

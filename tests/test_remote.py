@@ -15,11 +15,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from s3 import ENVIRONMENT, Server
+from s3 import Server
 from store_tree import packed
 
 from hmtas import bucket
 from hmtas.bucket import ServiceError
+from hmtas.cli import main
 from hmtas.errors import InputError
 from hmtas.records import HalfId
 from hmtas.remote import RemoteStore, open_store
@@ -48,10 +49,7 @@ def url(
     server: Server, local: EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> str:
     """That store in the service, and a cache of this test alone."""
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
-    monkeypatch.setenv("HMTAS_CACHE", str(tmp_path / "cache"))
+    server.use(monkeypatch, tmp_path / "cache")
     url = f"s3://bucket/{tmp_path.name}/store"
     upload(local.path, url)
     return url
@@ -61,12 +59,6 @@ def asked(server: Server, url: str) -> list[str]:
     """The files of a store that were asked for, a request each."""
     folder = url.removeprefix("s3:/") + "/"
     return [path.removeprefix(folder) for path in server.requests("GET", folder)]
-
-
-def replace(server: Server, url: str, name: str, content: bytes) -> None:
-    path = f"{url.removeprefix('s3://bucket/')}/{name}"
-    with server.files().open_output_stream(path) as target:
-        target.write(content)
 
 
 def start(program: str, *words: str) -> "subprocess.Popen[str]":
@@ -155,7 +147,7 @@ def test_another_process_reopens_it_by_its_checksum(
     assert reopen().stdout.split() == [local.checksum, "30"]
     assert asked(server, url)[before:] == ["store.json", A1_FILE]
     other = (local.path / "store.json").read_bytes().replace(b'"slack_s": 5.0', b'"slack_s": 4.0')
-    replace(server, url, "store.json", other)
+    server.replace(url, "store.json", other)
     monkeypatch.setenv("HMTAS_CACHE", str(tmp_path / "third"))
     assert "its checksum does not match" in reopen().stderr
 
@@ -219,19 +211,19 @@ def test_a_part_that_is_not_a_beginning_is_copied_anew(url: str, local: Embeddin
 def test_a_damaged_object_is_one_line(server: Server, url: str, local: EmbeddingStore) -> None:
     store = open_store(url)
     sound = (local.path / A1_FILE).read_bytes()
-    replace(server, url, A1_FILE, sound[:-1] + bytes([sound[-1] ^ 1]))
+    server.replace(url, A1_FILE, sound[:-1] + bytes([sound[-1] ^ 1]))
     line = rf"^{url}/{A1_FILE}: its SHA-256 is \w{{64}}, twice, but the index says "
     with pytest.raises(InputError, match=line + store.halves[A1].sha256) as error:
         store.open_half(A1)
     assert "\n" not in str(error.value)
     assert asked(server, url).count(A1_FILE) == 2  # tried once more
-    replace(server, url, A1_FILE, sound[:-1])
+    server.replace(url, A1_FILE, sound[:-1])
     with pytest.raises(InputError, match=rf"{A1_FILE}: 2,345 bytes, but the index says 2,346"):
         store.prefetch([A1])
     server.files().delete_file(f"{url.removeprefix('s3://bucket/')}/{A1_FILE}")
     with pytest.raises(InputError, match=rf"{A1_FILE}: not there; is the address right"):
         store.open_half(A1)
-    replace(server, url, A1_FILE, sound)
+    server.replace(url, A1_FILE, sound)
     assert store.open_half(A1).num_rows == 30
 
 
@@ -281,13 +273,16 @@ def test_an_index_that_names_files_elsewhere_is_refused(
         half=HalfId("../../x", 1), file="halves/../../x/1.arrow"
     )
     index = local.index.model_copy(update={"halves": (stored,)})
-    replace(server, url, "store.json", json.dumps(index.document()).encode())
+    server.replace(url, "store.json", json.dumps(index.document()).encode())
     with pytest.raises(InputError, match=r"lies in 'halves/../../x/1.arrow'; pack again"):
         open_store(url)
 
 
 def test_a_service_that_refuses_or_is_gone(
-    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with Server(tmp_path / "strict", INITIAL_NO_AUTH_ACTION_COUNT="0") as strict:
         monkeypatch.setenv("AWS_ENDPOINT_URL", strict.endpoint)
@@ -297,8 +292,11 @@ def test_a_service_that_refuses_or_is_gone(
     started = time.monotonic()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)  # without them nothing may hang
-    with pytest.raises(ServiceError, match=r"is the endpoint .* right, and does the") as error:
-        open_store(url)
-    assert str(error.value).startswith(f"{url}/store.json: ")
-    assert "\n" not in str(error.value)
+    monkeypatch.setattr("sys.argv", ["hmtas", "verify", url])
+    with pytest.raises(SystemExit) as exit_info:
+        main()
+    assert exit_info.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+    assert line.startswith(f"error: {url}/store.json: the service failed")
+    assert "is the endpoint (AWS_ENDPOINT_URL" in line
     assert time.monotonic() - started < 30
