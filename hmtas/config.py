@@ -47,6 +47,7 @@ THESIS_WEIGHTS = {
     "Yellow->red card": 30.0,
 }
 
+Precision = Literal["fp32", "bf16"]
 NmsKind = Literal["hard", "thesis", "linear", "squared", "gaussian"]
 _OneOrByAction = Annotated[
     Annotated[NmsKind, Tag("kind")] | Annotated[dict[str, NmsKind], Tag("by action")],
@@ -142,7 +143,7 @@ class TrainConfig(_Frozen):
     )
     mixup_alpha: float = Field(default=0.0, ge=0, description="0 is off; the thesis tried 0.2")
     seed: int = Field(default=0, ge=0)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
 
     @model_validator(mode="after")
     def _chunks_fill_a_batch(self) -> "TrainConfig":

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pydantic
 
+from hmtas.config import Precision
 from hmtas.errors import InputError
 from hmtas.files import atomic_path
 from hmtas.records import HalfId, Probabilities
@@ -35,6 +36,7 @@ class Provenance(pydantic.BaseModel):
         actions: Names of the columns.
         rate_hz: Rows per second.
         seq_len: Rows of one window of the model; None for an ensemble.
+        precision: Of the matrix products of the prediction.
         fitted_games: Games whose labels the parameters were fitted on.
         stopped_games: Games whose labels chose the epoch.
         cross_fitted: True where each game's rows come from parameters fitted on other games.
@@ -51,6 +53,7 @@ class Provenance(pydantic.BaseModel):
     actions: tuple[str, ...]
     rate_hz: float
     seq_len: int | None = None
+    precision: Precision = "fp32"  # what files without it were predicted in
     fitted_games: tuple[str, ...]
     stopped_games: tuple[str, ...] = ()
     cross_fitted: bool = False

@@ -11,7 +11,7 @@ from hmtas.evaluate import spot
 from hmtas.loss import hmtas_loss, weighted_nll
 from hmtas.metrics import average_map
 from hmtas.model import Logits, SpottingModel
-from hmtas.predict import predict_logits
+from hmtas.predict import Predictor
 from hmtas.records import HalfId, Probabilities
 from hmtas.store import EmbeddingStore
 from hmtas.windows import window_targets
@@ -48,13 +48,14 @@ def validate(
     """
     model.eval()
     seq_len = config.train.seq_len
+    predictor = Predictor(model, widths, seq_len, device=device)
     probabilities: dict[HalfId, Probabilities] = {}
     kept: list[Logits] = []
     targets: list[Tensor] = []
     present: list[Tensor] = []
     for half_id in store.halves_of(games):
         half = store.open_half(half_id)
-        logits = predict_logits(model, half, widths, seq_len, device)
+        logits = predictor.logits(half)
         values = logits.fused_BC[:, 1:].sigmoid().numpy()
         probabilities[half_id] = Probabilities(half=half_id, values=values, rate_hz=store.rate_hz)
         target_TC = window_targets(

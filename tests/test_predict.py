@@ -10,7 +10,7 @@ from hmtas.checkpoint import load_model
 from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 from hmtas.fit import fit
-from hmtas.predict import predict_half, predict_logits, predict_run, predicted
+from hmtas.predict import Predictor, predict_half, predict_logits, predict_run, predicted
 from hmtas.probabilities import read_probabilities
 from hmtas.runs import RECORD
 from hmtas.store import EmbeddingStore
@@ -48,9 +48,10 @@ def test_sharing_rows_changes_nothing(store: EmbeddingStore, run: Path) -> None:
 def test_a_half_without_a_stream_is_predicted(store: EmbeddingStore, run: Path) -> None:
     model, half = load_model(run), first_half(store)
     deaf = half._replace(streams={"vtn": half.streams["vtn"]})
-    values = predict_half(model, deaf, store.streams, 4).values
+    predictor = Predictor(model, store.streams, 4)
+    values = predict_half(predictor, deaf).values
     assert np.isfinite(values).all()
-    assert not np.allclose(values, predict_half(model, half, store.streams, 4).values)
+    assert not np.allclose(values, predict_half(predictor, half).values)
 
 
 def test_every_second_of_the_split_is_stored_with_its_provenance(
@@ -70,6 +71,17 @@ def test_what_is_predicted_is_found_again(store: EmbeddingStore, run: Path) -> N
     assert predicted(run, store, "train") is None
     path = predict_run(run, store, "train")
     assert predicted(run, store, "train") == path
+
+
+def test_a_prediction_says_its_precision(store: EmbeddingStore, run: Path) -> None:
+    fp32 = read_probabilities(predict_run(run, store, "valid"))
+    rounded = read_probabilities(predict_run(run, store, "valid", precision="bf16"))
+    assert (fp32.provenance.precision, rounded.provenance.precision) == ("fp32", "bf16")
+    assert predicted(run, store, "valid") is None
+    assert predicted(run, store, "valid", "bf16") is not None
+    half = store.halves_of(store.games("valid"))[0]
+    difference = np.abs(fp32.halves[half].values - rounded.halves[half].values)
+    assert 0 < difference.max() < 0.02
 
 
 @pytest.mark.parametrize(
