@@ -1,7 +1,7 @@
-"""Batches of windows, cut on the fly from the memory-mapped store.
+"""Batches of windows or chunks, cut on the fly from the memory-mapped store.
 
 Nothing is written per window. Halves are read in random order, a block of them at a time, and
-the windows of a block are shuffled: the disk is read in long runs, memory holds one block.
+the samples of a block are shuffled: the disk is read in long runs, memory holds one block.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,46 +11,78 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hmtas.chunks import Cut
 from hmtas.records import HalfId
 from hmtas.store import EmbeddingStore
-from hmtas.windows import window_rows, window_targets
+from hmtas.windows import window_targets
 
 BLOCK_BYTES = 256 * 2**20
 
 
 class Batch(NamedTuple):
-    """Windows with their targets."""
+    """Samples with their targets: windows (n is 1, S is L) or chunks of n windows."""
 
-    x: dict[str, Tensor]  # stream to (B, L, F) float16
-    present_BE: Tensor | None  # (B, E) bool; None where every stream is present
-    target_BC: Tensor  # (B, C) float32
+    x: dict[str, Tensor]  # stream to (K, S, F) float16
+    present_BE: Tensor | None  # (K, E) bool; None where every stream is present
+    target_BC: Tensor  # (K * n, C) float32, sample by sample
+
+    @property
+    def num_samples(self) -> int:
+        """K."""
+        return len(next(iter(self.x.values())))
+
+    @property
+    def window_present_BE(self) -> Tensor | None:
+        """(K * n, E) bool: the streams of every window, not of every sample."""
+        if self.present_BE is None:
+            return None
+        repeats = len(self.target_BC) // self.num_samples
+        return self.present_BE.repeat_interleave(repeats, dim=0)
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The batch on another device, embeddings in float32."""
+        """The batch on another device, embeddings in float32 there; nobody waits for the copy."""
         return Batch(
-            {k: v.to(device, non_blocking=True).float() for k, v in self.x.items()},
-            None if self.present_BE is None else self.present_BE.to(device, non_blocking=True),
-            self.target_BC.to(device, non_blocking=True),
+            {name: move(x, device).float() for name, x in self.x.items()},
+            None if self.present_BE is None else move(self.present_BE, device),
+            move(self.target_BC, device),
         )
 
 
-class _Block(NamedTuple):
-    """Some halves, one after the other."""
+class Rows(NamedTuple):
+    """The rows of some halves, one after the other, all on one device."""
 
-    streams: dict[str, np.ndarray]  # stream to (R, F) float16
-    rows: np.ndarray  # (R, L) rows of the window of every row
-    present: np.ndarray  # (R, E) bool
-    target: np.ndarray  # (R, C) bool
+    streams: dict[str, Tensor]  # stream to (R, F) float16
+    target_RC: Tensor  # (R, C) bool
+
+    def cut(self, cut: Cut, spans_K3: Tensor, present_KE: np.ndarray) -> Batch:
+        """The samples at some spans (`hmtas.chunks.Cut.spans`)."""
+        first, low, high = (column.unsqueeze(1) for column in spans_K3.unbind(dim=1))
+
+        def at(length: int, before: int) -> Tensor:
+            steps = torch.arange(-before, length - before, device=first.device)
+            return (first + steps).clamp(low, high).flatten()
+
+        rows = at(cut.num_rows, cut.seq_len // 2)
+        target_BC = self.target_RC.index_select(0, at(cut.num_windows, 0))
+        return Batch(
+            {
+                name: values.index_select(0, rows).view(-1, cut.num_rows, values.shape[1])
+                for name, values in self.streams.items()
+            },
+            None if present_KE.all() else move(torch.from_numpy(present_KE), rows.device),
+            target_BC.float(),
+        )
 
 
 class WindowDataset:
-    """Every window of some halves, stride 1, in a new random order each epoch.
+    """Every window of some halves, alone or in chunks, in a new random order each epoch.
 
     Args:
         store: Where the embeddings and labels are.
         halves: Halves to cut windows from.
         streams: Streams that the model uses, in its order.
         seq_len: L, rows of a window.
+        chunk_windows: Windows of a chunk; 0 for single windows.
     """
 
     def __init__(
@@ -60,18 +92,15 @@ class WindowDataset:
         *,
         streams: Sequence[str],
         seq_len: int,
+        chunk_windows: int = 0,
     ) -> None:
         self.store = store
         self.halves = tuple(halves)
         self.streams = tuple(streams)
-        self.seq_len = seq_len
-        # One byte per target, not four: 500 games keep within 100 MB.
-        self.targets: dict[HalfId, np.ndarray] = {
-            half: self._targets(half).astype(np.bool_) for half in self.halves
-        }
+        self.cut = Cut(seq_len, chunk_windows)
 
     def __len__(self) -> int:
-        return sum(len(target) for target in self.targets.values())
+        return sum(self._num_rows(self.halves))
 
     def batches(
         self, batch_size: int, rng: np.random.Generator, share: float = 1.0
@@ -79,25 +108,38 @@ class WindowDataset:
         """One epoch. The last batch of a block joins the next block, so all but the last are full.
 
         Args:
-            batch_size: B.
-            rng: Decides the order.
-            share: Share of the windows, drawn anew for each epoch.
+            batch_size: Windows of a batch, a multiple of those of a chunk.
+            rng: Decides the order, and where chunks begin.
+            share: Share of the samples, drawn anew for each epoch.
         """
+        num_samples, rest = divmod(batch_size, self.cut.num_windows)
+        if rest:
+            raise ValueError(f"{batch_size} is not a multiple of {self.cut.num_windows}")
         left: list[Batch] = []
-        for block in self._blocks(rng):
-            chosen = rng.permutation(len(block.rows))
+        held = 0
+        for halves in self._blocks(rng):
+            rows, bases = self._open(halves)
+            spans, present = self._samples(halves, bases, rng)
+            chosen = rng.permutation(len(spans))
             if share < 1:
                 chosen = chosen[: max(1, round(share * len(chosen)))]
-            held = sum(len(batch.target_BC) for batch in left)
-            for part in np.split(chosen, range(batch_size - held, len(chosen), batch_size)):
-                left.append(_gather(block, part))
-                if sum(len(batch.target_BC) for batch in left) == batch_size:
+            on_device = move(torch.from_numpy(spans[chosen]), rows.target_RC.device)
+            ends = [*range(num_samples - held, len(chosen), num_samples), len(chosen)]
+            for start, end in zip([0, *ends], ends, strict=False):
+                left.append(rows.cut(self.cut, on_device[start:end], present[chosen[start:end]]))
+                held += end - start
+                if held == num_samples:
                     yield _join(left)
-                    left = []
+                    left, held = [], 0
+            del rows  # before the next block is read
         if left:
             yield _join(left)
 
-    def _blocks(self, rng: np.random.Generator) -> Iterator[_Block]:
+    def _open(self, halves: Sequence[HalfId]) -> tuple[Rows, Sequence[int]]:
+        """The rows of a block, and where each of its halves begins among them."""
+        return read_rows(self.store, halves, self.streams, self.cut.seq_len)
+
+    def _blocks(self, rng: np.random.Generator) -> Iterator[list[HalfId]]:
         row_bytes = 2 * sum(self.store.streams[name] for name in self.streams)
         halves: list[HalfId] = []
         num_bytes = 0
@@ -106,62 +148,92 @@ class WindowDataset:
             halves.append(half)
             num_bytes += row_bytes * self.store.halves[half].num_rows
             if num_bytes >= BLOCK_BYTES:
-                yield self._read(halves)
+                yield halves
                 halves, num_bytes = [], 0
         if halves:
-            yield self._read(halves)
+            yield halves
 
-    def _read(self, halves: Sequence[HalfId]) -> _Block:
-        num_rows = [self.store.halves[half].num_rows for half in halves]
-        starts = np.concatenate([[0], np.cumsum(num_rows)])
-        streams = {
-            name: np.zeros((starts[-1], self.store.streams[name]), np.float16)
-            for name in self.streams
-        }
-        present = np.zeros((starts[-1], len(self.streams)), np.bool_)
-        for half, start, count in zip(halves, starts, num_rows, strict=False):
-            found = self.store.open_half(half).streams
-            for i, name in enumerate(self.streams):
-                if name in found:
-                    streams[name][start : start + count] = found[name]
-                    present[start : start + count, i] = True
-        rows = [
-            start + window_rows(count, self.seq_len)
-            for start, count in zip(starts, num_rows, strict=False)
+    def _samples(
+        self, halves: Sequence[HalfId], bases: Sequence[int], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Spans (K, 3) and streams (K, E) of all samples of a block."""
+        spans = [
+            self.cut.spans(self.cut.starts(num_rows, rng), base, num_rows)
+            for num_rows, base in zip(self._num_rows(halves), bases, strict=True)
         ]
-        target = np.concatenate([self.targets[half] for half in halves])
-        return _Block(streams, np.concatenate(rows), present, target)
+        present = [
+            [name in self.store.halves[half].streams for name in self.streams] for half in halves
+        ]
+        counts = [len(part) for part in spans]
+        return np.concatenate(spans), np.repeat(np.array(present), counts, axis=0)
 
-    def _targets(self, half: HalfId) -> np.ndarray:
-        return window_targets(
-            self.store.events(half),
-            self.store.halves[half].num_rows,
-            self.seq_len,
-            len(self.store.actions),
-            self.store.rate_hz,
+    def _num_rows(self, halves: Sequence[HalfId]) -> list[int]:
+        return [self.store.halves[half].num_rows for half in halves]
+
+
+def read_rows(
+    store: EmbeddingStore,
+    halves: Sequence[HalfId],
+    streams: Sequence[str],
+    seq_len: int,
+    device: torch.device | str = "cpu",
+) -> tuple[Rows, list[int]]:
+    """Copy some halves out of the mapped store, one after the other.
+
+    Returns:
+        The rows, zeros where a stream is missing, with the target of the window of each; and the
+        first row of every half among them.
+    """
+    num_rows = [store.halves[half].num_rows for half in halves]
+    *bases, total = np.cumsum([0, *num_rows]).tolist()
+    num_outputs = len(store.actions) + 1
+    rows = Rows(
+        {
+            name: torch.zeros(total, store.streams[name], dtype=torch.float16, device=device)
+            for name in streams
+        },
+        torch.zeros(total, num_outputs, dtype=torch.bool, device=device),
+    )
+    for half, base, count in zip(halves, bases, num_rows, strict=True):
+        part = slice(base, base + count)
+        found = store.open_half(half).streams
+        for name in streams:
+            if name in found:
+                _copy(rows.streams[name][part], found[name])
+        target = window_targets(
+            store.events(half), count, seq_len, len(store.actions), store.rate_hz
         )
+        _copy(rows.target_RC[part], target.astype(np.bool_))
+    return rows, bases
 
 
 def mix_up(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
-    """Blend every window with another one (mix-up, Zhang et al. 2018)."""
+    """Blend every window, or chunk, with another one (mix-up, Zhang et al. 2018)."""
     share = float(rng.beta(alpha, alpha))
-    other = torch.from_numpy(rng.permutation(len(batch.target_BC))).to(batch.target_BC.device)
+    device = batch.target_BC.device
+    other = move(torch.from_numpy(rng.permutation(batch.num_samples)), device)
     present_BE = batch.present_BE
+    target_KNC = batch.target_BC.view(batch.num_samples, -1, batch.target_BC.shape[-1])
     return Batch(
         {name: share * x + (1 - share) * x[other] for name, x in batch.x.items()},
         None if present_BE is None else present_BE & present_BE[other],
-        share * batch.target_BC + (1 - share) * batch.target_BC[other],
+        (share * target_KNC + (1 - share) * target_KNC[other]).flatten(0, 1),
     )
 
 
-def _gather(block: _Block, chosen: np.ndarray) -> Batch:
-    rows = block.rows[chosen]
-    present = block.present[chosen]
-    return Batch(
-        {name: torch.from_numpy(values[rows]) for name, values in block.streams.items()},
-        None if present.all() else torch.from_numpy(present),
-        torch.from_numpy(block.target[chosen].astype(np.float32)),
-    )
+def move(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Send a tensor to a device without waiting: a copy from ordinary memory would wait."""
+    if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def _copy(to: Tensor, values: np.ndarray) -> None:
+    """Fill a tensor from a mapped, read-only array, which torch must not be shown."""
+    if to.device.type == "cpu":
+        to.numpy()[...] = values
+    else:
+        to.copy_(torch.from_numpy(values.copy()))
 
 
 def _join(batches: Sequence[Batch]) -> Batch:
@@ -169,10 +241,9 @@ def _join(batches: Sequence[Batch]) -> Batch:
         return batches[0]
     present = None
     if any(batch.present_BE is not None for batch in batches):
-        num_streams = len(batches[0].x)
         present = torch.cat(
             [
-                torch.ones(len(batch.target_BC), num_streams, dtype=torch.bool)
+                batch.target_BC.new_ones(batch.num_samples, len(batch.x), dtype=torch.bool)
                 if batch.present_BE is None
                 else batch.present_BE
                 for batch in batches

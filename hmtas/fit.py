@@ -4,9 +4,7 @@ What surrounds it comes in as arguments: `report` hears of every epoch, `Paralle
 process one of several workers (hmtas.distributed).
 """
 
-import contextlib
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hmtas.begin import GamePlan, begin_run, plan_games, shard
 from hmtas.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, save_weights
 from hmtas.config import Config
-from hmtas.dataset import Batch, WindowDataset, mix_up
-from hmtas.errors import InputError
-from hmtas.loss import hmtas_loss, positive_weights
+from hmtas.dataset import Batch
+from hmtas.loss import positive_weights
 from hmtas.model import build_model, count_parameters
+from hmtas.resident import open_dataset
 from hmtas.runs import WEIGHTS, EpochRecord, RunRecord, write_run
+from hmtas.stepping import Stepper, build_optimizer
 from hmtas.store import EmbeddingStore
 from hmtas.validate import validate
 
@@ -117,20 +116,16 @@ class _Training:
         self.model = build_model(record.streams, len(store.actions) + 1, self.config.model)
         self.model.to(device)
         self.record = record.model_copy(update={"num_parameters": count_parameters(self.model)})
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(),
-            lr=train.learning_rate,
-            weight_decay=train.weight_decay,
-            amsgrad=True,
-            fused=True,
-        )
+        self.optimizer = build_optimizer(self.model, train)
         self._resume()
         self.wrapped = parallel.wrap(self.model)
-        self.data = WindowDataset(
+        self.data = open_dataset(
             store,
             store.halves_of(shard(games.fitted, parallel.rank, parallel.size)),
             streams=tuple(record.streams),
             seq_len=train.seq_len,
+            chunk_windows=train.chunk_windows,
+            device=device,
         )
         events = store.events_of(games.fitted).values()
         num_events_A = np.bincount(
@@ -138,6 +133,9 @@ class _Training:
         )
         weights = positive_weights(train.class_weights, store.actions, num_events_A)
         self.weight_C = weights.to(device)
+        self.stepper = Stepper(
+            self.wrapped, self.optimizer, train, weight_C=self.weight_C, device=device
+        )
 
     def finished(self) -> bool:
         """No epoch left, or none of the last `patience` was better than the best before."""
@@ -200,40 +198,8 @@ class _Training:
         rng = np.random.default_rng([train.seed, epoch, self.parallel.rank])
         torch.manual_seed(int(rng.integers(2**62)))
         self.wrapped.train()
-        losses: list[float] = []
-        num_windows = 0
-        for batch in itertools.islice(self._batches(rng), self._steps()):
-            loss = self._step(batch.to(self.device), rng)
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                raise InputError(
-                    f"{self.out}: the loss is {losses[-1]} in epoch {epoch}, batch {len(losses)}; "
-                    f"is learning_rate {train.learning_rate} too high?"
-                )
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            num_windows += len(batch.target_BC)
-        return float(np.mean(losses)), num_windows
-
-    def _step(self, batch: Batch, rng: np.random.Generator) -> Tensor:
-        train = self.config.train
-        self.optimizer.zero_grad(set_to_none=True)
-        if train.mixup_alpha > 0:
-            batch = mix_up(batch, train.mixup_alpha, rng)
-        cast = (
-            torch.autocast(self.device.type, torch.bfloat16)
-            if train.precision == "bf16"
-            else contextlib.nullcontext()
-        )
-        with cast:
-            logits = self.wrapped(batch.x, batch.present_BE)
-        return hmtas_loss(
-            type(logits)(*(part.float() for part in logits)),
-            batch.target_BC,
-            gamma=train.gamma,
-            weight_C=self.weight_C,
-            present_BE=batch.present_BE,
-        )
+        batches = itertools.islice(self._batches(rng), self._steps())
+        return self.stepper.run(batches, rng, place=str(self.out), epoch=epoch)
 
     def _batches(self, rng: np.random.Generator) -> Iterator[Batch]:
         """Without end: workers whose games differ in length must take the same steps."""

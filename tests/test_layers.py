@@ -16,7 +16,8 @@ PACKAGES = ("hmtas", "tune", "ensemble")
 # A new module gets a line here, in the highest layer that has all it needs.
 LAYERS = {
     "numbers": """
-        hmtas hmtas.config hmtas.errors hmtas.evaluate hmtas.evidence hmtas.files hmtas.game_counts
+        hmtas hmtas.chunks hmtas.config hmtas.errors hmtas.evaluate hmtas.evidence hmtas.files
+        hmtas.game_counts
         hmtas.histograms hmtas.labels
         hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.plan hmtas.presets hmtas.records
         hmtas.runs hmtas.season hmtas.simulate hmtas.sources hmtas.splits hmtas.statistics
@@ -35,6 +36,8 @@ LAYERS = {
     """,
     "learning": """
         hmtas.checkpoint hmtas.dataset hmtas.fit hmtas.loss hmtas.model hmtas.predict
+        hmtas.resident hmtas.stepping
+        hmtas.shared_windows
         hmtas.validate ensemble.build ensemble.crossfit ensemble.fusion ensemble.network
         ensemble.plan tune.objective
     """,
