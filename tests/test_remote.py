@@ -181,18 +181,19 @@ def test_a_killed_copy_goes_on_in_the_middle_of_a_file(
     )
     process = start(program, url)
     deadline = time.monotonic() + 60
-    while not part.exists() or part.stat().st_size < 100:
+    while not part.exists() or part.stat().st_size < 1000:
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
     process.send_signal(signal.SIGKILL)
     process.communicate()
     size = part.stat().st_size
-    assert 100 <= size < store.halves[A1].num_bytes
+    assert 1000 <= size < store.halves[A1].num_bytes
     before = asked(server, url).count(A1_FILE)
     monkeypatch.setattr(bucket, "BLOCK_BYTES", 100)
     store.fetch(store.halves[A1])
     needed = -(-(store.halves[A1].num_bytes - size) // 100)
-    assert asked(server, url).count(A1_FILE) - before == needed
+    # The server may have noted the last request of the killed process after we counted.
+    assert needed <= asked(server, url).count(A1_FILE) - before <= needed + 1
     assert (store.path / A1_FILE).read_bytes() == (local.path / A1_FILE).read_bytes()
     assert not part.exists()
 
