@@ -190,13 +190,23 @@ def _check_files(store: EmbeddingStore) -> list[str]:
         for name in sorted(found)
         if name not in known
     ]
+    return problems + _check_journal(store)
+
+
+def _check_journal(store: EmbeddingStore) -> list[str]:
+    """A journal may be missing, but one that is there lists every half of the store."""
     journal = store.path / JOURNAL_FILE
-    _, damaged = read_journal(journal)
-    problems += [
+    entries, damaged = read_journal(journal)
+    problems = [
         f"{journal}: line {number} is damaged; packing again would write its half again"
         for number in damaged
     ]
-    return problems
+    if problems or not journal.is_file():
+        return problems
+    lost = [half for half in store.halves if half not in entries]
+    if lost or not journal.read_bytes().endswith(b"\n"):
+        return [f"{journal}: cut short, {len(lost)} halves are not listed; pack again to mend it"]
+    return []
 
 
 def _at_their_place(store: EmbeddingStore, problems: Iterable[str]) -> list[str]:

@@ -6,13 +6,17 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from store_tree import NUM_ROWS, WIDTHS, label, packed, rows, save, save_labels, tree
 from typer.testing import CliRunner
 
 from hmtas.commands.store import register
 from hmtas.errors import InputError
+from hmtas.files import sha256_file
 from hmtas.pack import pack
 from hmtas.records import Events, HalfId
 from hmtas.store import EmbeddingStore
@@ -52,6 +56,49 @@ def test_one_flipped_bit_is_found(tmp_path: Path, name: str) -> None:
         assert "\n" not in problems[0]
     file.write_bytes(sound)
     assert verify(path) == []
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that every test leaves as it was."""
+    path, _ = packed(tmp_path_factory.mktemp("sound"))
+    assert verify(path) == []
+    return path
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_flipped_byte_anywhere_in_any_file_is_found(sound: Path, data: st.DataObject) -> None:
+    files = sorted(path for path in sound.rglob("*") if path.is_file())
+    assert len(files) == 13
+    file = data.draw(st.sampled_from(files))
+    content = file.read_bytes()
+    # The ends hold magic bytes, schema, padding and footer, of which rows would hide the share.
+    last = len(content) - 1
+    near = st.integers(0, 300).map(lambda i: min(i, last))
+    position = data.draw(near | near.map(lambda i: last - i) | st.integers(0, last))
+    flipped = bytearray(content)
+    flipped[position] ^= data.draw(st.integers(1, 255))
+    file.write_bytes(flipped)
+    try:
+        problems = verify(sound)
+    finally:
+        file.write_bytes(content)
+    assert problems
+    assert str(file) in problems[0]
+    assert not any("\n" in problem for problem in problems)
+
+
+def test_a_file_cut_short_or_grown_anywhere_is_found(sound: Path) -> None:
+    for file in [path for path in sound.rglob("*") if path.is_file()]:
+        content = file.read_bytes()
+        for other in (b"", content[:1], content[: len(content) // 2], content[:-1], content + b"?"):
+            file.write_bytes(other)
+            problems = verify(sound)
+            file.write_bytes(content)
+            assert problems, f"{file}, {len(other)} bytes"
+            assert str(file) in problems[0]
+        assert verify(sound) == []
 
 
 def test_white_space_in_the_index_is_a_change_too(tmp_path: Path) -> None:
@@ -107,6 +154,36 @@ def test_labels_outside_their_half(tmp_path: Path) -> None:
         "an annotation at 36 s lies past the end of the half, 30 s",
         "an annotation's action is not among the actions",
     ]
+
+
+@pytest.mark.parametrize(
+    ("half", "time_s", "problem"),
+    [
+        ([0, 0], [-1.0, 3.0], "an event's time is negative or not finite"),
+        ([0, 0], [3.0, np.nan], "an event's time is negative or not finite"),
+        ([0, 0], [3.0, 2.0], "events must be in order of time"),
+        ([9, 10], [3.0, 2.0], "they name a half that the index does not"),
+        ([-1, 0], [3.0, 2.0], "they name a half that the index does not"),
+        ([1, 0], [3.0, 2.0], "they are not in the order of halves"),
+    ],
+)
+def test_labels_that_no_half_can_have(
+    half: list[int], time_s: list[float], problem: str, tmp_path: Path
+) -> None:
+    path, _ = packed(tmp_path)
+    columns = {
+        "half": np.array(half, np.int32),
+        "time_s": np.array(time_s),
+        "action": np.array([0, 1]),
+        "visible": np.array([True, True]),
+    }
+    table = pa.table(columns)
+    with pa.ipc.new_file(str(path / "labels.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    rewrite(path, labels_sha256=sha256_file(path / "labels.arrow"))
+    (found,) = verify(path)
+    assert found.startswith(f"{path / 'labels.arrow'}: not the labels that were packed")
+    assert problem in found
 
 
 def test_a_game_in_two_splits_and_splits_that_do_not_fit_the_halves(tmp_path: Path) -> None:
