@@ -32,7 +32,7 @@ class Batch(NamedTuple):
         return len(next(iter(self.x.values())))
 
     @property
-    def window_present_BE(self) -> Tensor | None:
+    def present_by_window(self) -> Tensor | None:
         """(K * n, E) bool: the streams of every window, not of every sample."""
         if self.present_BE is None:
             return None

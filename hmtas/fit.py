@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from hmtas.begin import GamePlan, begin_run, plan_games, shard
-from hmtas.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, save_weights
+from hmtas.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint, save_weights
 from hmtas.config import Config
 from hmtas.dataset import Batch
 from hmtas.loss import positive_weights
@@ -170,6 +170,8 @@ class _Training:
                     "val_loss": found.loss,
                     "val_stream_losses": found.stream_losses,
                     "tight": found.tight,
+                    "loose": found.loose,
+                    "game_tight": found.game_tight,
                 }
             )
         self._keep(entry)
@@ -189,7 +191,7 @@ class _Training:
         self.record = self.record.model_copy(update={"status": "done"})
         if self.parallel.rank == 0:
             write_run(self.out, self.record)
-            (self.out / CHECKPOINT).unlink(missing_ok=True)
+            remove_checkpoints(self.out)
         return self.record
 
     def _train(self, epoch: int) -> tuple[float, int]:
@@ -227,7 +229,7 @@ class _Training:
         history = (*self.record.history, entry)
         better = entry.tight is None or entry == min(
             history,
-            key=lambda e: (e.val_loss or 0.0) if train.stop_on == "loss" else -(e.tight or 0.0),
+            key=lambda e: _badness(e, train.stop_on),
         )
         update: dict[str, object] = {"history": history}
         if better:
@@ -238,14 +240,24 @@ class _Training:
         if self.parallel.rank == 0:
             # The checkpoint first: a record without it would skip an epoch after a crash.
             meta = {"record": self.record.model_dump(mode="json")}
-            save_checkpoint(self.out / CHECKPOINT, self.model, self.optimizer, meta)
+            save_checkpoint(self.out, self.model, self.optimizer, meta)
             write_run(self.out, self.record)
 
     def _resume(self) -> None:
         """Go on from the checkpoint, if there is one."""
-        path = self.out / CHECKPOINT
-        if path.is_file():
-            meta = load_checkpoint(path, self.model, self.optimizer)
-            self.record = RunRecord.model_validate(meta["record"])
-        else:
+        found = load_checkpoint(self.out, self.model, self.optimizer)
+        if found is None:
             self.record = self.record.model_copy(update={"history": (), "best_epoch": None})
+            return
+        meta, problem = found
+        self.record = RunRecord.model_validate(meta["record"])
+        if problem is not None:
+            note = f"{problem}; went on after epoch {len(self.record.history)}, from the one before"
+            self.record = self.record.model_copy(update={"notes": (*self.record.notes, note)})
+
+
+def _badness(entry: EpochRecord, stop_on: str) -> float:
+    """What the kept epoch has least of."""
+    if stop_on == "loss":
+        return entry.val_loss or 0.0
+    return -((entry.tight if stop_on == "tight" else entry.loose) or 0.0)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hmtas.config import TrainConfig
 from hmtas.dataset import Batch, mix_up
-from hmtas.errors import InputError
+from hmtas.errors import DivergedError
 from hmtas.loss import hmtas_loss
 
 LOOK_EVERY = 100  # steps between two looks at the losses of a GPU; on a CPU a look is free
@@ -75,7 +75,7 @@ class Stepper:
             Mean loss, and how many windows there were.
 
         Raises:
-            InputError: If a loss is not finite; the weights are those before that step.
+            DivergedError: If a loss is not finite; the weights are those before that step.
         """
         look_every = 1 if self.device.type == "cpu" else LOOK_EVERY
         losses: list[Tensor] = []
@@ -120,7 +120,7 @@ class Stepper:
             batch.target_BC,
             gamma=train.gamma,
             weight_C=self.weight_C,
-            present_BE=batch.window_present_BE,
+            present_BE=batch.present_by_window,
         )
 
     def _look(self, losses: list[Tensor], before: int, place: str, epoch: int) -> list[float]:
@@ -128,7 +128,7 @@ class Stepper:
         seen: list[float] = torch.stack(losses).tolist() if losses else []
         for number, loss in enumerate(seen, before + 1):
             if not math.isfinite(loss):
-                raise InputError(
+                raise DivergedError(
                     f"{place}: the loss is {loss} in epoch {epoch}, batch {number}; "
                     f"is learning_rate {self.config.learning_rate} too high?"
                 )
