@@ -36,7 +36,7 @@ LAYERS = {
     """,
     "learning": """
         hmtas.checkpoint hmtas.dataset hmtas.fit hmtas.loss hmtas.model hmtas.predict
-        hmtas.resident hmtas.stepping
+        hmtas.resident hmtas.stepping hmtas.sync_norm
         hmtas.shared_windows
         hmtas.validate ensemble.build ensemble.crossfit ensemble.fusion ensemble.network
         ensemble.plan tune.objective
