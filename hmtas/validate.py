@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hmtas.config import Config
 from hmtas.evaluate import spot
+from hmtas.game_counts import GameCounts, resampled_averages
+from hmtas.histograms import histograms
 from hmtas.loss import hmtas_loss, weighted_nll
-from hmtas.metrics import average_map
+from hmtas.metrics import LOOSE_S, TIGHT_S, average_map, score
 from hmtas.model import Logits, SpottingModel
 from hmtas.predict import Predictor
 from hmtas.records import HalfId, Probabilities
@@ -23,6 +26,8 @@ class Validation(NamedTuple):
     loss: float  # Equation 4.3
     stream_losses: dict[str, float]  # Equation 4.1 of each stream's own head (Table 5.6)
     tight: float  # in [0, 1]
+    loose: float
+    game_tight: tuple[float, ...]  # of each game alone, over its own actions; games sorted
 
 
 def validate(
@@ -67,7 +72,11 @@ def validate(
         row_E = torch.tensor([name in half.streams for name in widths])
         present.append(row_E.expand(len(targets[-1]), -1))
     spots = spot(probabilities, store.actions, config.spotting)
-    score = average_map(spots, store.events_of(games), len(store.actions))
+    events = store.events_of(games)
+    counts = histograms(spots, events, TIGHT_S, len(store.actions))
+    by_game = GameCounts.of(counts)
+    game_tight = resampled_averages(by_game, np.eye(len(by_game.games)))
+    loose = average_map(spots, events, len(store.actions), LOOSE_S)
     losses = _losses(
         Logits(*(torch.cat(parts) for parts in zip(*kept, strict=True))),
         torch.cat(targets),
@@ -75,7 +84,13 @@ def validate(
         gamma=config.train.gamma,
         weight_C=weight_C.cpu(),
     )
-    return Validation(losses[0], dict(zip(widths, losses[1:], strict=False)), score.average_map)
+    return Validation(
+        losses[0],
+        dict(zip(widths, losses[1:], strict=False)),
+        tight=score(counts).average_map,
+        loose=loose.average_map,
+        game_tight=tuple(game_tight.tolist()),
+    )
 
 
 def _losses(

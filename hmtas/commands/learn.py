@@ -81,6 +81,8 @@ def train(
         return
     best = next((e for e in record.history if e.epoch == record.best_epoch), None)
     score = f", tight Average-mAP {100 * best.tight:.2f} %" if best and best.tight else ""
+    for note in record.notes:
+        say(f"note: {note}")
     say(f"{out}: {len(record.history)} epochs, the best is {record.best_epoch}{score}")
 
 
