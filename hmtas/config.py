@@ -133,7 +133,7 @@ class TrainConfig(_Frozen):
     )
     max_epochs: int = Field(default=30, ge=1)
     patience: int = Field(default=2, ge=1, description="epochs without improvement")
-    stop_on: Literal["loss", "tight"] = "loss"
+    stop_on: Literal["loss", "tight", "loose"] = "loss"
     stop_games: Literal["valid", "held_out"] = Field(
         default="valid", description="'held_out' is a seeded tenth of the train games"
     )

@@ -146,6 +146,7 @@ def log_epochs(client: "MlflowClient", state: RunLog, record: RunRecord) -> None
             "train_loss": epoch.train_loss,
             "val_loss": epoch.val_loss,
             "stop_tight": epoch.tight,
+            "stop_loose": epoch.loose,
             "epoch_seconds": epoch.seconds,
             **{f"val_loss/{name}": loss for name, loss in epoch.val_stream_losses.items()},
         }

@@ -23,7 +23,7 @@ WINDOWS = "windows.json"
 
 
 class EpochRecord(BaseModel):
-    """One epoch of training. Losses are Equation 4.3; `tight` is Average-mAP in [0, 1]."""
+    """One epoch of training. Losses are Equation 4.3; `tight` and `loose` Average-mAP in [0, 1]."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -32,6 +32,8 @@ class EpochRecord(BaseModel):
     val_loss: float | None = None
     val_stream_losses: dict[str, float] = {}  # Equation 4.1 of each stream's own head
     tight: float | None = None  # on the games that stop the training
+    loose: float | None = None
+    game_tight: tuple[float, ...] | None = None  # of each of these games, in their sorted order
     seconds: float
     windows: int  # training windows seen in the epoch
 
@@ -61,6 +63,7 @@ class RunRecord(BaseModel):
     stopped_games: tuple[str, ...] = ()  # games that chose the epoch
     best_epoch: int | None = None
     history: tuple[EpochRecord, ...] = ()
+    notes: tuple[str, ...] = ()  # what went wrong and was overcome
 
 
 def write_run(run: Path, record: RunRecord) -> None:
