@@ -205,7 +205,7 @@ def _check_journal(store: EmbeddingStore) -> list[str]:
         return problems
     lost = [half for half in store.halves if half not in entries]
     if lost or not journal.read_bytes().endswith(b"\n"):
-        return [f"{journal}: cut short, {len(lost)} halves are not listed; pack again to mend it"]
+        return [f"{journal}: was it cut short? It does not list {len(lost)} halves"]
     return []
 
 
