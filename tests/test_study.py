@@ -19,8 +19,8 @@ from hmtas.files import read_json
 from hmtas.mlflow_sync import MlflowSync
 from hmtas.runs import EpochRecord, predictions_path, read_run
 from hmtas.store import EmbeddingStore
-from tune import cluster, objective
-from tune.objective import METRIC, Job, run_trial
+from tune import cluster
+from tune.objective import METRIC, Best, Job, run_trial
 from tune.record import (
     Load,
     StudyRecord,
@@ -97,8 +97,9 @@ def test_a_trial_that_is_started_again_reports_again_and_trains_nothing(
 
 def test_a_score_that_is_not_finite_never_reaches_the_study() -> None:
     epoch = EpochRecord(epoch=1, train_loss=1.0, seconds=1.0, windows=1)
+    broken = epoch.model_copy(update={"tight": float("nan")})
     with pytest.raises(FloatingPointError, match="epoch 1: best_tight is nan"):
-        objective._metrics(epoch, float("nan"))
+        Best("tight").metrics(broken)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from hmtas.config import Config
 from hmtas.runs import RECORD, EpochRecord, predictions_path, read_run, write_run
+from tune.options import GAMES, LOOSE, TIGHT, Objective
 from tune.space import Space, settings_of
 
-METRIC = "best_tight"  # tight Average-mAP of the best epoch so far, in [0, 1]
+METRIC = TIGHT  # tight Average-mAP of the best epoch so far, in [0, 1]
 
 
 class Job(NamedTuple):
@@ -29,6 +30,7 @@ class Job(NamedTuple):
     split: str  # predicted by every trial
     threads: int  # CPUs of one trial
     device: str
+    objective: Objective = "tight"
 
 
 def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
@@ -74,13 +76,15 @@ def run_trial(
 
     config = job.base.updated(settings_of(params, job.space))
     run = Path(job.trials) / trial_id
+    best = Best(job.objective)
     if (run / RECORD).is_file():
-        _report_again(run, report)
+        for epoch in read_run(run).history:
+            report(best.metrics(epoch))
     torch.set_num_threads(job.threads)
     store = open_store(job.store)
 
-    def on_epoch(epoch: EpochRecord, best: dict[str, float]) -> None:
-        report(_metrics(epoch, best[METRIC]))
+    def on_epoch(epoch: EpochRecord, _: dict[str, float]) -> None:
+        report(best.metrics(epoch))
 
     fit(
         store,
@@ -110,19 +114,39 @@ def predict_trial(run: str, store: str, split: str, threads: int, device: str) -
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _metrics(epoch: EpochRecord, best_tight: float) -> dict[str, Any]:
-    if not math.isfinite(best_tight):
-        raise FloatingPointError(f"epoch {epoch.epoch}: {METRIC} is {best_tight}")
-    losses = {"train_loss": epoch.train_loss, "val_loss": epoch.val_loss, "tight": epoch.tight}
-    return {
-        METRIC: best_tight,
-        "epoch": epoch.epoch,
-        **{name: value for name, value in losses.items() if value is not None},
-    }
+class Best:
+    """The best epoch of a trial so far, which is what it reports.
 
+    Args:
+        objective: Best by loose Average-mAP, or else by tight: the other number is of that epoch.
+    """
 
-def _report_again(run: Path, report: Callable[[dict[str, Any]], None]) -> None:
-    best = 0.0
-    for epoch in read_run(run).history:
-        best = max(best, epoch.tight or 0.0)
-        report(_metrics(epoch, best))
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self._best: EpochRecord | None = None
+
+    def metrics(self, epoch: EpochRecord) -> dict[str, Any]:
+        """Note one more epoch; what to report after it.
+
+        Raises:
+            FloatingPointError: If its score is not finite.
+        """
+        if self._best is None or self._value(epoch) > self._value(self._best):
+            self._best = epoch
+        best = self._best
+        values = {TIGHT: best.tight or 0.0}
+        if best.loose is not None:  # records of older versions have none
+            values[LOOSE] = best.loose
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(f"epoch {epoch.epoch}: {name} is {value}")
+        losses = {"train_loss": epoch.train_loss, "val_loss": epoch.val_loss, "tight": epoch.tight}
+        found = {name: value for name, value in losses.items() if value is not None}
+        games = {GAMES: list(best.game_tight)} if best.game_tight is not None else {}
+        return {**values, "epoch": epoch.epoch, **found, **games}
+
+    def _value(self, epoch: EpochRecord) -> float:
+        value = epoch.loose if self.objective == "loose" else epoch.tight
+        if value is not None and not math.isfinite(value):
+            raise FloatingPointError(f"epoch {epoch.epoch}: {self.objective} is {value}")
+        return value or 0.0

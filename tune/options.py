@@ -14,6 +14,7 @@ PrunerName = Literal["asha", "wilcoxon", "none"]
 # by the objective, and by `tight` where both count: the two numbers are then of one model.
 TIGHT = "best_tight"
 LOOSE = "best_loose"
+GAMES = "game_tight"  # of that epoch, by game
 METRICS: dict[Objective, tuple[str, ...]] = {
     "tight": (TIGHT,),
     "loose": (LOOSE,),

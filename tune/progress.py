@@ -15,6 +15,7 @@ from ray.tune.experiment import Trial
 from hmtas.console import say
 from hmtas.runs import predictions_path
 from tune.objective import METRIC
+from tune.options import LOOSE
 from tune.record import TRIALS, StudyRecord, TrialRow, TrialStatus, read_study, write_study
 from tune.space import settings_of
 
@@ -105,6 +106,7 @@ def _row(trial: Trial, folder: Path, record: StudyRecord, ended: bool, failed: b
         status=status,
         settings=settings_of(trial.config, record.settings.space),
         best_tight=result.get(METRIC),
+        best_loose=result.get(LOOSE),
         epochs=result.get("epoch", 0),
         seconds=round(result.get("time_total_s", 0.0), 1),
         run=name,

@@ -15,7 +15,7 @@ from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
 from hmtas.files import read_json, write_json
 from hmtas.runs import read_run
-from tune.options import Options
+from tune.options import Objective, Options
 from tune.space import Space
 
 RECORD = "study.json"
@@ -59,6 +59,7 @@ class TrialRow(_Frozen):
     status: TrialStatus
     settings: dict[str, Any]  # the sampled point, by setting path
     best_tight: float | None = None  # on the games that stop the training, in [0, 1]
+    best_loose: float | None = None  # of the same epoch
     epochs: int = 0
     seconds: float = 0.0
     run: str  # run folder, relative to the study
@@ -124,17 +125,43 @@ def check_same(folder: Path, old: StudySettings, new: StudySettings) -> None:
         )
 
 
+def score_of(row: TrialRow, objective: Objective) -> float | None:
+    """What a trial is ranked by: loose Average-mAP if that alone is maximised, else tight."""
+    return row.best_loose if objective == "loose" else row.best_tight
+
+
+def front(record: StudyRecord) -> list[TrialRow]:
+    """The trials that no other one beats in both tight and loose, best tight first."""
+    scored = [
+        (row.best_tight, row.best_loose, row)
+        for row in record.trials
+        if row.best_tight is not None and row.best_loose is not None and row.status != "failed"
+    ]
+    kept: list[TrialRow] = []
+    most = -1.0
+    for _, loose, row in sorted(scored, key=lambda one: (-one[0], -one[1])):
+        if loose > most:
+            kept.append(row)
+            most = loose
+    return kept
+
+
 def best_trial(folder: Path) -> TrialRow:
-    """The trial with the best tight Average-mAP on the games that stop the training.
+    """The trial with the best score on the games that stop the training.
 
     Raises:
         InputError: If no trial has a score yet.
     """
-    rows = read_study(folder).trials
-    scored = [row for row in rows if row.best_tight is not None and row.status != "failed"]
+    record = read_study(folder)
+    objective = record.settings.options.objective
+    scored = [
+        (score, row)
+        for row in record.trials
+        if (score := score_of(row, objective)) is not None and row.status != "failed"
+    ]
     if not scored:
         raise InputError(f"{folder}: no trial has finished an epoch yet; wait, or resume the study")
-    return max(scored, key=lambda row: row.best_tight or 0.0)
+    return max(scored, key=lambda one: one[0])[1]
 
 
 def best_config(folder: Path) -> Config:

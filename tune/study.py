@@ -27,6 +27,7 @@ from hmtas.runs import WEIGHTS, predictions_path
 from tune.callback import MlflowCallback
 from tune.cluster import check_resources
 from tune.objective import METRIC, Job, make_trainable, predict_trial
+from tune.options import Objective
 from tune.progress import StudyCallback
 from tune.pruning import make_pruner
 from tune.record import (
@@ -47,12 +48,13 @@ from tune.samplers import check_sampler, make_searcher
 # if they were complete; without it a study goes on as after any other crash.
 TUNE_ENVIRONMENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1"}
 # What a sweep changes in a preset before the user does: validation games stay clean.
-SWEEP_SETTINGS = {"train.stop_games": "held_out", "train.stop_on": "tight"}
+SWEEP_SETTINGS = {"train.stop_games": "held_out"}
 
 
-def sweep_base(preset: Config) -> Config:
-    """A preset as the start of a sweep: stopped on held-out train games, on tight Average-mAP."""
-    return preset.updated(SWEEP_SETTINGS)
+def sweep_base(preset: Config, objective: Objective = "tight") -> Config:
+    """A preset as the start of a sweep: stopped on held-out train games, on what is maximised."""
+    stop_on = "loose" if objective == "loose" else "tight"
+    return preset.updated({**SWEEP_SETTINGS, "train.stop_on": stop_on})
 
 
 def run_study(
@@ -103,6 +105,7 @@ def run_study(
         split=settings.split,
         threads=load.cpus_per_trial,
         device="cuda" if load.gpus_per_trial > 0 else "cpu",
+        objective=settings.options.objective,
     )
     sync = MlflowSync(folder, experiment)
     os.environ.update(TUNE_ENVIRONMENT)
