@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hmtas.config import ModelConfig
+from hmtas.sync_norm import SyncedBatchNorm1d
 
 
 class Logits(NamedTuple):
@@ -75,7 +76,7 @@ class Projection(nn.Module):
     def __init__(self, num_features: int, width: int) -> None:
         super().__init__()
         self.linear = nn.Linear(num_features, width, bias=False)
-        self.norm = nn.BatchNorm1d(width)
+        self.norm = SyncedBatchNorm1d(width)
 
     def forward(self, x: Tensor, present_B: Tensor | None = None) -> Tensor:
         """Map (R, F) to (R, D); windows that lack the stream stay out of the batch statistics."""
@@ -84,7 +85,9 @@ class Projection(nn.Module):
             normed: Tensor = self.norm(rows.flatten(end_dim=-2))
             return normed.relu().view_as(rows)
         rows = x.new_zeros(*x.shape[:-1], self.linear.out_features)
-        if present_B.sum() >= (2 if self.training else 1):  # BatchNorm trains on two or more
+        # BatchNorm trains on two rows or more; workers that train together may have none.
+        fewest = 0 if self.norm.is_synced else 2 if self.training else 1
+        if present_B.sum() >= fewest:
             rows[present_B] = self(x[present_B]).to(rows.dtype)
         return rows
 

@@ -25,7 +25,7 @@ LAYERS = {
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
         ensemble ensemble.combine
         ensemble.folds ensemble.stack tune tune.default_space tune.nms_table tune.nms_windows
-        tune.options tune.record tune.space tune.space_entries
+        tune.options tune.record tune.space tune.space_entries tune.warm
     """,
     "storage": """
         hmtas.ablation_document hmtas.ablation_scores

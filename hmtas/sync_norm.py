@@ -1,0 +1,73 @@
+"""BatchNorm over the batches of all workers, on CPUs as well as on GPUs.
+
+torch's own SyncBatchNorm refuses tensors on CPUs. Without it, each worker would normalise by its
+own part of a batch, and N workers would train another model than one worker with the whole batch.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+class SyncedBatchNorm1d(nn.BatchNorm1d):
+    """`nn.BatchNorm1d`; where several processes train together, over the rows of all of them.
+
+    Every process must call it equally often and in the same order, with no rows if it has none:
+    each call is a meeting of all.
+    """
+
+    @property
+    def is_synced(self) -> bool:
+        """Do the rows of other processes count?"""
+        together = distributed.is_available() and distributed.is_initialized()
+        return self.training and together and distributed.get_world_size() > 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (R, D); R may be 0 where other processes have rows."""
+        if not self.is_synced:
+            return super().forward(x)
+        rows = x.float()
+        totals = _sum_of_all(torch.cat([rows.sum(dim=0), rows.new_tensor([len(rows)])]))
+        count = totals[-1].clamp(min=1)
+        mean = totals[:-1] / count
+        # Around the mean, in a second meeting: differences of large sums would lose the variance.
+        variance = _sum_of_all((rows - mean).square().sum(dim=0)) / count
+        self._remember(mean.detach(), variance.detach(), count.detach())
+        normed = (rows - mean) * (variance + self.eps).rsqrt()
+        return (normed * self.weight + self.bias).to(x.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Running statistics as torch keeps them: of the unbiased variance."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        # Fewer than two rows in all say nothing of a variance.
+        share = self.momentum * (count > 1)
+        unbiased = variance * count / (count - 1).clamp(min=1)
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(unbiased, share)
+        self.num_batches_tracked.add_(1)
+
+
+class _SumOfAll(torch.autograd.Function):
+    """The sum over all processes, forwards and backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def _sum_of_all(x: Tensor) -> Tensor:
+    total: Tensor = _SumOfAll.apply(x)  # type: ignore[no-untyped-call]
+    return total
