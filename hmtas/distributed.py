@@ -12,7 +12,7 @@ from hmtas.begin import begin_run, plan_games, shard
 from hmtas.cluster import ray_session, resources
 from hmtas.config import Config
 from hmtas.console import copy_ahead
-from hmtas.errors import InputError
+from hmtas.errors import DivergedError, InputError
 from hmtas.files import write_text
 from hmtas.fit import Parallel, fit
 from hmtas.remote import open_store
@@ -176,13 +176,14 @@ def train_worker(settings: dict[str, Any]) -> None:
             preset=settings["preset"],
             report=report,
             device=get_device(),
-            # BatchNorm stays per worker, as torch synchronises it on GPUs only; DDP gives every
-            # worker the running statistics of rank 0, which are those that are stored.
             parallel=Parallel(rank, size, wrap=prepare_model, agree=agree),
         )
     except InputError as error:
-        if size > 1:  # the others wait for this one: only a failure ends them
+        # The others may wait for this one: only a failure ends them, unless all are here.
+        if size > 1 and not isinstance(error, DivergedError):
             raise
+        if rank > 0:
+            return
         # A failure would be tried again, in vain; the driver finds the words here.
         write_text(Path(settings["out"]) / SCRATCH / MISTAKE, str(error))
 

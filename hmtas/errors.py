@@ -11,6 +11,10 @@ class InputError(ValueError):
     """
 
 
+class DivergedError(InputError):
+    """A loss that is not finite: all workers of a training find it at the same step."""
+
+
 def join_problems(problems: Iterable[str]) -> str:
     """Put several mistakes on one line, so that all of them are reported at once."""
     return "; ".join(problems)

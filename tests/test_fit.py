@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hmtas.checkpoint import CHECKPOINT, load_model
+from hmtas.checkpoint import CHECKPOINT, PREVIOUS, load_model
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.fit import fit
@@ -135,12 +135,31 @@ def test_weights_that_are_not_those_of_the_record(store: EmbeddingStore, tmp_pat
         load_model(tmp_path)
 
 
-def test_a_damaged_checkpoint(store: EmbeddingStore, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    config = make_config(max_epochs=4, patience=4)
+    whole = fit(store, config, tmp_path / "whole", name="run")
+    run = tmp_path / "killed"
     with pytest.raises(KilledError):
-        fit(store, make_config(), tmp_path, name="run", report=stop_after(1))
-    (tmp_path / CHECKPOINT).write_bytes(b"not safetensors")
-    with pytest.raises(InputError, match="damaged checkpoint"):
-        fit(store, make_config(), tmp_path, name="run")
+        fit(store, config, run, name="run", report=stop_after(3))
+    data = bytearray((run / CHECKPOINT).read_bytes())
+    data[-1] ^= 1
+    (run / CHECKPOINT).write_bytes(bytes(data))
+    resumed = fit(store, config, run, name="run")
+    assert "its checksum does not match" in resumed.notes[0]
+    assert "went on after epoch 2" in resumed.notes[0]
+    assert resumed.weights_sha256 == whole.weights_sha256
+    assert [e.train_loss for e in resumed.history] == [e.train_loss for e in whole.history]
+
+
+def test_two_damaged_checkpoints(store: EmbeddingStore, tmp_path: Path) -> None:
+    with pytest.raises(KilledError):
+        fit(store, make_config(), tmp_path, name="run", report=stop_after(2))
+    for name in (CHECKPOINT, PREVIOUS):
+        (tmp_path / name).write_bytes(b"not safetensors")
+    with pytest.raises(InputError, match=r"damaged checkpoint .* start this run again"):
+        fit(store, make_config(max_epochs=2), tmp_path, name="run")
 
 
 def test_the_configuration_repeats_the_run(store: EmbeddingStore, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def predict_trial(run: str, store: str, split: str, threads: int, device: str) -
     """Predict with the best checkpoint of a trial that was stopped early, and close its record."""
     import torch
 
-    from hmtas.checkpoint import CHECKPOINT
+    from hmtas.checkpoint import remove_checkpoints
     from hmtas.predict import predict_run
     from hmtas.remote import open_store
 
@@ -111,7 +111,7 @@ def predict_trial(run: str, store: str, split: str, threads: int, device: str) -
     folder = Path(run)
     predict_run(folder, open_store(store), split, device=device)
     write_run(folder, read_run(folder).model_copy(update={"status": "done"}))
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    remove_checkpoints(folder)
 
 
 class Best:

@@ -1,0 +1,131 @@
+"""Training survives: a killed worker, a killed process, a full disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hmtas.distributed import train
+from hmtas.fit import fit
+from hmtas.runs import RECORD, read_run
+from hmtas.store import EmbeddingStore
+from tests.small import make_config, make_store
+
+CONFIG = make_config(max_epochs=4, patience=4)
+# Trains the run of CONFIG in a process of its own.
+SCRIPT = """
+import resource
+import sys
+from pathlib import Path
+from hmtas.errors import InputError
+from hmtas.fit import fit
+from hmtas.store import EmbeddingStore
+from tests.small import make_config
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    fit(EmbeddingStore.open(Path(sys.argv[1])), make_config(max_epochs=4, patience=4),
+        Path(sys.argv[2]), name="run")
+except InputError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
+    return make_store(tmp_path_factory.mktemp("failures"))
+
+
+def start(store: EmbeddingStore, run: Path, most_bytes: int = -1) -> "subprocess.Popen[str]":
+    """Train in a process that may write files of so many bytes; -1 is no limit."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(store.path), str(run), str(most_bytes)],
+        cwd=Path(__file__).parents[1], text=True, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def wait_for_epoch(run: Path, epoch: int, limit_s: float = 60) -> None:
+    until = time.monotonic() + limit_s
+    while time.monotonic() < until:
+        if (run / RECORD).is_file() and len(read_run(run).history) >= epoch:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"no epoch {epoch} within {limit_s} s")
+
+
+def test_a_process_killed_at_any_point_loses_nothing(store: EmbeddingStore, tmp_path: Path) -> None:
+    whole = fit(store, CONFIG, tmp_path / "whole", name="run")
+    run = tmp_path / "killed"
+    for epoch, more_s in ((1, 0.0), (2, 0.03), (3, 0.01)):
+        process = start(store, run)
+        wait_for_epoch(run, epoch)
+        time.sleep(more_s)
+        process.kill()
+        process.communicate()
+    resumed = fit(store, CONFIG, run, name="run")
+    assert resumed.weights_sha256 == whole.weights_sha256
+    assert [e.train_loss for e in resumed.history] == [e.train_loss for e in whole.history]
+    assert resumed.notes == ()
+
+
+def test_a_full_disk_is_said_and_costs_nothing(store: EmbeddingStore, tmp_path: Path) -> None:
+    whole = fit(store, CONFIG, tmp_path / "whole", name="run")
+    run = tmp_path / "full"
+
+    process = start(store, run, most_bytes=10_000)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "no space left on the disk while writing" in said.splitlines()[-1]
+    assert not list(run.glob(".*"))
+    assert fit(store, CONFIG, run, name="run").weights_sha256 == whole.weights_sha256
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_killed_worker_is_replaced(store: EmbeddingStore, tmp_path: Path) -> None:
+    undisturbed = train(store.path, CONFIG, tmp_path / "whole", name="run", num_workers=2)
+    run = tmp_path / "killed"
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        wait_for_epoch(run, 1)
+        victim = workers()[-1]
+        os.kill(victim, signal.SIGKILL)
+        killed.append(victim)
+
+    assassin = threading.Thread(target=kill_one)
+    assassin.start()
+    record = train(store.path, CONFIG, run, name="run", num_workers=2)
+    assassin.join()
+    assert killed
+    assert record.status == "done"
+    assert record.weights_sha256 == undisturbed.weights_sha256
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_loss_that_is_not_finite_ends_all_workers_at_once(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) in epoch 1, batch \d"):
+        train(store.path, make_config(learning_rate=1e30), tmp_path, name="run", num_workers=2)
+    assert time.monotonic() - started < 40  # not tried again
+
+
+def workers() -> list[int]:
+    """Processes of Ray Train's workers."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"RayTrainWorker" in command:
+                found.append(int(folder.name))
+    return sorted(found)
