@@ -5,7 +5,7 @@ driver goes on from.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from ray.tune.search.optuna import OptunaSearch
 from hmtas.errors import InputError
 from tune.options import Options
 from tune.record import StudySettings
-from tune.space import Choice, Space, first_points, suggest
+from tune.space import Choice, Space, encoded, first_points, suggest
 
 STARTUP = 10  # points that a sampler with a model draws at random before it has one
 
@@ -88,7 +88,6 @@ def make_sampler(
             constant_liar=True,  # trials that still run count as bad: spread out
             n_startup_trials=startup,
             seed=seed,
-            warn_independent_sampling=False,
         )
 
 
@@ -101,12 +100,34 @@ def make_searcher(settings: StudySettings) -> OptunaSearch:
     options, space = settings.options, settings.space
     warm = options.warm
     points = first_points(settings.base, space, tried=warm.tried if warm else ())
-    return OptunaSearch(
+    searcher = OptunaSearch(
         space=partial(suggest, space=space),
         metric=_one_or_all(options.metrics),
         mode=_one_or_all(("max",) * len(options.metrics)),
         sampler=make_sampler(options, space, num_trials=settings.num_trials, seed=settings.seed),
         points_to_evaluate=points,
+    )
+    for told in warm.told if warm else ():
+        # OptunaSearch itself tells of no trials in a space that is sampled define-by-run.
+        study: optuna.Study = searcher._ot_study  # type: ignore[assignment]
+        study.add_trial(finished_trial(told.point, told.values, space))
+    return searcher
+
+
+def finished_trial(
+    point: Mapping[str, Any], values: Sequence[float], space: Space
+) -> optuna.trial.FrozenTrial:
+    """A point by dimension, and what came of it, as Optuna knows it.
+
+    Args:
+        point: A point of the space.
+        values: One for each number that is maximised.
+        space: Where it lies.
+    """
+    fixed = optuna.trial.FixedTrial(encoded(point))
+    suggest(fixed, space=space)
+    return optuna.trial.create_trial(
+        params=fixed.params, distributions=fixed.distributions, values=list(values)
     )
 
 

@@ -164,9 +164,14 @@ def settings_of(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
         params: What `suggest` sampled, as Ray hands it to a trial.
         space: Where it was sampled.
     """
+    return settings_of_point({_decode(name): value for name, value in params.items()}, space)
+
+
+def settings_of_point(point: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """The settings of a point that is given by dimension."""
     settings = dict(space.fixed)
-    for name, value in params.items():
-        path = setting_of(_decode(name))
+    for key, value in point.items():
+        path = setting_of(key)
         settings[path] = value
         settings.update(dict.fromkeys(space.tied.get(path, ()), value))
     return settings

@@ -127,6 +127,8 @@ def run_study(
             with warnings.catch_warnings():
                 # A trial that is started again reports its epochs again.
                 warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
+                # A sampler with a model of the scores takes its time.
+                warnings.filterwarnings("ignore", "Define-by-run function passed", UserWarning)
                 _tuner(folder, record, job, sync).fit()  # the callbacks write what matters
             record = read_study(folder)
             _predict_stopped(folder, record, job)
