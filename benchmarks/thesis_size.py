@@ -1,0 +1,82 @@
+"""The thesis's model at full size, and how much work it is (thesis Table 4.1, Section 5.3)."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from hmtas.model import SpottingModel, build_model
+from hmtas.presets import preset
+
+STREAMS = {"tpn": 2048, "gta": 2048, "vtn": 384, "ircsn": 2048, "i3d_slow": 2048, "vggish": 128}
+NUM_OUTPUTS = 18
+CONFIG = preset("m7")
+SEQ_LEN = CONFIG.train.seq_len
+
+
+def thesis_model() -> SpottingModel:
+    """48.7 million fresh parameters."""
+    torch.manual_seed(0)
+    return build_model(STREAMS, NUM_OUTPUTS, CONFIG.model)
+
+
+def flop_per_row(*, shared: bool) -> int:
+    """Multiplications and additions of matrix products per second of video in evaluation.
+
+    Args:
+        shared: Projection and first-layer query, key and value once per row, not per window.
+    """
+    model = CONFIG.model
+    width, tokens = model.width, len(STREAMS) * SEQ_LEN
+    square = 2 * width * width
+    qkv, rest = 3 * square, (1 + 2 * model.widening) * square
+
+    def attention(length: int) -> int:
+        return 2 * 2 * length * width
+
+    row = 2 * width * sum(STREAMS.values()) + len(STREAMS) * qkv
+    streams = tokens * (model.num_layers * (rest + attention(SEQ_LEN)))
+    streams += tokens * (model.num_layers - 1) * qkv
+    fusion = len(STREAMS) * model.num_layers * (qkv + rest + attention(len(STREAMS)))
+    heads = (len(STREAMS) + 1) * 2 * width * NUM_OUTPUTS
+    return (1 if shared else SEQ_LEN) * row + streams + fusion + heads
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of the best of some products."""
+    best = 0.0
+    sizes = (1024, 2048) if device.type == "cpu" else (4096, 8192)
+    for shape in [(n, n, n) for n in sizes] + [(768, 512, 2048), (768, 2048, 512)]:
+        rows, inner, columns = shape
+        a = torch.randn(rows, inner, device=device).to(dtype)
+        b = torch.randn(inner, columns, device=device).to(dtype)
+        repeats = max(1, math.ceil(4e9 / (2 * rows * inner * columns)))
+
+        def multiply(a: torch.Tensor = a, b: torch.Tensor = b, repeats: int = repeats) -> None:
+            for _ in range(repeats):
+                a @ b
+
+        seconds = min(timed(multiply, device) for _ in range(5))
+        best = max(best, 2 * rows * inner * columns * repeats / seconds)
+    return best
+
+
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call, the device's queue included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def interleaved(
+    works: Sequence[Callable[[], object]], rounds: int, device: torch.device
+) -> list[list[float]]:
+    """Seconds of each work in each round, one after the other: what disturbs one disturbs all."""
+    for work in works:
+        work()
+    return [[timed(work, device) for work in works] for _ in range(rounds)]
