@@ -54,6 +54,7 @@ class Stepper:
     ) -> None:
         self.model, self.optimizer, self.config = model, optimizer, config
         self.weight_C, self.device = weight_C, device
+        self.look_every = 1 if device.type == "cpu" else LOOK_EVERY
         # Averaged over the workers like any other, so all see the same.
         self._sign = list(model.parameters())[-1]
         self.broken = torch.zeros((), device=device)  # 1 from the first broken step on
@@ -77,14 +78,13 @@ class Stepper:
         Raises:
             DivergedError: If a loss is not finite; the weights are those before that step.
         """
-        look_every = 1 if self.device.type == "cpu" else LOOK_EVERY
         losses: list[Tensor] = []
         seen: list[float] = []
         num_windows = 0
         for batch in batches:
             losses.append(self.step(batch, rng))
             num_windows += len(batch.target_BC)
-            if len(losses) == look_every:
+            if len(losses) == self.look_every:
                 seen += self._look(losses, len(seen), place, epoch)
                 losses = []
         seen += self._look(losses, len(seen), place, epoch)
