@@ -24,7 +24,7 @@ LAYERS = {
         hmtas.store_index
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
         ensemble ensemble.combine
-        ensemble.folds ensemble.stack tune tune.default_space tune.nms_table tune.nms_windows
+        ensemble.folds ensemble.stack tune tune.budget tune.default_space tune.nms_table tune.nms_windows
         tune.options tune.record tune.space tune.space_entries tune.warm
     """,
     "storage": """

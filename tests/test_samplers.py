@@ -1,5 +1,6 @@
 """Every sampler proposes points of the space, the same for the same seed, and says its limits."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def make_settings(overrides: dict[str, Any] | None = None, **options: Any) -> St
 
 def play(settings: StudySettings, num: int = 12) -> list[dict[str, Any]]:
     """The settings of the first trials, where longer windows and a higher rate score better."""
-    searcher: Searcher = make_searcher(settings)
+    searcher: Searcher = make_searcher(settings, Path())
     found = []
     for i in range(num):
         params = searcher.suggest(str(i))

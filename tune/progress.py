@@ -100,7 +100,9 @@ def _row(trial: Trial, folder: Path, record: StudyRecord, ended: bool, failed: b
         status = "failed"
     elif ended or trial.status == Trial.TERMINATED:
         complete = predictions_path(folder / name, record.settings.split).is_file()
-        status = "done" if complete else "stopped"
+        # A stopped trial is predicted after the study: one that goes on must not call it done.
+        stopped = any(row.id == trial.trial_id and row.status == "stopped" for row in record.trials)
+        status = "done" if complete and not stopped else "stopped"
     return TrialRow(
         id=trial.trial_id,
         status=status,

@@ -7,12 +7,17 @@ driver goes on from.
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import optuna
+from ray import cloudpickle
+from ray.tune.search import Searcher, SearchGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 from hmtas.errors import InputError
+from hmtas.files import atomic_path
+from tune.budget import out_of_time
 from tune.options import Options
 from tune.record import StudySettings
 from tune.space import Choice, Space, encoded, first_points, suggest
@@ -91,8 +96,25 @@ def make_sampler(
         )
 
 
-def make_searcher(settings: StudySettings) -> OptunaSearch:
-    """Optuna as Tune asks for it: the points to try first, then the sampler's.
+class Search(OptunaSearch):
+    """Optuna as Tune asks it for points, until the hours of the study are spent.
+
+    Args:
+        folder: Of the study.
+        search: As of `OptunaSearch`.
+    """
+
+    def __init__(self, folder: Path, **search: Any) -> None:
+        self.folder = folder
+        super().__init__(**search)
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next point, or word that there is none."""
+        return Searcher.FINISHED if out_of_time(self.folder) else super().suggest(trial_id)
+
+
+def make_searcher(settings: StudySettings, folder: Path) -> Search:
+    """The points to try first, then the sampler's.
 
     The preset's own setting comes first of all, so that a search never loses to its start.
     """
@@ -100,7 +122,8 @@ def make_searcher(settings: StudySettings) -> OptunaSearch:
     options, space = settings.options, settings.space
     warm = options.warm
     points = first_points(settings.base, space, tried=warm.tried if warm else ())
-    searcher = OptunaSearch(
+    searcher = Search(
+        folder,
         space=partial(suggest, space=space),
         metric=_one_or_all(options.metrics),
         mode=_one_or_all(("max",) * len(options.metrics)),
@@ -112,6 +135,22 @@ def make_searcher(settings: StudySettings) -> OptunaSearch:
         study: optuna.Study = searcher._ot_study  # type: ignore[assignment]
         study.add_trial(finished_trial(told.point, told.values, space))
     return searcher
+
+
+def reopen(snapshots: Path) -> None:
+    """Let a study whose time was out ask for points again: Tune's snapshot calls it finished.
+
+    Args:
+        snapshots: Where Tune keeps the study.
+    """
+    newest = max(map(str, snapshots.glob(SearchGenerator.CKPT_FILE_TMPL.format("*"))), default="")
+    if not newest:
+        return
+    state = cloudpickle.loads(Path(newest).read_bytes())
+    if state["finished"]:
+        with atomic_path(Path(newest)) as path:
+            opened = cloudpickle.dumps({**state, "finished": False})  # type: ignore[no-untyped-call]
+            path.write_bytes(opened)
 
 
 def finished_trial(

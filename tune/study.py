@@ -24,12 +24,13 @@ from hmtas.errors import InputError
 from hmtas.mlflow_sync import MlflowSync
 from hmtas.remote import open_store
 from hmtas.runs import WEIGHTS, predictions_path
+from tune.budget import Budget, read_budget, start_budget, stop_budget
 from tune.callback import MlflowCallback
 from tune.cluster import check_resources
 from tune.objective import METRIC, Job, make_trainable, predict_trial
 from tune.options import Objective
 from tune.progress import StudyCallback
-from tune.pruning import make_pruner
+from tune.pruning import check_pruner, make_pruner
 from tune.record import (
     RAY,
     RECORD,
@@ -42,7 +43,7 @@ from tune.record import (
     read_study,
     write_study,
 )
-from tune.samplers import check_sampler, make_searcher
+from tune.samplers import check_sampler, make_searcher, reopen
 
 # Tune's old output is silent when told to be. Its handler of an interrupt would end the trials as
 # if they were complete; without it a study goes on as after any other crash.
@@ -66,6 +67,7 @@ def run_study(
     address: str | None = None,
     dashboard: bool = False,
     fresh: bool = False,
+    hours: float | None = None,
 ) -> StudyRecord:
     """Run a study, or go on with the one in `folder`.
 
@@ -78,6 +80,7 @@ def run_study(
         address: Of a running Ray cluster; None starts one on this machine.
         dashboard: Start Ray's dashboard with it.
         fresh: Remove what is in `folder` first.
+        hours: That it may take, in all its drivers' lives; None keeps those it had.
 
     Returns:
         The study with every trial.
@@ -91,10 +94,12 @@ def run_study(
     if fresh:
         _remove(folder)
     record = _open(folder, settings)
-    if record.status == "done":
+    if record.status == "done" and not _has_more_time(record, folder, hours):
         say(f"{folder}: this study is done ({len(record.trials)} trials); --fresh starts over")
         return record
     notes = check_sampler(settings.options, settings.space)
+    num_stopped = len(plan_games(open_store(settings.store), settings.base.train).stopped)
+    notes += check_pruner(settings.options, num_stopped)
     load = record.load or load or Load()
     job = Job(
         store=settings.store,
@@ -114,7 +119,10 @@ def run_study(
         if address is None:  # the nodes of a cluster copy what they train on themselves
             _copy_ahead(settings)
         record = record.model_copy(
-            update={"load": load.model_copy(update={"concurrent": concurrent})}
+            update={
+                "load": load.model_copy(update={"concurrent": concurrent}),
+                "status": "running",
+            }
         )
         write_study(folder, record)
         say(
@@ -129,7 +137,11 @@ def run_study(
                 warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
                 # A sampler with a model of the scores takes its time.
                 warnings.filterwarnings("ignore", "Define-by-run function passed", UserWarning)
-                _tuner(folder, record, job, sync).fit()  # the callbacks write what matters
+                start_budget(folder, hours)
+                try:
+                    _tuner(folder, record, job, sync).fit()  # the callbacks write what matters
+                finally:
+                    _say_time(folder, stop_budget(folder))
             record = read_study(folder)
             _predict_stopped(folder, record, job)
         except KeyboardInterrupt:
@@ -139,6 +151,22 @@ def run_study(
     write_study(folder, record)
     _finish_tracking(folder, record, sync)
     return record
+
+
+def _has_more_time(record: StudyRecord, folder: Path, hours: float | None) -> bool:
+    """Did a study end because its time was out, and does it have more hours now?"""
+    spent = read_budget(folder)
+    if hours is None or len(record.trials) >= record.settings.num_trials:
+        return False
+    return 3600 * hours > spent.spent_s
+
+
+def _say_time(folder: Path, budget: Budget) -> None:
+    if budget.left_s is not None and budget.left_s <= 0:
+        say(
+            f"{folder}: time is out after {budget.spent_s / 3600:.2f} h; "
+            "the same command with more --hours goes on"
+        )
 
 
 def _copy_ahead(settings: StudySettings) -> None:
@@ -176,8 +204,11 @@ def _tuner(folder: Path, record: StudyRecord, job: Job, sync: MlflowSync) -> Tun
     resources = {"cpu": float(load.cpus_per_trial), "gpu": load.gpus_per_trial}
     trainable = with_resources(make_trainable(job), resources)
     snapshots = folder / RAY
-    if Tuner.can_restore(str(snapshots)) and any(snapshots.glob("experiment_state-*.json")):
+    can_restore = Tuner.can_restore(str(snapshots))
+    # A snapshot without a trial is none: Tune would go on with a study of a single one.
+    if can_restore and record.trials and any(snapshots.glob("experiment_state-*.json")):
         say(f"{folder}: going on with this study")
+        reopen(snapshots)
         return Tuner.restore(
             str(snapshots), trainable=trainable, resume_unfinished=True, restart_errored=True
         )
@@ -186,8 +217,8 @@ def _tuner(folder: Path, record: StudyRecord, job: Job, sync: MlflowSync) -> Tun
     return Tuner(
         trainable,
         tune_config=TuneConfig(
-            search_alg=make_searcher(settings),
-            scheduler=make_pruner(settings),
+            search_alg=make_searcher(settings, folder),
+            scheduler=make_pruner(settings, folder),
             num_samples=settings.num_trials,
             max_concurrent_trials=load.concurrent,
             reuse_actors=True,

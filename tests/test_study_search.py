@@ -1,0 +1,107 @@
+"""A study spends its hours, goes on with more, and ends with the best trained again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import make_config, make_store
+
+from hmtas.runs import predictions_path
+from hmtas.store import EmbeddingStore
+from tune import budget, pruning, samplers
+from tune.budget import out_of_time
+from tune.options import Options
+from tune.record import StudyRecord, StudySettings, front
+from tune.space import Range, Space
+from tune.study import run_study, sweep_base
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray", "mlflow_store")]
+SPACE = Space(
+    dimensions={
+        "train.seq_len": Range(low=2, high=3, integer=True),
+        "train.learning_rate": Range(low=1e-4, high=1e-2, log=True),
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
+    return make_store(tmp_path_factory.mktemp("season"))
+
+
+def make_settings(store: EmbeddingStore, **changes: Any) -> StudySettings:
+    settings: dict[str, Any] = {
+        "store": str(store.path),
+        "store_checksum": store.checksum,
+        "preset": "smoke",
+        "base": sweep_base(make_config()),
+        "space": SPACE,
+        "num_trials": 3,
+        "grace_epochs": 1,
+    }
+    return StudySettings(**(settings | changes))
+
+
+def predicted(folder: Path, record: StudyRecord) -> bool:
+    return all(predictions_path(folder / row.run, "valid").is_file() for row in record.trials)
+
+
+def test_a_study_whose_time_is_out_goes_on_with_more_hours(
+    store: EmbeddingStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "s"
+    base = sweep_base(make_config(max_epochs=6, patience=9))
+    options = Options(sampler="random", pruner="none")
+    settings = make_settings(store, base=base, num_trials=4, options=options)
+    asked: list[Path] = []
+    with monkeypatch.context() as patch:
+        # The clock jumps once two trials run: how long they take here is not known.
+        def clock(asking: Path) -> bool:
+            asked.append(asking)
+            if len(asked) == 5:
+                monkeypatch.setattr("tune.budget._clocks", {folder: late(folder)})
+            return out_of_time(asking)
+
+        for module in (pruning, samplers):
+            patch.setattr(module, "out_of_time", clock)
+        few = run_study(folder, settings, experiment="e", hours=1)
+    assert few.status == "done"
+    assert 1 <= len(few.trials) < 4
+    assert "stopped" in {row.status for row in few.trials}
+    assert predicted(folder, few)
+    assert "time is out after 2.00 h; the same command with more --hours" in capsys.readouterr().err
+    same = run_study(folder, settings, experiment="e")
+    assert same.trials == few.trials, "no more hours, no more trials"
+    more = run_study(folder, settings, experiment="e", hours=3)
+    before, after = ({row.id: row for row in record.trials} for record in (few, more))
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 4
+    assert {row.status for name, row in after.items() if name not in before} == {"done"}
+    assert predicted(folder, more)
+
+
+def late(folder: Path) -> Any:
+    """A clock that says two hours are spent."""
+    clock = budget._clocks[folder]
+    return clock._replace(before=clock.before.model_copy(update={"spent_s": 7200.0}))
+
+
+def test_a_study_without_a_trial_starts_over(store: EmbeddingStore, tmp_path: Path) -> None:
+    settings = make_settings(store, num_trials=2)
+    assert run_study(tmp_path / "s", settings, experiment="e", hours=1e-9).trials == ()
+    assert len(run_study(tmp_path / "s", settings, experiment="e", hours=1).trials) == 2
+
+
+def test_a_study_of_two_numbers_ends_with_a_front(store: EmbeddingStore, tmp_path: Path) -> None:
+    settings = make_settings(store, options=Options(objective="both"))
+    record = run_study(tmp_path / "s", settings, experiment="e")
+    assert {row.status for row in record.trials} <= {"done", "stopped"}
+    assert all(row.best_loose and row.best_tight for row in record.trials)
+    best = front(record)
+    assert best
+    tights, looses = ([getattr(row, n) for row in best] for n in ("best_tight", "best_loose"))
+    assert tights == sorted(tights, reverse=True)
+    assert looses == sorted(looses)

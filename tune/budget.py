@@ -1,0 +1,96 @@
+"""How many hours a study may take, in all its drivers' lives together.
+
+DIR/NAME/budget.json holds the hours and what is spent of them. The searcher and the pruner ask
+`out_of_time`; Tune pickles both, so they know the folder and the clock is kept here, in the driver.
+When time is out no trial is begun, and those that run are stopped after their epoch.
+"""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hmtas.errors import InputError
+from hmtas.files import read_json, write_json
+
+FILE = "budget.json"
+WRITE_S = 5.0  # at most so much spent time is forgotten when a driver is killed
+
+
+class Budget(BaseModel):
+    """Hours a study may take (None: as long as it needs), and seconds it has taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    hours: float | None = Field(default=None, gt=0)
+    spent_s: float = Field(default=0.0, ge=0)
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds left; None where there is no limit."""
+        return None if self.hours is None else max(0.0, 3600 * self.hours - self.spent_s)
+
+
+class _Clock(NamedTuple):
+    before: Budget  # when this driver began
+    started: float
+    written: float
+
+
+_clocks: dict[Path, _Clock] = {}
+
+
+def read_budget(folder: Path) -> Budget:
+    """What a study may take and has taken, as of the last seconds.
+
+    Raises:
+        InputError: If the file is malformed.
+    """
+    if not (folder / FILE).is_file():
+        return Budget()
+    try:
+        return Budget.model_validate(read_json(folder / FILE))
+    except ValidationError as error:
+        raise InputError(f"{folder / FILE}: {error.errors()[0]['msg']}") from None
+
+
+def start_budget(folder: Path, hours: float | None) -> Budget:
+    """Start the clock of this driver, with new hours in all if any are given."""
+    folder = folder.absolute()
+    before = read_budget(folder)
+    if hours is not None:
+        before = before.model_copy(update={"hours": hours})
+    now = time.monotonic()
+    _clocks[folder] = _Clock(before, now, now)
+    write_json(folder / FILE, before.model_dump(mode="json"))
+    return before
+
+
+def stop_budget(folder: Path) -> Budget:
+    """Stop the clock of this driver and write down what it spent."""
+    clock = _clocks.pop(folder.absolute())
+    return _write(folder, clock)
+
+
+def out_of_time(folder: Path) -> bool:
+    """Is the time of a study spent? Never, where no clock runs or no hours were given."""
+    clock = _clocks.get(folder)
+    if clock is None:
+        return False
+    if time.monotonic() - clock.written >= WRITE_S:
+        _write(folder, clock)
+        _clocks[folder] = clock._replace(written=time.monotonic())
+    left_s = _now(clock).left_s
+    return left_s is not None and left_s <= 0
+
+
+def _now(clock: _Clock) -> Budget:
+    spent_s = clock.before.spent_s + time.monotonic() - clock.started
+    return clock.before.model_copy(update={"spent_s": spent_s})
+
+
+def _write(folder: Path, clock: _Clock) -> Budget:
+    budget = _now(clock)
+    write_json(folder / FILE, budget.model_dump(mode="json"))
+    return budget
