@@ -218,7 +218,10 @@ def unfold_windows(x_KSD: Tensor, seq_len: int) -> Tensor:
     """
     if x_KSD.shape[1] < seq_len:
         raise ValueError(f"chunks of {x_KSD.shape[1]} rows hold no window of {seq_len}")
-    return x_KSD.unfold(1, seq_len, 1).transpose(2, 3).flatten(0, 1)
+    num_windows = x_KSD.shape[1] - seq_len + 1
+    # Slices, not `unfold`: forwards and backwards they take half the time.
+    rows = [x_KSD[:, row : row + num_windows] for row in range(seq_len)]
+    return torch.stack(rows, dim=2).flatten(0, 1)
 
 
 def build_head(config: ModelConfig, num_outputs: int) -> nn.Sequential:
