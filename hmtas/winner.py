@@ -30,13 +30,21 @@ class Winner(NamedTuple):
     corrected: float  # what to expect of it on as many other games
 
 
-def corrected_winner(models: Sequence[GameCounts], num: int = 100, seed: int = 0) -> Winner:
+def corrected_winner(
+    models: Sequence[GameCounts],
+    num: int = 100,
+    seed: int = 0,
+    *,
+    groups: Sequence[Sequence[int]] | None = None,
+) -> Winner:
     """Pick the best model, and say what its score would be had these games not picked it.
 
     Args:
         models: The candidates, all of them: those left out were picked from as well.
         num: Halvings of the games.
         seed: Of the halvings.
+        groups: Which models are trainings of one candidate, whose score is their mean; without
+            them every model is a candidate.
 
     Raises:
         InputError: If the models are not scored on the same games.
@@ -47,6 +55,9 @@ def corrected_winner(models: Sequence[GameCounts], num: int = 100, seed: int = 0
     half = _halves(num_games, num, seed)
     weights = np.concatenate([np.ones((1, num_games)), half, 1 - half])
     averages = np.stack([resampled_averages(counts, weights) for counts in models], axis=1)
+    if groups is not None:
+        means = [averages[:, list(group)].mean(axis=1) for group in groups]
+        averages = np.stack(means, axis=1)
     scores, (first, second) = averages[0], np.split(averages[1:], 2)
     candidate = int(scores.argmax())
     lead = scores[candidate] - scores.mean()

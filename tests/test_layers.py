@@ -24,7 +24,8 @@ LAYERS = {
         hmtas.store_index
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
         ensemble ensemble.combine
-        ensemble.folds ensemble.stack tune tune.budget tune.default_space tune.nms_table tune.nms_windows
+        ensemble.folds ensemble.stack tune tune.budget tune.default_space
+        tune.final_record tune.nms_table tune.nms_windows
         tune.options tune.record tune.space tune.space_entries tune.warm
     """,
     "storage": """
@@ -49,8 +50,9 @@ LAYERS = {
         hmtas.commands.baseline hmtas.commands.compare hmtas.commands.compare_pairs
         hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn hmtas.commands.score
         hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli
-        tune.callback tune.cli tune.cluster tune.optuna_windows tune.progress
-        tune.pruning tune.samplers tune.study tune.tables
+        tune.callback tune.cli tune.cluster tune.final tune.final_table tune.optuna_windows
+        tune.progress
+        tune.pruning tune.samplers tune.space_table tune.study tune.tables
     """,
 }
 _EDGE_ONLY = ("ray", "optuna", "mlflow", "typer")

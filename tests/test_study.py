@@ -248,7 +248,7 @@ def test_a_study_goes_on_after_its_driver_was_killed(
 ) -> None:
     words = ["tune", "model", store.path, "--name", "s", "--out", tmp_path, "--trials", "4"]
     words += ["--concurrent", "1", "--preset", "smoke", "--max-epochs", "4", "--address", local_ray]
-    words += ["--set", "patience=9", "--set", "width=8", "--set", "num_heads=2"]
+    words += ["--top", "0", "--set", "patience=9", "--set", "width=8", "--set", "num_heads=2"]
     command = [sys.executable, "-m", "hmtas", *map(str, words)]
     folder = tmp_path / "s"
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -1,17 +1,21 @@
 """A study spends its hours, goes on with more, and ends with the best trained again."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from small import make_config, make_store
 
-from hmtas.runs import predictions_path
+from hmtas.cli import build
+from hmtas.runs import WEIGHTS, predictions_path, read_run
 from hmtas.store import EmbeddingStore
 from tune import budget, pruning, samplers
 from tune.budget import out_of_time
+from tune.final_record import read_final
 from tune.options import Options
-from tune.record import StudyRecord, StudySettings, front
+from tune.record import StudyRecord, StudySettings, best_trial, front, write_study
 from tune.space import Range, Space
 from tune.study import run_study, sweep_base
 
@@ -105,3 +109,49 @@ def test_a_study_of_two_numbers_ends_with_a_front(store: EmbeddingStore, tmp_pat
     tights, looses = ([getattr(row, n) for row in best] for n in ("best_tight", "best_loose"))
     assert tights == sorted(tights, reverse=True)
     assert looses == sorted(looses)
+
+
+def test_the_best_are_trained_again_and_compared(
+    store: EmbeddingStore, tmp_path: Path, mlflow_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "s"
+    settings = make_settings(store, options=Options(top=2, final_seeds=2))
+    record = run_study(folder, settings, experiment="e")
+    final = read_final(folder)
+    assert final is not None
+    assert (final.split, final.num_games, len(final.finalists)) == ("valid", 2, 2)
+    assert final.picked == final.finalists[0].trial == best_trial(folder).id
+    runs = [folder / run for finalist in final.finalists for run in finalist.runs]
+    assert len(runs) == 4
+    seeds = {read_run(run).config.train.seed for run in runs}
+    assert len(seeds) == 2
+    assert settings.base.train.seed not in seeds
+    for finalist in final.finalists:
+        found = next(row for row in record.trials if row.id == finalist.trial)
+        config = read_run(folder / found.run).config
+        for run in finalist.runs:
+            trained = read_run(folder / run)
+            assert trained.status == "done"
+            assert trained.config == config.updated({"seed": trained.config.train.seed})
+    client = MlflowClient(mlflow_store)
+    experiment = client.get_experiment_by_name("e")
+    names = {run.info.run_name for run in client.search_runs([experiment.experiment_id])}
+    assert {run.name for run in runs} <= names
+
+    # A driver that died before the end goes on: nothing is trained twice.
+    written = {run: (run / WEIGHTS).stat().st_mtime_ns for run in runs}
+    (folder / "final.json").unlink()
+    write_study(folder, record.model_copy(update={"status": "running"}))
+    run_study(folder, settings, experiment="e")
+    assert {run: (run / WEIGHTS).stat().st_mtime_ns for run in runs} == written
+    assert read_final(folder) == final
+
+    capsys.readouterr()
+    command = build()
+    command(["tune", "best", str(folder), "--json"], standalone_mode=False)
+    document = json.loads(capsys.readouterr().out)
+    assert document["final"]["picked"] == document["trial"]["id"] == final.picked
+    command(["tune", "status", str(folder)], standalone_mode=False)
+    printed = capsys.readouterr()
+    assert "Trained again, tight on 2 games of valid" in printed.out
+    assert "the second" in printed.err

@@ -20,6 +20,8 @@ app = typer.Typer(
     help="Search L, gamma, class weights and NMS windows; look at a study.",
 )
 
+MANY = 10_000  # trials of a study that ends by its hours
+
 Study = Annotated[Path, typer.Argument(help="Folder of the study: DIR/NAME.")]
 
 
@@ -27,7 +29,18 @@ def model(
     store: StorePlace,
     name: Annotated[str, typer.Option(help="Name of the study.")],
     out: Annotated[Path, typer.Option(help="Where studies lie: writes DIR/NAME.")],
-    trials: Annotated[int, typer.Option(min=1, help="Points to train.")] = 16,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Points to train; default: 16, or what fits into --hours."),
+    ] = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Hours the sweep may take, interruptions apart; what runs then is stopped. "
+            "The same command with more hours goes on.",
+        ),
+    ] = None,
     concurrent: Annotated[
         int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")
     ] = None,
@@ -45,14 +58,15 @@ def model(
         typer.Option(
             "--space",
             help='JSON that changes the space: {"seq_len": {"low": 3, "high": 5}, '
-            '"width": [64, 128], "gamma": 0.7}. A list is choices, a number is fixed.',
+            '"width": [64, 128], "gamma": 0.7}. A list is choices, a number is fixed. '
+            "`hmtas tune space STORE --json` prints the whole space to edit.",
         ),
     ] = None,
     weights: Annotated[
         str,
         typer.Option(
-            help="Class weights: `rate` (a scale and a power of the inverse rate), `per_action` "
-            "(a number for each), or `fixed`."
+            help="Class weights: `rate` (a scale and a power of the inverse rate), `group` (a "
+            "number for each group of actions), `per_action` (one for each), or `fixed`."
         ),
     ] = "rate",
     search_windows: Annotated[
@@ -63,6 +77,35 @@ def model(
             "finds the best ones afterwards, without training.",
         ),
     ] = False,
+    sampler: Annotated[
+        str, typer.Option(help="Who proposes points: tpe, cmaes, gp or random.")
+    ] = "tpe",
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="What is maximised on the held-out games: `tight`, `loose`, or `both`, for the "
+            "front of models that no other one beats in both."
+        ),
+    ] = "tight",
+    pruner: Annotated[
+        str,
+        typer.Option(
+            help="What stops a weak trial: `asha` (others at its epoch), `wilcoxon` (a test over "
+            "games against the best), or `none`."
+        ),
+    ] = "asha",
+    top: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="So many of the best are trained again with fresh seeds and compared on --split.",
+        ),
+    ] = 3,
+    final_seeds: Annotated[int, typer.Option(min=1, help="Trainings of each of them.")] = 2,
+    earlier: Annotated[
+        Path | None,
+        typer.Option("--from", help="An earlier study to learn from, also over another space."),
+    ] = None,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of one trial.")] = None,
     grace_epochs: Annotated[
         int | None,
@@ -89,29 +132,37 @@ def model(
     the preset itself.
     """
     from hmtas.remote import open_store
+    from tune.options import parse_options
     from tune.record import Load, StudySettings
     from tune.study import run_study, sweep_base
     from tune.tables import show_study
+    from tune.warm import warmed
 
+    options = parse_options(
+        sampler=sampler, objective=objective, pruner=pruner, top=top, final_seeds=final_seeds
+    )
     fixed: dict[str, Any] = {"train.seed": seed}
     if max_epochs is not None:
         fixed["train.max_epochs"] = max_epochs
-    base = sweep_base(preset(preset_name)).updated(fixed | parse_settings(settings or []))
+    base = sweep_base(preset(preset_name), options.objective)
+    base = base.updated(fixed | parse_settings(settings or []))
     opened = open_store(store)
     space = _space(opened, base, weights, search_windows, space_file, split)
+    study_settings = StudySettings(
+        store=opened.place,
+        store_checksum=opened.checksum,
+        preset=preset_name,
+        base=base,
+        space=space,
+        num_trials=trials or (MANY if hours else 16),
+        grace_epochs=grace_epochs or max(1, round(base.train.max_epochs / 5)),
+        seed=seed,
+        split=split,
+        options=options,
+    )
     study = run_study(
         out / name,
-        StudySettings(
-            store=opened.place,
-            store_checksum=opened.checksum,
-            preset=preset_name,
-            base=base,
-            space=space,
-            num_trials=trials,
-            grace_epochs=grace_epochs or max(1, round(base.train.max_epochs / 5)),
-            seed=seed,
-            split=split,
-        ),
+        warmed(study_settings, earlier, None if fresh else out / name),
         experiment=experiment,
         load=Load(
             concurrent=concurrent, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial
@@ -119,10 +170,49 @@ def model(
         address=address,
         dashboard=dashboard,
         fresh=fresh,
+        hours=hours,
     )
     show_study(study, out / name, as_json)
-    if all(row.status == "failed" for row in study.trials):
+    if study.trials and all(row.status == "failed" for row in study.trials):
         raise InputError(f"{out / name}: every trial failed: {study.trials[0].error}")
+
+
+def space(
+    store: StorePlace,
+    preset_name: Annotated[
+        str, typer.Option("--preset", help=f"Where the search starts: {', '.join(PRESETS)}.")
+    ] = "m7",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Hold a setting fixed: patience=5 ... (repeat)."),
+    ] = None,
+    space_file: Annotated[
+        Path | None, typer.Option("--space", help="JSON that changes the space, or is a whole one.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="Class weights: rate, group, per_action or fixed.")
+    ] = "rate",
+    search_windows: Annotated[
+        bool, typer.Option("--search-windows", help="NMS windows and threshold too.")
+    ] = False,
+    split: Annotated[str, typer.Option(help="Split that every trial predicts.")] = "valid",
+    as_json: Json = False,
+) -> None:
+    """Show what `hmtas tune model` would search with the same options.
+
+    With --json the whole space, to be edited and given back with --space.
+    """
+    from hmtas.remote import open_store
+    from tune.default_space import space_document
+    from tune.space_table import show_space
+    from tune.study import sweep_base
+
+    base = sweep_base(preset(preset_name)).updated(parse_settings(settings or []))
+    found = _space(open_store(store), base, weights, search_windows, space_file, split)
+    if as_json:
+        emit(space_document(found))
+    else:
+        show_space(base, found)
 
 
 def windows(
@@ -198,21 +288,30 @@ def status(study: Study, as_json: Json = False) -> None:
 
 
 def best(study: Study, as_json: Json = False) -> None:
-    """Print the configuration of the best trial, and the command that trains it again."""
+    """Print the configuration of the best trial, and the command that trains it again.
+
+    Where the best trials were trained again it is the one that was picked among them; a study of
+    two numbers lists its front.
+    """
+    from tune.final_table import best_document, show_best
     from tune.record import best_config, best_trial, read_study
 
-    row, config = best_trial(study), best_config(study)
+    row, config, record = best_trial(study), best_config(study), read_study(study)
     document = config.model_dump(mode="json")
     run = study / row.run
-    command = f"hmtas train {read_study(study).settings.store} --config {run}/run.json --out RUN"
+    command = f"hmtas train {record.settings.store} --config {run}/run.json --out RUN"
     if as_json:
         emit({"trial": row.model_dump(mode="json"), "run": str(run), "config": document,
-              "command": command})  # fmt: skip
+              "command": command, **best_document(record, study)})  # fmt: skip
         return
     import json
 
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    say(f"trial {row.id}: tight {100 * (row.best_tight or 0):.2f} % on the games that stop it")
+    show_best(record, study)
+    say(
+        f"trial {row.id}: tight {100 * (row.best_tight or 0):.2f} %, "
+        f"loose {100 * (row.best_loose or 0):.2f} % on the games that stop it"
+    )
     say(f"train it again: {command}")
 
 
@@ -244,6 +343,7 @@ def _space(
 
 
 app.command("model")(model)
+app.command("space")(space)
 app.command("windows")(windows)
 app.command("status")(status)
 app.command("best")(best)

@@ -3,6 +3,8 @@
 DIR/NAME/study.json            the record below
 DIR/NAME/trials/<trial id>/    a run folder per trial (hmtas.runs)
 DIR/NAME/ray/                  what Tune needs to go on after a crash
+DIR/NAME/final.json            the best, trained again (tune.final_record)
+DIR/NAME/budget.json           hours, and what is spent of them (tune.budget)
 DIR/NAME/mlflow.json           the MLflow run of the sweep (hmtas.mlflow_sync)
 """
 
@@ -15,6 +17,7 @@ from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
 from hmtas.files import read_json, write_json
 from hmtas.runs import read_run
+from tune.final_record import read_final
 from tune.options import Objective, Options
 from tune.space import Space
 
@@ -147,12 +150,18 @@ def front(record: StudyRecord) -> list[TrialRow]:
 
 
 def best_trial(folder: Path) -> TrialRow:
-    """The trial with the best score on the games that stop the training.
+    """The best trial of a study.
+
+    That is the one picked among those trained again, if there were any, and before that the one
+    with the best score on the games that stop the training.
 
     Raises:
         InputError: If no trial has a score yet.
     """
     record = read_study(folder)
+    final = read_final(folder)
+    if final is not None and record.status == "done":
+        return next(row for row in record.trials if row.id == final.picked)
     objective = record.settings.options.objective
     scored = [
         (score, row)

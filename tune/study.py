@@ -27,6 +27,8 @@ from hmtas.runs import WEIGHTS, predictions_path
 from tune.budget import Budget, read_budget, start_budget, stop_budget
 from tune.callback import MlflowCallback
 from tune.cluster import check_resources
+from tune.final import run_final
+from tune.final_record import Final, write_final
 from tune.objective import METRIC, Job, make_trainable, predict_trial
 from tune.options import Objective
 from tune.progress import StudyCallback
@@ -44,6 +46,7 @@ from tune.record import (
     write_study,
 )
 from tune.samplers import check_sampler, make_searcher, reopen
+from tune.warm import describe
 
 # Tune's old output is silent when told to be. Its handler of an interrupt would end the trials as
 # if they were complete; without it a study goes on as after any other crash.
@@ -129,6 +132,8 @@ def run_study(
             f"{settings.num_trials} trials, {concurrent} at a time with {load.cpus_per_trial} CPU "
             f"each, at most {settings.base.train.max_epochs} epochs"
         )
+        if settings.options.warm:
+            notes.append(describe(settings.options.warm))
         for note in notes:
             say(note)
         try:
@@ -144,12 +149,15 @@ def run_study(
                     _say_time(folder, stop_budget(folder))
             record = read_study(folder)
             _predict_stopped(folder, record, job)
+            final = run_final(folder, record, job, load) if settings.options.top else None
         except KeyboardInterrupt:
             say(f"{folder}: interrupted; the same command goes on with this study")
             raise
+    if final is not None:
+        write_final(folder, final)
     record = record.model_copy(update={"status": "done"})
     write_study(folder, record)
-    _finish_tracking(folder, record, sync)
+    _finish_tracking(folder, record, sync, final)
     return record
 
 
@@ -260,9 +268,13 @@ def _predict_stopped(folder: Path, record: StudyRecord, job: Job) -> None:
             advance()
 
 
-def _finish_tracking(folder: Path, record: StudyRecord, sync: MlflowSync) -> None:
+def _finish_tracking(
+    folder: Path, record: StudyRecord, sync: MlflowSync, final: Final | None
+) -> None:
     for row in record.trials:
         sync.sync(folder / row.run, "FAILED" if row.status == "failed" else "FINISHED")
+    for run in [run for finalist in final.finalists for run in finalist.runs] if final else []:
+        sync.sync(folder / run)
     scored: list[TrialRow] = [row for row in record.trials if row.best_tight is not None]
     best = max((row.best_tight or 0.0 for row in scored), default=0.0)
     sync.close({METRIC: best, "trials": float(len(record.trials))})

@@ -7,7 +7,8 @@ from typing import Any
 from rich.table import Table
 
 from hmtas.console import emit, say, show
-from tune.record import StudyRecord
+from tune.final_table import best_document, show_best
+from tune.record import StudyRecord, score_of
 from tune.run_windows import Tuned
 
 _LEFT = {"trial", "status", "settings", "run", "method", "rules"}
@@ -16,16 +17,19 @@ _LEFT = {"trial", "status", "settings", "run", "method", "rules"}
 def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
     """The trials of a study, best first, as a table or as JSON."""
     if as_json:
-        emit({"folder": str(folder), **study.model_dump(mode="json")})
+        more = best_document(study, folder)
+        emit({"folder": str(folder), **study.model_dump(mode="json"), **more})
         return
+    objective = study.settings.options.objective
     table = Table(title=f"Study {study.name}: {study.status}", title_justify="left")
-    for heading in ("trial", "status", "tight, %", "epochs", "seconds", "settings"):
+    for heading in ("trial", "status", "tight, %", "loose, %", "epochs", "seconds", "settings"):
         table.add_column(heading, justify="left" if heading in _LEFT else "right")
-    for row in sorted(study.trials, key=lambda row: -(row.best_tight or -1.0)):
-        tight = "" if row.best_tight is None else f"{100 * row.best_tight:.2f}"
+    for row in sorted(study.trials, key=lambda row: -(score_of(row, objective) or -1.0)):
+        scores = ["" if v is None else f"{100 * v:.2f}" for v in (row.best_tight, row.best_loose)]
         what = row.error or _short(row.settings, study.settings.space.dimensions)
-        table.add_row(row.id, row.status, tight, str(row.epochs), f"{row.seconds:.0f}", what)
+        table.add_row(row.id, row.status, *scores, str(row.epochs), f"{row.seconds:.0f}", what)
     show(table)
+    show_best(study, folder)
     say(f"run folders: {folder}/trials/; the best configuration: hmtas tune best {folder}")
 
 

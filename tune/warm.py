@@ -13,6 +13,7 @@ from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.runs import RECORD, read_run
 from tune.options import Told, WarmStart
+from tune.record import RECORD as STUDY
 from tune.record import StudyRecord, StudySettings, TrialRow, read_study, score_of
 from tune.space import holds, setting_of, settings_of_point, value_at
 
@@ -55,6 +56,27 @@ def warm_start(study: Path, settings: StudySettings) -> WarmStart:
         tried=tuple(tried[:MOST_TRIED]),
         outside=outside,
     )
+
+
+def warmed(settings: StudySettings, study: Path | None, folder: Path | None) -> StudySettings:
+    """The settings of a study with what it takes over from an earlier one.
+
+    Args:
+        settings: Of the new study.
+        study: Folder of the earlier study; None for a cold start.
+        folder: Of the new study: one that goes on keeps what it took over when it began, as the
+            earlier study may have grown since. None where it starts over.
+    """
+    if study is None:
+        return settings
+    warm = None
+    if folder is not None and (folder / STUDY).is_file():
+        begun = read_study(folder).settings.options.warm
+        warm = begun if begun is not None and begun.study == str(study.absolute()) else None
+    if warm is None:
+        warm = warm_start(study, settings)
+    options = settings.options.model_copy(update={"warm": warm})
+    return settings.model_copy(update={"options": options})
 
 
 def describe(warm: WarmStart) -> str:
