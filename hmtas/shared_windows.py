@@ -121,10 +121,24 @@ class _Layer:
         heads = (*x_BKD.shape[:2], self.num_heads, -1)
         q, k, v = (part.view(heads).transpose(1, 2) for part in qkv.chunk(3, 2))
         mask = None if missing_BK is None else ~missing_BK[:, None, None]
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        attended = attend(q, k, v, mask)
         x_BKD = self.norm1(x_BKD + self.out(attended.transpose(1, 2).flatten(2)))
         out: Tensor = self.norm2(x_BKD + self.narrow(self.widen(x_BKD)))
         return out
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention of (B, H, K, D / H); `mask` is False at keys to leave out.
+
+    For few tokens in bfloat16 on a CPU plain products take less than half the time of torch's
+    fused kernel.
+    """
+    if q.device.type != "cpu" or q.dtype == torch.float32:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return scores.softmax(dim=-1) @ v
 
 
 class _Linear:

@@ -8,7 +8,7 @@ from hmtas.config import ModelConfig
 from hmtas.model import SpottingModel, build_model
 from hmtas.predict import pad_rows
 from hmtas.presets import PRESETS
-from hmtas.shared_windows import SharedWindows
+from hmtas.shared_windows import SharedWindows, attend
 from hmtas.windows import window_rows
 
 NUM_FEATURES = {"visual": 6, "pose": 5, "audio": 4}
@@ -94,6 +94,25 @@ def test_bf16_is_near_and_not_the_same(name: str) -> None:
     difference = (found - naive(model, x, 3)[0].sigmoid()).abs().max()
     assert 0 < difference < 0.03
     assert found.dtype == torch.float32
+
+
+def test_attention_in_bf16_is_that_of_torch() -> None:
+    generator = torch.Generator().manual_seed(3)
+    q, k, v = torch.randn(3, 5, 4, 6, 8, generator=generator)
+    missing = torch.rand(5, 6, generator=generator) < 0.4
+    missing[:, 0] = False
+    mask = ~missing[:, None, None]
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask).float()
+    torch.testing.assert_close(found, expected, atol=3e-2, rtol=3e-2)
+
+
+def test_a_missing_stream_in_bf16() -> None:
+    model, x = make_model(KINDS["m7"]), make_rows()
+    present_E = torch.tensor([True, False, True])
+    found = shared(SharedWindows(model, 3, "bf16"), x, present_E)[0].sigmoid()
+    expected = naive(model, x, 3, present_E)[0].sigmoid()
+    torch.testing.assert_close(found, expected, atol=2e-2, rtol=0)
 
 
 def test_the_model_stays_as_it_is() -> None:
