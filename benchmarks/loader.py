@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from synthetic_store import SMALL, SPLIT, THESIS, write_store
 
-from hmtas.dataset import Batch, WindowDataset
+from hmtas.batches import Batch
+from hmtas.dataset import WindowDataset
 from hmtas.records import HalfId
 from hmtas.store import EmbeddingStore
 from hmtas.windows import window_rows

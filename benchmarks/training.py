@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from thesis_size import CONFIG, NUM_OUTPUTS, SEQ_LEN, STREAMS, interleaved, thesis_model
 
-from hmtas.dataset import Batch
+from hmtas.batches import Batch
 from hmtas.stepping import Stepper, build_optimizer
 
 CHUNK = 32

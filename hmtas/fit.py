@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from hmtas.batches import Batch
 from hmtas.begin import GamePlan, begin_run, plan_games, shard
 from hmtas.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint, save_weights
 from hmtas.config import Config
-from hmtas.dataset import Batch
 from hmtas.loss import positive_weights
 from hmtas.model import build_model, count_parameters
 from hmtas.resident import open_dataset

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import torch
 
-from hmtas.dataset import Rows, WindowDataset, read_rows
+from hmtas.dataset import WindowDataset
 from hmtas.records import HalfId
+from hmtas.rows import Memory, Rows, read_rows
 from hmtas.store import EmbeddingStore
 
 FREE_SHARE = 0.8  # of the device's free memory; the rest is for gradients and activations
@@ -40,10 +41,12 @@ class ResidentDataset(WindowDataset):
         super().__init__(
             store, halves, streams=streams, seq_len=seq_len, chunk_windows=chunk_windows
         )
-        self.rows, bases = read_rows(store, self.halves, self.streams, seq_len, device)
+        self.rows, bases = read_rows(
+            store, self.halves, streams=self.streams, seq_len=seq_len, device=device
+        )
         self._base = dict(zip(self.halves, bases, strict=True))
 
-    def _open(self, halves: Sequence[HalfId]) -> tuple[Rows, Sequence[int]]:
+    def _open(self, halves: Sequence[HalfId], memory: Memory) -> tuple[Rows, Sequence[int]]:
         return self.rows, [self._base[half] for half in halves]
 
 

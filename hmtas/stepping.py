@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hmtas.batches import Batch, mix_up
 from hmtas.config import TrainConfig
-from hmtas.dataset import Batch, mix_up
 from hmtas.errors import DivergedError
 from hmtas.loss import hmtas_loss
 

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from hmtas import dataset
+from hmtas.batches import Batch, mix_up
 from hmtas.chunks import Cut
-from hmtas.dataset import Batch, WindowDataset, mix_up
+from hmtas.dataset import WindowDataset
 from hmtas.errors import InputError
 from hmtas.files import write_json
 from hmtas.fit import fit

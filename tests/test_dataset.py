@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hmtas import dataset
-from hmtas.dataset import Batch, WindowDataset, mix_up
+from hmtas.batches import Batch, mix_up
+from hmtas.dataset import WindowDataset
 from hmtas.files import write_json
 from hmtas.pack import pack
 from hmtas.store import EmbeddingStore

@@ -36,6 +36,7 @@ LAYERS = {
         hmtas.embed.transcripts hmtas.commands.score_inputs ensemble.members tune.run_windows
     """,
     "learning": """
+        hmtas.batches hmtas.rows
         hmtas.checkpoint hmtas.dataset hmtas.fit hmtas.loss hmtas.model hmtas.predict
         hmtas.resident hmtas.stepping hmtas.sync_norm
         hmtas.shared_windows

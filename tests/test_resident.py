@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from hmtas import dataset
-from hmtas.dataset import Batch, WindowDataset
+from hmtas.batches import Batch
+from hmtas.dataset import WindowDataset
 from hmtas.resident import ResidentDataset, open_dataset, resident_bytes
 from hmtas.store import EmbeddingStore
 from tests.small import STREAMS, make_store

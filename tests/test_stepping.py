@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from hmtas.batches import Batch
 from hmtas.config import TrainConfig
-from hmtas.dataset import Batch
 from hmtas.errors import InputError
 from hmtas.model import SpottingModel, build_model
 from hmtas.stepping import Stepper, build_optimizer
