@@ -23,7 +23,8 @@ from hmtas.windows import window_rows
 
 # On a CPU few enough that the hidden layer stays in the cache. With `attention="batch"` the number
 # is part of what is computed, and the same everywhere.
-WINDOWS_AT_ONCE_CPU, WINDOWS_AT_ONCE = 256, 2048
+WINDOWS_AT_ONCE_CPU: dict[Precision, int] = {"fp32": 256, "bf16": 512}
+WINDOWS_AT_ONCE = 2048
 
 
 class Predictor:
@@ -52,7 +53,7 @@ class Predictor:
         self.widths = dict(widths)
         self.device = torch.device(device)
         is_small = self.windows.shares and self.device.type == "cpu"
-        self.at_once = WINDOWS_AT_ONCE_CPU if is_small else WINDOWS_AT_ONCE
+        self.at_once = WINDOWS_AT_ONCE_CPU[precision] if is_small else WINDOWS_AT_ONCE
 
     def logits(self, half: Half) -> Logits:
         """Logits (T, C) and (T, E, C) of the window of every row of a half, on the CPU.

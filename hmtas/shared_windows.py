@@ -110,10 +110,10 @@ class _Layer:
         assert isinstance(layer, nn.TransformerEncoderLayer)
         attention = layer.self_attn
         self.num_heads = attention.num_heads
-        self.qkv = _Linear(attention.in_proj_weight, attention.in_proj_bias, dtype)
-        self.out = _Linear(attention.out_proj.weight, attention.out_proj.bias, dtype)
-        self.widen = _Linear(layer.linear1.weight, layer.linear1.bias, dtype, "relu")
-        self.narrow = _Linear(layer.linear2.weight, layer.linear2.bias, dtype)
+        self.qkv = Linear(attention.in_proj_weight, attention.in_proj_bias, dtype)
+        self.out = Linear(attention.out_proj.weight, attention.out_proj.bias, dtype)
+        self.widen = Linear(layer.linear1.weight, layer.linear1.bias, dtype, "relu")
+        self.narrow = Linear(layer.linear2.weight, layer.linear2.bias, dtype)
         self.norm1, self.norm2 = layer.norm1, layer.norm2
 
     def after_qkv(self, x_BKD: Tensor, qkv: Tensor, missing_BK: Tensor | None) -> Tensor:
@@ -135,13 +135,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     """
     if q.device.type != "cpu" or q.dtype == torch.float32:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+    scores: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    return scores.softmax(dim=-1) @ v
+    attended: Tensor = scores.softmax(dim=-1) @ v
+    return attended
 
 
-class _Linear:
+class Linear:
     """x @ weight.T + bias in a given type, `then` "none" or "relu"."""
 
     def __init__(
@@ -154,6 +155,7 @@ class _Linear:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, None)
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Map (..., inputs) of any type to (..., outputs) of the given one."""
         x = x.to(self.dtype)
         if self.packed:
             y: Tensor = torch.ops.mkldnn._linear_pointwise(
