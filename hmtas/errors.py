@@ -11,6 +11,10 @@ class InputError(ValueError):
     """
 
 
+class PassingError(InputError):
+    """What the same work may not meet again: a full disk, a service or a file that is not there."""
+
+
 class DivergedError(InputError):
     """A loss that is not finite: all workers of a training find it at the same step."""
 

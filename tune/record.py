@@ -2,7 +2,8 @@
 
 DIR/NAME/study.json            the record below
 DIR/NAME/trials/<trial id>/    a run folder per trial (hmtas.runs)
-DIR/NAME/ray/                  what Tune needs to go on after a crash
+DIR/NAME/driver.json           who drives it now (tune.lock)
+DIR/NAME/ray/                  Tune's own; no part of the study
 DIR/NAME/final.json            the best, trained again (tune.final_record)
 DIR/NAME/budget.json           hours, and what is spent of them (tune.budget)
 DIR/NAME/mlflow.json           the MLflow run of the sweep (hmtas.mlflow_sync)
@@ -56,7 +57,10 @@ class Load(_Frozen):
 
 
 class TrialRow(_Frozen):
-    """One trial; `stopped` is one that a comparison with the others ended early."""
+    """One trial; `stopped` is one that a comparison with the others ended early.
+
+    `asked_after` and `told` are what a driver needs that goes on after another one (tune.asking).
+    """
 
     id: str
     status: TrialStatus
@@ -67,18 +71,29 @@ class TrialRow(_Frozen):
     seconds: float = 0.0
     run: str  # run folder, relative to the study
     error: str | None = None
+    again: bool = False  # it failed by what may have passed: a driver that goes on starts it again
+    asked_after: int = 0  # trials whose scores the sampler knew when it proposed this one
+    told: int | None = None  # its place among the trials whose end the sampler heard of
 
 
 class StudyRecord(_Frozen):
-    """A study and its trials, in the order they were sampled."""
+    """A study and its trials, in the order they were sampled: all that a new driver needs."""
 
     name: str
     version: str  # of this package
     created: str  # ISO 8601, UTC
     status: Literal["running", "done"] = "running"
     settings: StudySettings
-    load: Load | None = None  # from the first start on
+    load: Load | None = None  # as asked for, from the first start on
+    more: int = 0  # trials beyond those of the settings (`hmtas tune resume --trials`)
+    experiment: str = "hmtas"  # in MLflow
+    address: str | None = None  # of the Ray cluster; None: one of its own
     trials: tuple[TrialRow, ...] = ()
+
+    @property
+    def num_trials(self) -> int:
+        """How many it is to have."""
+        return self.settings.num_trials + self.more
 
 
 def write_study(folder: Path, record: StudyRecord) -> None:
