@@ -68,12 +68,19 @@ def test_a_window_has_its_neighbours_and_its_target(store: EmbeddingStore) -> No
             assert target.tolist() == ([0.0, 1.0] if 2 <= t <= 4 else [1.0, 0.0])
 
 
-def test_a_missing_stream_is_marked_in_its_windows_only(store: EmbeddingStore) -> None:
+@pytest.mark.parametrize("block_bytes", [1, 10**9])
+def test_a_missing_stream_is_marked_and_zero_in_its_windows_only(
+    block_bytes: int, store: EmbeddingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "BLOCK_BYTES", block_bytes)
     for batch in make_dataset(store).batches(NUM_WINDOWS, np.random.default_rng(0)):
         assert batch.present_BE is not None
         odd = (batch.x["row"][:, 1, 0] // 100) % 2 == 1
         assert torch.equal(batch.present_BE[:, 1], ~odd)
         assert batch.present_BE[:, 0].all()
+        # One block after the other uses the same memory, which must not show.
+        assert torch.equal(batch.x["audio"][:, 1, 0] == 1, ~odd)
+        assert torch.equal(batch.x["audio"][:, 1, 0] == 0, odd)
 
 
 def test_another_seed_is_another_order_and_the_same_seed_the_same(
