@@ -109,7 +109,7 @@ def model(
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of one trial.")] = None,
     grace_epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Epochs before a trial may be stopped; default: a fifth."),
+        typer.Option(min=1, help="Epochs before a trial may be stopped; default: a tenth."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search and of every trial.")] = 0,
     split: Annotated[str, typer.Option(help="Split that every trial predicts.")] = "valid",
@@ -134,7 +134,7 @@ def model(
     from hmtas.remote import open_store
     from tune.options import parse_options
     from tune.record import Load, StudySettings
-    from tune.study import run_study, sweep_base
+    from tune.study import grace_of, run_study, sweep_base
     from tune.tables import show_study
     from tune.warm import warmed
 
@@ -155,7 +155,7 @@ def model(
         base=base,
         space=space,
         num_trials=trials or (MANY if hours else 16),
-        grace_epochs=grace_epochs or max(1, round(base.train.max_epochs / 5)),
+        grace_epochs=grace_epochs or grace_of(base.train.max_epochs),
         seed=seed,
         split=split,
         options=options,

@@ -61,6 +61,14 @@ def sweep_base(preset: Config, objective: Objective = "tight") -> Config:
     return preset.updated({**SWEEP_SETTINGS, "train.stop_on": stop_on})
 
 
+def grace_of(max_epochs: int) -> int:
+    """Epochs before a trial may be stopped, unless a user says otherwise: a tenth of the most.
+
+    What it costs and what it loses was replayed on curves of real trials (benchmarks/search.py).
+    """
+    return max(1, round(max_epochs / 10))
+
+
 def run_study(
     folder: Path,
     settings: StudySettings,

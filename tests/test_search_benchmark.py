@@ -1,0 +1,114 @@
+"""The replay of searches counts its epochs, gives rivals as many, and finds what is there."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from small import make_config
+
+from tune.default_space import build_space, space_document
+from tune.options import Options
+from tune.space import first_point, suggest
+from tune.study import sweep_base
+
+FILE = Path(__file__).parents[1] / "benchmarks" / "search.py"
+EPOCHS = 9
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("search_benchmark", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[str, Any]:
+    """40 points whose quality is L / 20, by three trainings that differ by a hundredth."""
+    base = sweep_base(make_config(max_epochs=EPOCHS, patience=EPOCHS))
+    gammas = {"low": 0.5, "high": 1.0}
+    wanted = {"dimensions": {"seq_len": {"low": 2, "high": 7}, "gamma": gammas}}
+    space = build_space(base, [], overrides=wanted)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(first_point(base, space))
+    trials = []
+    for point in range(40):
+        trial = study.ask()
+        suggest(trial, space=space)
+        for seed in range(3):
+            level = trial.params["train.seq_len"] / 20 + 0.01 * (seed - 1)
+            curve = (level * (1 - 0.5 ** np.arange(1, EPOCHS + 1))).tolist()
+            names = ("held_out", "picked", "judged")
+            known = {"point": point, "seed": seed, "params": trial.params}
+            trials.append({**known, **dict.fromkeys(names, curve)})
+    return {
+        "base": base.model_dump(mode="json"),
+        "space": space_document(space),
+        "trials": trials,
+    }
+
+
+def test_every_epoch_is_counted(benchmark: ModuleType, table: dict[str, Any]) -> None:
+    learner = benchmark.Learner(table)
+    assert learner.explained > 0.9
+    how = {"seed": 0, "workers": 4, "num_trials": 30}
+    full = benchmark.search(learner, benchmark.FULL, **how)
+    assert full.epochs == 30 * EPOCHS
+    ours = benchmark.search(learner, benchmark.DEFAULT, **how)
+    again = benchmark.TOP * benchmark.FINAL_SEEDS * EPOCHS
+    assert 30 + again < ours.epochs < full.epochs
+    for rival in benchmark.RIVALS.values():
+        found = benchmark.search(learner, rival, **how, most_epochs=ours.epochs)
+        assert found.epochs == ours.epochs
+    best = 100 * 7 / 20 * (1 - 0.5**EPOCHS)
+    assert full.quality == pytest.approx(best, abs=1)
+    assert ours.quality == pytest.approx(best, abs=1)
+
+
+def test_a_search_is_the_same_for_the_same_seed(
+    benchmark: ModuleType, table: dict[str, Any]
+) -> None:
+    learner = benchmark.Learner(table)
+    method = benchmark.Method(Options(sampler="random"), again=True)
+    how = {"workers": 8, "num_trials": 12}
+    one, same, other = (benchmark.search(learner, method, seed=s, **how) for s in (1, 1, 2))
+    assert one == same != other
+
+
+def test_the_last_line_has_every_number(
+    benchmark: ModuleType,
+    table: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "curves.json").write_text(json.dumps(table))
+    words = [
+        "search.py",
+        "--curves",
+        str(tmp_path / "curves.json"),
+        "--trials",
+        "12",
+        "--seeds",
+        "2",
+    ]
+    monkeypatch.setattr("sys.argv", [*words, "--json"])
+    benchmark.main()
+    printed = capsys.readouterr().out
+    found = json.loads(printed.splitlines()[-1])
+    rivals = ("", "random_", "tpe_", "asha_")
+    assert list(found) == [
+        f"{rival}{key}" for rival in rivals for key in ("epochs_share", "regret_points")
+    ]
+    assert 0 < found["epochs_share"] == found["tpe_epochs_share"]
