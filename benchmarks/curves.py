@@ -99,10 +99,11 @@ def main() -> None:
             write_json(arguments.out, table)
             trial = future.result()
             left_s = (time.monotonic() - started) / n * (len(jobs) - n)
+            held_out, judged = (100 * trial[name][-1] for name in ("held_out", "judged"))
             say(
                 f"[{n}/{len(jobs)}] point {trial['point']} seed {trial['seed']}: "
-                f"{trial['cpu_seconds']:.0f} s of CPU; "
-                f"held out {100 * trial['held_out'][-1]:.2f} %, valid {100 * trial['judged'][-1]:.2f} %; {left_s / 60:.0f} min left"
+                f"{trial['cpu_seconds']:.0f} s of CPU; held out {held_out:.2f} %, "
+                f"valid {judged:.2f} %; {left_s / 60:.0f} min left"
             )
 
 
