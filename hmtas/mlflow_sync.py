@@ -1,6 +1,7 @@
 """Many runs in MLflow, a parent and its children, written by the one process that drives them.
 
-Trainings never import mlflow. A failure in MLflow is said once and costs the work nothing.
+Trainings never import mlflow. What is to be sent lies in the run folders, with a note of what was
+sent: sending again what MLflow has already changes nothing there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,35 +14,25 @@ from hmtas.mlflow_log import Status
 from hmtas.runs import RECORD
 
 STATE = "mlflow.json"
+ERROR = "hmtas.error"  # tag of a run that failed: why
 
 
-class MlflowSync:
-    """A parent run for a folder and a child for each run folder in it."""
+class MlflowParent:
+    """A parent run for a folder and a child for each run folder in it.
+
+    Its methods raise what MLflow raises.
+
+    Args:
+        folder: That holds the run folders.
+        experiment: Of all of them.
+        kind: What the parent is.
+    """
 
     def __init__(self, folder: Path, experiment: str, kind: str = "sweep") -> None:
-        self.folder = folder
-        self.experiment = experiment
-        self.kind = kind
-        self.broken = False
+        self.folder, self.experiment, self.kind = folder, experiment, kind
 
     def open(self, name: str, params: Mapping[str, Any]) -> None:
         """Find the parent's MLflow run, or create it."""
-        self._try(lambda: self._open(name, params))
-
-    def sync(self, run: Path, status: Status | None = None) -> None:
-        """Bring a child run up to date."""
-        if (run / RECORD).is_file():
-            self._try(lambda: self._sync(run, status))
-
-    def attach(self, files: Sequence[Path]) -> None:
-        """Log files of the folder as artifacts of the parent, in the folders they lie in."""
-        self._try(lambda: self._attach(files))
-
-    def close(self, metrics: Mapping[str, float]) -> None:
-        """End the parent's MLflow run."""
-        self._try(lambda: self._close(metrics))
-
-    def _open(self, name: str, params: Mapping[str, Any]) -> None:
         from hmtas.mlflow_client import public_uri
         from hmtas.tracking import open_parent, tracking_uri
 
@@ -52,31 +43,86 @@ class MlflowSync:
         parent = open_parent(self.experiment, name, tags, params)
         write_json(state, {"tracking_uri": uri, "parent": parent})
 
-    def _sync(self, run: Path, status: Status | None) -> None:
+    def sync(self, run: Path, status: Status | None = None, error: str | None = None) -> None:
+        """Bring a child up to date.
+
+        Args:
+            run: Its folder; nothing happens where no training has begun, unless it failed.
+            status: What run.json cannot know (hmtas.tracking.sync_run).
+            error: Why it failed.
+        """
         from hmtas.tracking import sync_run
 
-        sync_run(run, experiment=self.experiment, parent=self._parent(), status=status)
+        tags = {} if error is None else {ERROR: error}
+        if (run / RECORD).is_file():
+            sync_run(
+                run, experiment=self.experiment, parent=self._parent(), tags=tags, status=status
+            )
+        elif error is not None:
+            self._never_began(run.name, tags)
 
-    def _attach(self, files: Sequence[Path]) -> None:
+    def attach(self, files: Sequence[Path]) -> None:
+        """Log files of the folder as artifacts of the parent, in the folders they lie in."""
         from hmtas.tracking import log_parent_files
 
         log_parent_files(self._parent(), self.folder, files)
 
-    def _close(self, metrics: Mapping[str, float]) -> None:
+    def close(self, metrics: Mapping[str, float]) -> None:
+        """End the parent's MLflow run."""
         from hmtas.tracking import close_parent
 
         close_parent(self._parent(), "FINISHED", metrics)
 
+    def _never_began(self, name: str, tags: Mapping[str, str]) -> None:
+        """A child that failed before there was a run folder to speak of, once."""
+        from hmtas.tracking import close_parent, open_parent
+
+        state = read_json(self.folder / STATE)
+        failed = state.setdefault("failed", {})
+        if name in failed:
+            return
+        tags = {"hmtas.kind": "model", "hmtas.status": "failed", **tags}
+        failed[name] = open_parent(self.experiment, name, tags, parent=self._parent())
+        write_json(self.folder / STATE, state)
+        close_parent(failed[name], "FAILED")
+
     def _parent(self) -> str:
         return str(read_json(self.folder / STATE)["parent"])
 
+
+class MlflowSync:
+    """The same for work that goes on without MLflow: what it raises is said once, then left."""
+
+    def __init__(self, folder: Path, experiment: str, kind: str = "sweep") -> None:
+        self.mlflow = MlflowParent(folder, experiment, kind)
+        self.broken = False
+
+    def open(self, name: str, params: Mapping[str, Any]) -> None:
+        """Find the parent's MLflow run, or create it."""
+        self._try(lambda: self.mlflow.open(name, params))
+
+    def sync(self, run: Path, status: Status | None = None) -> None:
+        """Bring a child run up to date."""
+        self._try(lambda: self.mlflow.sync(run, status))
+
+    def attach(self, files: Sequence[Path]) -> None:
+        """Log files of the folder as artifacts of the parent, in the folders they lie in."""
+        self._try(lambda: self.mlflow.attach(files))
+
+    def close(self, metrics: Mapping[str, float]) -> None:
+        """End the parent's MLflow run."""
+        self._try(lambda: self.mlflow.close(metrics))
+
     def _try(self, action: Callable[[], None]) -> None:
-        """Tracking must never cost the work: whatever MLflow raises is said once, then left."""
         if self.broken:
             return
         try:
             action()
         except Exception as error:
             self.broken = True
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            say(f"warning: MLflow failed and is left out from here on ({reason})")
+            say(f"warning: MLflow failed and is left out from here on ({reason_of(error)})")
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what MLflow raised."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -26,7 +26,7 @@ LAYERS = {
         ensemble ensemble.combine
         ensemble.folds ensemble.stack tune tune.budget tune.default_space
         tune.final_record tune.nms_table tune.nms_windows
-        tune.options tune.record tune.space tune.space_entries tune.warm
+        tune.lock tune.options tune.record tune.signals tune.space tune.space_entries tune.warm
     """,
     "storage": """
         hmtas.ablation_document hmtas.ablation_scores
@@ -46,14 +46,16 @@ LAYERS = {
     "edge": """
         hmtas.__main__ hmtas.ablation hmtas.ablation_tables hmtas.ablation_watch hmtas.pictures
         hmtas.commands.ablate hmtas.cli hmtas.cluster hmtas.commands hmtas.comparison hmtas.console
-        hmtas.distributed hmtas.mlflow_client hmtas.mlflow_log hmtas.mlflow_sync hmtas.recipe
+        hmtas.distributed hmtas.mlflow_client hmtas.mlflow_log hmtas.mlflow_sync hmtas.outbox
+        hmtas.recipe
         hmtas.tracking
         hmtas.commands.baseline hmtas.commands.compare hmtas.commands.compare_pairs
         hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn hmtas.commands.score
         hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli
-        tune.callback tune.cli tune.cluster tune.final tune.final_table tune.optuna_windows
+        tune.asking tune.callback tune.cli tune.cluster tune.drive tune.final
+        tune.final_table tune.optuna_windows
         tune.progress
-        tune.pruning tune.samplers tune.space_table tune.study tune.tables
+        tune.pruning tune.samplers tune.search tune.space_table tune.study tune.tables
     """,
 }
 _EDGE_ONLY = ("ray", "optuna", "mlflow", "typer")

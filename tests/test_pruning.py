@@ -91,7 +91,13 @@ def test_a_pruner_of_a_new_driver_knows_the_trials_that_ended(
     rows = []
     for name, status in (("strong", "done"), ("other", "running")):
         make_run(tmp_path / "trials" / name, history=history)
-        row = {"id": name, "status": status, "settings": {}, "run": f"trials/{name}"}
+        row: dict[str, Any] = {
+            "id": name,
+            "status": status,
+            "settings": {},
+            "run": f"trials/{name}",
+        }
+        row["epochs"] = EPOCHS
         rows.append(TrialRow.model_validate(row))
     record = StudyRecord(
         name="s", version="0", created="now", settings=make_settings(), trials=tuple(rows)

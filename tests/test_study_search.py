@@ -11,7 +11,7 @@ from small import make_config, make_store
 from hmtas.cli import build
 from hmtas.runs import WEIGHTS, predictions_path, read_run
 from hmtas.store import EmbeddingStore
-from tune import budget, pruning, samplers
+from tune import budget, pruning, search
 from tune.budget import out_of_time
 from tune.final_record import read_final
 from tune.options import Options
@@ -69,7 +69,7 @@ def test_a_study_whose_time_is_out_goes_on_with_more_hours(
                 monkeypatch.setattr("tune.budget._clocks", {folder: late(folder)})
             return out_of_time(asking)
 
-        for module in (pruning, samplers):
+        for module in (pruning, search):
             patch.setattr(module, "out_of_time", clock)
         few = run_study(folder, settings, experiment="e", hours=1)
     assert few.status == "done"

@@ -1,66 +1,109 @@
-"""The sweep in MLflow, written by the driver alone: trials never import mlflow.
+"""The sweep in MLflow, written by the driver alone: trials never import mlflow."""
 
-Tune pickles its callbacks before the first trial and restores them from there after a crash, so
-they hold paths and names.
-"""
-
+import shlex
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from hmtas.mlflow_sync import MlflowSync
+from hmtas.console import say
+from hmtas.mlflow_sync import MlflowParent, reason_of
+from hmtas.outbox import Outbox
 from hmtas.runs import RECORD, read_run
-from tune.record import TRIALS
+from tune.final_record import read_final
+from tune.objective import METRIC
+from tune.record import TRIALS, StudyRecord, TrialRow, read_study
 
-SYNC_S = 2.0  # between two syncs of one running trial
+SYNC_S = 2.0  # between two looks at one running trial
 
 
 class MlflowCallback(Callback):
     """Show the sweep in MLflow while it runs: a child per trial, live by the epoch."""
 
-    def __init__(self, sync: MlflowSync, name: str, params: Mapping[str, Any]) -> None:
-        self.sync = sync
-        self.name = name
-        self.params = dict(params)
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
         self._synced: dict[str, float] = {}
 
-    def setup(
-        self,
-        stop: Any = None,
-        num_samples: int | None = None,
-        total_num_samples: int | None = None,
-        **info: Any,
-    ) -> None:
-        """Called by Tune before the first trial."""
-        self._synced = {}
-        self.sync.broken = False
-        self.sync.open(self.name, self.params)
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks, which nobody reads, and a thread cannot be."""
+        return {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Bring the curves of a trial up to date."""
         if time.monotonic() - self._synced.get(trial.trial_id, 0.0) >= SYNC_S:
-            self.sync.sync(self._run(trial))
+            self.outbox.post(self._run(trial))
             self._synced[trial.trial_id] = time.monotonic()
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Close a trial; the files of one that was stopped early follow after the study."""
+        row = self._row(trial)
         run = self._run(trial)
-        if (run / RECORD).is_file() and read_run(run).status == "done":
-            self.sync.sync(run)
+        if row.status == "failed":
+            self.outbox.post(run, "FAILED", row.error)
+        elif (run / RECORD).is_file() and read_run(run).status == "done":
+            self.outbox.post(run)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Mark a trial as failed."""
-        self.sync.sync(self._run(trial), "FAILED")
+        self.outbox.post(self._run(trial), "FAILED", self._row(trial).error)
 
     def _run(self, trial: Trial) -> Path:
-        return self.sync.folder / TRIALS / str(trial.trial_id)
+        return self.outbox.mlflow.folder / TRIALS / str(trial.trial_id)
+
+    def _row(self, trial: Trial) -> TrialRow:
+        rows = read_study(self.outbox.mlflow.folder).trials
+        return next(row for row in rows if row.id == trial.trial_id)
+
+
+def start_tracking(folder: Path, record: StudyRecord) -> Outbox:
+    """Send the trials of a study to MLflow from now on."""
+    outbox = Outbox(MlflowParent(folder, record.experiment), folder.name, _params(record))
+    outbox.start()
+    return outbox
+
+
+def finish_tracking(folder: Path, record: StudyRecord, outbox: Outbox) -> None:
+    """Send what MLflow lacks of a study that is done; say how to do so later if it fails."""
+    later = f"send the rest with: hmtas tune sync {shlex.quote(str(folder))}"
+    if not outbox.leave():
+        say(f"warning: MLflow takes long; {later}")
+        return
+    try:
+        send_study(folder, record)
+    except Exception as error:
+        say(f"warning: MLflow lacks part of this study ({reason_of(error)}); {later}")
+
+
+def send_study(folder: Path, record: StudyRecord) -> None:
+    """Bring MLflow up to date with a study; what it has already stays as it is.
+
+    Raises:
+        InputError: If MLflow does not answer; and whatever else it raises.
+    """
+    mlflow = MlflowParent(folder, record.experiment)
+    mlflow.open(folder.name, _params(record))
+    for row in record.trials:
+        if row.status == "failed":
+            mlflow.sync(folder / row.run, "FAILED", row.error)
+        else:
+            ended = row.status in ("done", "stopped")
+            mlflow.sync(folder / row.run, "FINISHED" if ended else None)
+    final = read_final(folder)
+    for run in [run for finalist in final.finalists for run in finalist.runs] if final else []:
+        mlflow.sync(folder / run)
+    if record.status == "done":
+        best = max((row.best_tight for row in record.trials if row.best_tight), default=0.0)
+        mlflow.close({METRIC: best, "trials": float(len(record.trials))})
+
+
+def _params(record: StudyRecord) -> dict[str, Any]:
+    settings = record.settings
+    return {"preset": settings.preset, "trials": settings.num_trials, "store": settings.store}

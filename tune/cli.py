@@ -12,7 +12,10 @@ from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hmtas.store import EmbeddingStore
+    from tune.record import StudyRecord
     from tune.space import Space
 
 app = typer.Typer(
@@ -125,7 +128,7 @@ def model(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a sweep, or go on with the one of the same name.
+    """Run a sweep, or go on with the one of the same name (as `hmtas tune resume DIR/NAME`).
 
     Trials are stopped and compared on a tenth of the train games, unless `--set
     stop_games=valid`; every trial stores the probabilities of the valid split. The first point is
@@ -135,7 +138,6 @@ def model(
     from tune.options import parse_options
     from tune.record import Load, StudySettings
     from tune.study import grace_of, run_study, sweep_base
-    from tune.tables import show_study
     from tune.warm import warmed
 
     options = parse_options(
@@ -160,7 +162,7 @@ def model(
         split=split,
         options=options,
     )
-    study = run_study(
+    _finish(out / name, lambda: run_study(
         out / name,
         warmed(study_settings, earlier, None if fresh else out / name),
         experiment=experiment,
@@ -171,10 +173,68 @@ def model(
         dashboard=dashboard,
         fresh=fresh,
         hours=hours,
-    )
-    show_study(study, out / name, as_json)
+    ), as_json)  # fmt: skip
+
+
+def resume(
+    study: Study,
+    hours: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Hours it may take in all, interruptions apart."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Points it is to have in the end.")
+    ] = None,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once; default: as before.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Another Ray cluster than before, or `auto`.")
+    ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Start Ray's dashboard with it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with a study that was interrupted, killed, or is to have more hours or trials.
+
+    All it needs is in DIR/NAME. Trials that have ended stay; those that ran go on after their last
+    complete epoch; those whose process died each time are tried again.
+    """
+    from tune.study import resume_study
+
+    _finish(study, lambda: resume_study(
+        study,
+        hours=hours,
+        trials=trials,
+        concurrent=concurrent,
+        address=address,
+        dashboard=dashboard,
+    ), as_json)  # fmt: skip
+
+
+def sync(study: Study) -> None:
+    """Send to MLflow what it lacks of a study; what it has already stays as it is."""
+    from tune.callback import send_study
+    from tune.record import read_study
+
+    record = read_study(study)
+    send_study(study.absolute(), record)
+    say(f"MLflow has the {len(record.trials)} trials of {study}")
+
+
+def _finish(folder: Path, run: "Callable[[], StudyRecord]", as_json: bool) -> None:
+    """Run a study and show it."""
+    from tune.signals import Interrupted
+    from tune.tables import show_study
+
+    try:
+        study = run()
+    except Interrupted as asked:
+        raise typer.Exit(asked.exit_code) from None
+    show_study(study, folder, as_json)
     if study.trials and all(row.status == "failed" for row in study.trials):
-        raise InputError(f"{out / name}: every trial failed: {study.trials[0].error}")
+        raise InputError(f"{folder}: every trial failed: {study.trials[0].error}")
 
 
 def space(
@@ -343,6 +403,8 @@ def _space(
 
 
 app.command("model")(model)
+app.command("resume")(resume)
+app.command("sync")(sync)
 app.command("space")(space)
 app.command("windows")(windows)
 app.command("status")(status)

@@ -1,6 +1,5 @@
 """Whether a cluster holds the trials of a study; `hmtas.cluster` starts or joins it."""
 
-from hmtas.cluster import resources
 from hmtas.errors import InputError
 from tune.record import Load
 
@@ -13,19 +12,31 @@ def check_resources(load: Load) -> int:
     Raises:
         InputError: If the trials need more CPUs or GPUs than there are.
     """
-    have = resources()
+    nodes = node_resources()
     cpus, gpus = load.cpus_per_trial, load.gpus_per_trial
-    have_cpus, have_gpus = int(have.get("CPU", 0)), have.get("GPU", 0.0)
-    fits = have_cpus // cpus
-    if gpus > 0:
-        fits = min(fits, int(have_gpus / gpus))
+    fits = sum(_fitting(node, cpus, gpus) for node in nodes)  # a trial lies on one node
     wanted = max(1, fits) if load.concurrent is None else load.concurrent
     if wanted > fits:
+        have_cpus, have_gpus = (sum(node.get(k, 0.0) for node in nodes) for k in ("CPU", "GPU"))
         need = f"{wanted} x {cpus} = {wanted * cpus} CPUs"
         need += f" and {wanted * gpus:g} GPUs" if gpus > 0 else ""
+        on_nodes = f" on {len(nodes)} nodes" if len(nodes) > 1 else ""
         raise InputError(
             f"{wanted} trials at once with {cpus} CPUs each need {need}, "
-            f"Ray has {have_cpus} CPUs and {have_gpus:g} GPUs; "
+            f"Ray has {have_cpus:g} CPUs and {have_gpus:g} GPUs{on_nodes}; "
             f"lower --concurrent or --cpus-per-trial (at most {fits} fit)"
         )
     return wanted
+
+
+def node_resources() -> list[dict[str, float]]:
+    """CPU and GPU of each node that is there."""
+    import ray
+
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+def _fitting(node: dict[str, float], cpus: int, gpus: float) -> int:
+    fits = int(node.get("CPU", 0.0)) // cpus
+    return min(fits, int(node.get("GPU", 0.0) / gpus)) if gpus > 0 else fits

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hmtas.config import Config
+from hmtas.errors import InputError, PassingError
 from hmtas.runs import RECORD, EpochRecord, predictions_path, read_run, write_run
+from tune.lock import one_writer
 from tune.options import GAMES, LOOSE, TIGHT, Objective
 from tune.space import Space, settings_of
 
+FAILED = "failed"  # in a trial's last report: why it cannot go on
 METRIC = TIGHT  # tight Average-mAP of the best epoch so far, in [0, 1]
 
 
@@ -41,9 +44,32 @@ def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
 
         trial_id = get_context().get_trial_id()
         assert trial_id is not None
-        run_trial(params, job=job, trial_id=trial_id, report=report)
+        last: dict[str, Any] = {TIGHT: 0.0, LOOSE: 0.0, "epoch": 0}
+
+        def note(metrics: dict[str, Any]) -> None:
+            last.update(metrics)
+            report(metrics)
+
+        try:
+            run_trial(params, job=job, trial_id=trial_id, report=note)
+        except Exception as error:
+            if may_pass(error):
+                raise  # Tune starts it again
+            # Its own fault: the same would come of the same. No process need die for it.
+            report({**last, FAILED: _reason(error)})
 
     return trial
+
+
+def may_pass(error: Exception) -> bool:
+    """Is it worth a second try: a full disk, a file or a service that is not there just now?"""
+    return isinstance(error, OSError | PassingError)
+
+
+def _reason(error: Exception) -> str:
+    """One line for the table; what is not bad input has its class with it."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    return line if isinstance(error, InputError) else f"{type(error).__name__}: {line}"
 
 
 def run_trial(
@@ -68,14 +94,21 @@ def run_trial(
         InputError: If the point is no valid configuration, or the store is not usable.
         FloatingPointError: If the metric is not finite.
     """
+    config = job.base.updated(settings_of(params, job.space))
+    run = Path(job.trials) / trial_id
+    with one_writer(Path(job.trials) / f".{trial_id}.lock"):
+        _train(run, config, job=job, report=report)
+
+
+def _train(
+    run: Path, config: Config, *, job: Job, report: Callable[[dict[str, Any]], None]
+) -> None:
     import torch
 
     from hmtas.fit import fit
     from hmtas.predict import predict_run
     from hmtas.remote import open_store
 
-    config = job.base.updated(settings_of(params, job.space))
-    run = Path(job.trials) / trial_id
     best = Best(job.objective)
     if (run / RECORD).is_file():
         for epoch in read_run(run).history:
@@ -90,7 +123,7 @@ def run_trial(
         store,
         config,
         run,
-        name=trial_id,
+        name=run.name,
         preset=job.preset,
         report=on_epoch,
         device=job.device,

@@ -1,7 +1,6 @@
 """What the driver does while trials report: the study's record, and a word to the user.
 
-Tune pickles its callbacks before the first trial and restores them from there after a crash, so
-they hold a path and read the rest from it.
+Tune pickles its callbacks, so they hold a path and read the rest from it.
 """
 
 import time
@@ -13,11 +12,8 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from hmtas.console import say
-from hmtas.runs import predictions_path
-from tune.objective import METRIC
-from tune.options import LOOSE
-from tune.record import TRIALS, StudyRecord, TrialRow, TrialStatus, read_study, write_study
-from tune.space import settings_of
+from tune.record import StudyRecord, TrialRow, read_study, write_study
+from tune.search import scores_of
 
 QUIET_S = 20.0  # between two lines about trials that are still running
 
@@ -59,30 +55,39 @@ class StudyCallback(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Say how a trial ended."""
-        record = self._write(trials, ended=trial)
+        record = self._write(trials)
         self._say(_line(record, trial.trial_id))
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Say why a trial failed; the study goes on."""
-        record = self._write(trials, ended=trial, failed=True)
+        record = self._write(trials)
         self._say(_line(record, trial.trial_id))
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Say that a trial is started again."""
+        self._say(f"{trial.trial_id} broke down and is started again from its last epoch")
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Note the last state of every trial."""
         self._write(trials)
 
-    def _write(
-        self, trials: list[Trial], ended: Trial | None = None, failed: bool = False
-    ) -> StudyRecord:
+    def _write(self, trials: list[Trial]) -> StudyRecord:
+        """Bring the rows of trials that run up to date; how one ended, tune.search noted."""
         record = read_study(self.folder)
+        running = {trial.trial_id: trial for trial in trials}
         rows = tuple(
-            _row(trial, self.folder, record, trial is ended, trial is ended and failed)
-            for trial in trials
+            _row(row, running[row.id])
+            if row.id in running and row.status in ("waiting", "running")
+            else row
+            for row in record.trials
         )
-        record = record.model_copy(update={"trials": rows})
-        write_study(self.folder, record)
+        if rows != record.trials:
+            record = record.model_copy(update={"trials": rows})
+            write_study(self.folder, record)
         return record
 
     def _say(self, line: str) -> None:
@@ -90,37 +95,12 @@ class StudyCallback(Callback):
         say(line)
 
 
-def _row(trial: Trial, folder: Path, record: StudyRecord, ended: bool, failed: bool) -> TrialRow:
-    """One line of the record; `ended` and `failed` are what Tune is about to say of the trial."""
-    name = f"{TRIALS}/{trial.trial_id}"
+def _row(row: TrialRow, trial: Trial) -> TrialRow:
+    """A trial that waits or runs, as Tune has it."""
     result: Mapping[str, Any] = trial.last_result or {}
-    failed = failed or trial.status == Trial.ERROR
-    status: TrialStatus = "running" if trial.status == Trial.RUNNING else "waiting"
-    if failed:
-        status = "failed"
-    elif ended or trial.status == Trial.TERMINATED:
-        complete = predictions_path(folder / name, record.settings.split).is_file()
-        # A stopped trial is predicted after the study: one that goes on must not call it done.
-        stopped = any(row.id == trial.trial_id and row.status == "stopped" for row in record.trials)
-        status = "done" if complete and not stopped else "stopped"
-    return TrialRow(
-        id=trial.trial_id,
-        status=status,
-        settings=settings_of(trial.config, record.settings.space),
-        best_tight=result.get(METRIC),
-        best_loose=result.get(LOOSE),
-        epochs=result.get("epoch", 0),
-        seconds=round(result.get("time_total_s", 0.0), 1),
-        run=name,
-        error=_reason(trial) if failed else None,
-    )
-
-
-def _reason(trial: Trial) -> str:
-    """The last line of what was raised in the trial: the rest is a stack of Ray's."""
-    error = trial.get_error()
-    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
+    known = scores_of(result) if "epoch" in result else {}
+    status = "running" if trial.status == Trial.RUNNING else "waiting"
+    return row.model_copy(update={"status": status, **known})
 
 
 def _line(record: StudyRecord, trial_id: str) -> str:
@@ -135,4 +115,4 @@ def _line(record: StudyRecord, trial_id: str) -> str:
 def _count(record: StudyRecord) -> str:
     ended = sum(row.status in ("done", "stopped", "failed") for row in record.trials)
     best = max((row.best_tight for row in record.trials if row.best_tight is not None), default=0.0)
-    return f"[{ended}/{record.settings.num_trials}] best {100 * best:5.2f} %"
+    return f"[{ended}/{record.num_trials}] best {100 * best:5.2f} %"

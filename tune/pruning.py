@@ -203,7 +203,9 @@ def ended_reports(folder: Path, objective: Objective) -> _Reports:
         if row.status in ("waiting", "running") or not (run / RECORD).is_file():
             continue
         best = Best(objective)
-        found = [best.metrics(epoch) for epoch in read_run(run).history]
+        # One that was stopped may have trained a little more before it heard of it.
+        heard = read_run(run).history[: row.epochs]
+        found = [best.metrics(epoch) for epoch in heard]
         if found:
             reports[row.id] = found
     return reports

@@ -122,6 +122,12 @@ def read_study(folder: Path) -> StudyRecord:
         ) from None
 
 
+def with_row(record: StudyRecord, row: TrialRow) -> StudyRecord:
+    """The record with one trial's row in place of its older one."""
+    rows = tuple(row if old.id == row.id else old for old in record.trials)
+    return record.model_copy(update={"trials": rows})
+
+
 def check_same(folder: Path, old: StudySettings, new: StudySettings) -> None:
     """Refuse to go on with a study under other settings: half of it would be another study.
 

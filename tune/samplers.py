@@ -1,26 +1,14 @@
-"""Who proposes points: the samplers of Optuna by name, and what each of them cannot do.
-
-The Optuna study lives in memory inside the searcher, and Tune's snapshot of it is what a killed
-driver goes on from.
-"""
+"""Who proposes points: the samplers of Optuna by name, and what each of them cannot do."""
 
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import optuna
-from ray import cloudpickle
-from ray.tune.search import Searcher, SearchGenerator
-from ray.tune.search.optuna import OptunaSearch
 
 from hmtas.errors import InputError
-from hmtas.files import atomic_path
-from tune.budget import out_of_time
 from tune.options import Options
-from tune.record import StudySettings
-from tune.space import Choice, Space, encoded, first_points, suggest
+from tune.space import Choice, Space, encoded, suggest
 
 STARTUP = 10  # points that a sampler with a model draws at random before it has one
 
@@ -96,63 +84,6 @@ def make_sampler(
         )
 
 
-class Search(OptunaSearch):
-    """Optuna as Tune asks it for points, until the hours of the study are spent.
-
-    Args:
-        folder: Of the study.
-        search: As of `OptunaSearch`.
-    """
-
-    def __init__(self, folder: Path, **search: Any) -> None:
-        self.folder = folder
-        super().__init__(**search)
-
-    def suggest(self, trial_id: str) -> Any:
-        """The next point, or word that there is none."""
-        return Searcher.FINISHED if out_of_time(self.folder) else super().suggest(trial_id)
-
-
-def make_searcher(settings: StudySettings, folder: Path) -> Search:
-    """The points to try first, then the sampler's.
-
-    The preset's own setting comes first of all, so that a search never loses to its start.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    options, space = settings.options, settings.space
-    warm = options.warm
-    points = first_points(settings.base, space, tried=warm.tried if warm else ())
-    searcher = Search(
-        folder,
-        space=partial(suggest, space=space),
-        metric=_one_or_all(options.metrics),
-        mode=_one_or_all(("max",) * len(options.metrics)),
-        sampler=make_sampler(options, space, num_trials=settings.num_trials, seed=settings.seed),
-        points_to_evaluate=points,
-    )
-    for told in warm.told if warm else ():
-        # OptunaSearch itself tells of no trials in a space that is sampled define-by-run.
-        study: optuna.Study = searcher._ot_study  # type: ignore[assignment]
-        study.add_trial(finished_trial(told.point, told.values, space))
-    return searcher
-
-
-def reopen(snapshots: Path) -> None:
-    """Let a study whose time was out ask for points again: Tune's snapshot calls it finished.
-
-    Args:
-        snapshots: Where Tune keeps the study.
-    """
-    newest = max(map(str, snapshots.glob(SearchGenerator.CKPT_FILE_TMPL.format("*"))), default="")
-    if not newest:
-        return
-    state = cloudpickle.loads(Path(newest).read_bytes())
-    if state["finished"]:
-        with atomic_path(Path(newest)) as path:
-            opened = cloudpickle.dumps({**state, "finished": False})  # type: ignore[no-untyped-call]
-            path.write_bytes(opened)
-
-
 def finished_trial(
     point: Mapping[str, Any], values: Sequence[float], space: Space
 ) -> optuna.trial.FrozenTrial:
@@ -168,8 +99,3 @@ def finished_trial(
     return optuna.trial.create_trial(
         params=fixed.params, distributions=fixed.distributions, values=list(values)
     )
-
-
-def _one_or_all(values: Sequence[str]) -> Any:
-    """OptunaSearch takes one number as a string, several as a list."""
-    return values[0] if len(values) == 1 else list(values)

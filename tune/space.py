@@ -177,6 +177,15 @@ def settings_of_point(point: Mapping[str, Any], space: Space) -> dict[str, Any]:
     return settings
 
 
+def point_of(settings: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """The point, by dimension, that settings of a trial stand for (the way back)."""
+    point: dict[str, Any] = {}
+    for key, dimension in space.dimensions.items():
+        if holds(dimension, point):
+            point[key] = settings[setting_of(key)]
+    return point
+
+
 def nearest_point(
     config: Config, space: Space, settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:

@@ -1,0 +1,211 @@
+"""One driver's life: Ray Tune over the trials that a study lacks, then what follows them.
+
+All it needs is in study.json and in the run folders, and all it does is there as soon as it is
+done: a driver may be killed at any time, and another one goes on.
+"""
+
+import os
+import shlex
+import shutil
+import warnings
+from pathlib import Path
+
+import ray
+from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner, with_resources
+from ray.tune.experiment import Trial
+
+from hmtas.begin import plan_games
+from hmtas.cluster import ray_session
+from hmtas.console import copy_ahead, progress, say
+from hmtas.files import full_disk
+from hmtas.outbox import Outbox
+from hmtas.remote import open_store
+from hmtas.runs import WEIGHTS, predictions_path
+from tune.budget import Budget, start_budget, stop_budget
+from tune.callback import MlflowCallback, finish_tracking, start_tracking
+from tune.cluster import check_resources
+from tune.final import run_final
+from tune.final_record import write_final
+from tune.objective import Job, make_trainable, predict_trial
+from tune.progress import StudyCallback
+from tune.pruning import check_pruner, make_pruner
+from tune.record import (
+    RAY,
+    TRIALS,
+    Load,
+    StudyRecord,
+    StudySettings,
+    read_study,
+    write_study,
+)
+from tune.samplers import check_sampler
+from tune.search import StudySearch
+from tune.signals import interruptible
+from tune.warm import describe
+
+RESTARTS = 3  # of a trial whose process dies, each from its last epoch
+TUNE_ENVIRONMENT = {
+    # Tune's old output is silent when told to be.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Its handler of an interrupt would end the trials as if they were complete.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Its snapshots would only take time: study.json has all that a new driver needs.
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
+}
+
+
+def drive(
+    folder: Path, record: StudyRecord, *, hours: float | None = None, dashboard: bool = False
+) -> StudyRecord:
+    """Run the trials that a study lacks, and finish it.
+
+    The caller is the study's only driver (tune.lock).
+
+    Args:
+        folder: Of the study.
+        record: As it is to be; written here.
+        hours: That the study may take, in all its drivers' lives; None keeps those it had.
+        dashboard: Start Ray's dashboard with Ray.
+
+    Returns:
+        The study with every trial.
+
+    Raises:
+        InputError: If the study cannot run as it is set.
+        PassingError: If the disk is full, or the store is not there; the study can be resumed.
+        Interrupted: On Ctrl-C or SIGTERM; the study can be resumed.
+    """
+    settings, load = record.settings, record.load or Load()
+    notes = check_sampler(settings.options, settings.space)
+    num_stopped = len(plan_games(open_store(settings.store), settings.base.train).stopped)
+    notes += check_pruner(settings.options, num_stopped)
+    if settings.options.warm:
+        notes.append(describe(settings.options.warm))
+    os.environ.update(TUNE_ENVIRONMENT)
+    outbox = None
+    try:
+        with (
+            interruptible(),
+            ray_session(record.address, dashboard=dashboard, threads=load.cpus_per_trial),
+            interruptible(),  # again: Ray sets a handler of its own
+            full_disk(folder),
+        ):
+            concurrent = check_resources(load)
+            if record.address is None:  # nodes of a cluster copy what they train on themselves
+                _copy_ahead(settings)
+            write_study(folder, record.model_copy(update={"status": "running"}))
+            outbox = start_tracking(folder, record)
+            say(
+                f"{record.num_trials} trials, {concurrent} at a time with {load.cpus_per_trial} "
+                f"CPU each, at most {settings.base.train.max_epochs} epochs"
+            )
+            for note in notes:
+                say(note)
+            if record.trials:
+                say(f"{folder}: going on with this study")
+            record = _search(folder, concurrent, outbox, hours)
+            job = make_job(folder, record)
+            _predict_stopped(folder, record, job)
+            final = run_final(folder, record, job, load) if settings.options.top else None
+            if final is not None:
+                write_final(folder, final)
+            record = record.model_copy(update={"status": "done"})
+            write_study(folder, record)
+    except BaseException:
+        if outbox is not None:
+            say(f"{folder}: not finished; go on with: hmtas tune resume {shlex.quote(str(folder))}")
+            outbox.leave()
+        raise
+    finish_tracking(folder, record, outbox)
+    return record
+
+
+def make_job(folder: Path, record: StudyRecord) -> Job:
+    """What the trials of a study have in common."""
+    settings, load = record.settings, record.load or Load()
+    return Job(
+        store=settings.store,
+        trials=str(folder / TRIALS),
+        base=settings.base,
+        preset=settings.preset,
+        space=settings.space,
+        split=settings.split,
+        threads=load.cpus_per_trial,
+        device="cuda" if load.gpus_per_trial > 0 else "cpu",
+        objective=settings.options.objective,
+    )
+
+
+def _search(folder: Path, concurrent: int, outbox: Outbox, hours: float | None) -> StudyRecord:
+    start_budget(folder, hours)
+    try:
+        with warnings.catch_warnings():
+            # A trial that is started again reports its epochs again.
+            warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
+            _tuner(folder, read_study(folder), concurrent, outbox).fit()
+    finally:
+        _say_time(folder, stop_budget(folder))
+    return read_study(folder)
+
+
+def _tuner(folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox) -> Tuner:
+    settings, load = record.settings, record.load or Load()
+    resources = {"cpu": float(load.cpus_per_trial), "gpu": load.gpus_per_trial}
+    shutil.rmtree(folder / RAY, ignore_errors=True)
+    return Tuner(
+        with_resources(make_trainable(make_job(folder, record)), resources),
+        tune_config=TuneConfig(
+            search_alg=StudySearch(folder, concurrent),
+            scheduler=make_pruner(settings, folder),
+            num_samples=record.num_trials,
+            reuse_actors=True,
+            trial_dirname_creator=_trial_folder,
+        ),
+        run_config=RunConfig(
+            name=RAY,
+            storage_path=str(folder),
+            callbacks=[StudyCallback(folder), MlflowCallback(outbox)],
+            failure_config=FailureConfig(max_failures=RESTARTS),
+            verbose=0,
+        ),
+    )
+
+
+def _trial_folder(trial: Trial) -> str:
+    return str(trial.trial_id)
+
+
+def _say_time(folder: Path, budget: Budget) -> None:
+    if budget.left_s is not None and budget.left_s <= 0:
+        say(
+            f"{folder}: time is out after {budget.spent_s / 3600:.2f} h; "
+            "the same command with more --hours goes on"
+        )
+
+
+def _copy_ahead(settings: StudySettings) -> None:
+    store = open_store(settings.store)
+    plan = plan_games(store, settings.base.train)
+    copy_ahead(store, [*plan.fitted, *plan.stopped, *store.games(settings.split)])
+
+
+def _predict_stopped(folder: Path, record: StudyRecord, job: Job) -> None:
+    """Predict with the best checkpoint of every trial that was stopped early, as Ray tasks."""
+    runs = [folder / row.run for row in record.trials if row.status == "stopped"]
+    waiting = [
+        run
+        for run in runs
+        if (run / WEIGHTS).is_file() and not predictions_path(run, job.split).is_file()
+    ]
+    if not waiting:
+        return
+    load = record.load or Load()
+    task = ray.remote(num_cpus=load.cpus_per_trial, num_gpus=load.gpus_per_trial)(predict_trial)
+    tasks = [
+        task.remote(str(run), job.store, job.split, job.threads, job.device) for run in waiting
+    ]
+    with progress("Predicting with stopped trials", len(tasks)) as advance:
+        while tasks:
+            ended, tasks = ray.wait(tasks)
+            ray.get(ended)
+            advance()

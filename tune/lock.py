@@ -1,0 +1,160 @@
+"""One driver per study: DIR/NAME/driver.json says who it is, and is locked while it lives.
+
+The lock is the system's (flock): it goes with the process, however that ends. Some network file
+systems have none, or one that other machines do not see, so the file also holds host, process and
+the time of its last sign of life. A driver that died on this host is followed at once; of one on
+another host nothing is known for sure, so its file must be removed by hand.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from hmtas.errors import InputError, PassingError
+
+FILE = "driver.json"
+BEAT_S = 10.0  # between two signs of life
+WRITER_S = 60.0  # that a process may outlive its driver
+
+
+@contextlib.contextmanager
+def only_driver(folder: Path) -> Iterator[None]:
+    """Be the one driver of a study for the length of a block.
+
+    Args:
+        folder: Of the study; made if it is not there.
+
+    Raises:
+        InputError: If another driver is at work, naming its host and process.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE
+    with _opened(path) as file:
+        locked = _lock(file)
+        other = _read(file)
+        if locked is False or (other is not None and _may_live(other, locked)):
+            raise InputError(_refusal(folder, other))
+        _write(file)
+        ended = threading.Event()
+        beating = threading.Thread(target=_beat, args=(file, ended), daemon=True)
+        beating.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            beating.join()
+            # Emptied, not removed: a second driver may hold the file open by now.
+            _replace(file, b"")
+
+
+@contextlib.contextmanager
+def one_writer(path: Path) -> Iterator[None]:
+    """Be the one process of this machine that writes what a lock file stands for.
+
+    A process of a driver that was killed may live a little longer than it.
+
+    Raises:
+        PassingError: If another process writes for longer than that.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + WRITER_S
+    with _opened(path) as file:
+        while _lock(file) is False:
+            if time.monotonic() > until:
+                raise PassingError(f"{path}: another process has it and writes what is beside it")
+            time.sleep(0.1)
+        yield
+
+
+def _opened(path: Path) -> FileIO:
+    # Not "a+": Linux would append what is to replace.
+    return FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+
+
+def _lock(file: FileIO) -> bool | None:
+    """True: locked; False: another process has it; None: this file system has no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _may_live(other: dict[str, Any], locked: bool | None) -> bool:
+    """May the driver that wrote this still be at work, though we could open its file?"""
+    if other.get("host") != socket.gethostname():
+        return True
+    if locked:
+        return False
+    pid = other.get("pid")
+    return isinstance(pid, int) and other.get("began") == _began(pid) is not None
+
+
+def _refusal(folder: Path, other: dict[str, Any] | None) -> str:
+    if other is None:
+        return f"{folder}: another driver is starting this study; wait for it, or look again"
+    host, pid, beat = (other.get(name, "unknown") for name in ("host", "pid", "beat"))
+    age = f"{max(0.0, time.time() - beat):.0f} s ago" if isinstance(beat, int | float) else "once"
+    line = f"{folder}: process {pid} on {host} drives this study (last sign of life {age})"
+    if host == socket.gethostname():
+        return f"{line}; wait for it, or stop it: kill {pid}"
+    return f"{line}; if it is dead, remove {folder / FILE} and try again"
+
+
+def _beat(file: FileIO, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_S):
+        with contextlib.suppress(OSError):  # a full disk is the study's to notice
+            _write(file)
+
+
+def _write(file: FileIO) -> None:
+    pid = os.getpid()
+    mine = {"host": socket.gethostname(), "pid": pid, "began": _began(pid), "beat": time.time()}
+    _replace(file, json.dumps(mine).encode())
+
+
+def _replace(file: FileIO, content: bytes) -> None:
+    """In place: a new file would not be the locked one."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(file.fileno(), 0)
+        os.pwrite(file.fileno(), content, 0)
+        os.fsync(file.fileno())
+
+
+def _read(file: FileIO) -> dict[str, Any] | None:
+    """Who wrote the file; None where it is empty or was cut short."""
+    file.seek(0)
+    with contextlib.suppress(ValueError):
+        found = json.loads(file.read())
+        return found if isinstance(found, dict) else None
+    return None
+
+
+def _began(pid: int) -> str | None:
+    """When a process of this host began, in its kernel's ticks; None if there is no such one.
+
+    A number is given to another process sooner or later; both together are not.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        state, *fields = stat.rpartition(")")[2].split()
+        return None if state == "Z" else fields[18]
+    except (OSError, IndexError, ValueError):
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return "unknown"
