@@ -17,7 +17,8 @@ from hmtas.mlflow_sync import MlflowParent, reason_of
 
 PAUSE_S = 2.0  # between two rounds: an epoch may take less
 RETRY_S = 15.0  # after a round that failed
-LEAVE_S = 15.0  # a call that takes longer is left alone
+LEAVE_S = 15.0  # a call that takes longer is left alone; where all is to end, sooner
+HASTE_S = 2.0
 # MLflow's own patience is minutes.
 ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
@@ -52,11 +53,11 @@ class Outbox:
         with self._lock:
             self._waiting[run] = (status, error)
 
-    def leave(self) -> bool:
+    def leave(self, wait_s: float = LEAVE_S) -> bool:
         """Send no more; False if MLflow still holds a call up."""
         self._ended.set()
         if self._thread.ident is not None:
-            self._thread.join(LEAVE_S)
+            self._thread.join(wait_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

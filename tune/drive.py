@@ -18,7 +18,7 @@ from hmtas.begin import plan_games
 from hmtas.cluster import ray_session
 from hmtas.console import copy_ahead, progress, say
 from hmtas.files import full_disk
-from hmtas.outbox import Outbox
+from hmtas.outbox import HASTE_S, Outbox
 from hmtas.remote import open_store
 from hmtas.runs import WEIGHTS, predictions_path
 from tune.budget import Budget, start_budget, stop_budget
@@ -114,7 +114,7 @@ def drive(
     except BaseException:
         if outbox is not None:
             say(f"{folder}: not finished; go on with: hmtas tune resume {shlex.quote(str(folder))}")
-            outbox.leave()
+            outbox.leave(HASTE_S)
         raise
     finish_tracking(folder, record, outbox)
     return record
