@@ -42,7 +42,8 @@ from hmtas.season import SeasonConfig, write_season
 from tune.record import RECORD as STUDY
 from tune.record import StudyRecord, TrialRow, read_study
 
-TRIALS, EPOCHS = 4, 3
+TRIALS, EPOCHS = 4, 4
+BATCH = 8  # so small that an epoch takes a good part of a second: faults shall meet one
 NAME = "s"
 LIMIT_S = 150.0  # of one driver's life
 DOWN = "http://127.0.0.1:9"
@@ -50,6 +51,7 @@ FAULTS = (
     *("driver", "trial", "terminated", "interrupted", "truncated", "flipped"),
     *("full disk of a trial", "full disk of the driver", "storage"),
 )
+DAMAGE = ("truncated", "flipped")  # once the driver was killed
 ENDED = ("done", "stopped")
 # What a driver loads, once for all of them: most of the seconds that its start takes.
 PRELOAD = ["ray.tune", "optuna", "torch", "mlflow", "tune.drive", "tune.cli", "hmtas.tracking"]
@@ -103,7 +105,7 @@ class Sweep:
             words += ["--trials", str(TRIALS), "--max-epochs", str(EPOCHS), "--preset", "smoke"]
             words += ["--concurrent", str(self.concurrent), "--address", self.address]
             words += ["--top", "0", "--set", "patience=9", "--set", "width=8"]
-            words += ["--set", "num_heads=2"]
+            words += ["--set", "num_heads=2", "--set", f"batch_size={BATCH}", "--grace-epochs", "2"]
         environment = {
             "MLFLOW_TRACKING_URI": mlflow or self.mlflow,
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
@@ -221,7 +223,8 @@ def inject(fault: str, sweep: Sweep, rng: np.random.Generator) -> str | None:
     Returns:
         The trial whose checkpoint was damaged, if one was.
     """
-    time.sleep(rng.uniform(0, 0.3))
+    if fault not in DAMAGE:
+        time.sleep(rng.uniform(0, 0.5))
     pid = sweep.driver.pid
     assert pid is not None
     if fault == "trial":
@@ -254,7 +257,7 @@ def inject(fault: str, sweep: Sweep, rng: np.random.Generator) -> str | None:
     else:
         _kill(pid, signal.SIGKILL)
     sweep.wait()
-    return _damage(fault, sweep, rng) if fault in ("truncated", "flipped") else None
+    return _damage(fault, sweep, rng) if fault in DAMAGE else None
 
 
 def _kill(pid: int, signum: int) -> None:
@@ -311,10 +314,13 @@ def run_schedule(
                     uri, word = silent, ", MLflow silent"
                 sweep.start(mlflow=uri, same_command=bool(rng.random() < 0.3))
                 trial, epoch = int(rng.integers(TRIALS)), int(rng.integers(EPOCHS))
+                epoch = 1 if fault in DAMAGE else epoch  # the first checkpoint, and time to hit it
                 if fault != "none":
                     story.append(f"{fault} at trial {trial + 1}, epoch {epoch}{word}")
-                    if sweep.reach(trial, epoch):
-                        damaged = inject(str(fault), sweep, rng)
+                    met = sweep.reach(trial, epoch)
+                    damaged = inject(str(fault), sweep, rng) if met else None
+                    if not met or (fault in DAMAGE and damaged is None):
+                        story[-1] += " (missed)"
                 code = sweep.wait()
                 now = State.of(sweep)
                 problems += before.lost(now, damaged)

@@ -15,6 +15,10 @@ class PassingError(InputError):
     """What the same work may not meet again: a full disk, a service or a file that is not there."""
 
 
+class DamagedError(InputError):
+    """A run whose checkpoints are all damaged: it can only start again from nothing."""
+
+
 class DivergedError(InputError):
     """A loss that is not finite: all workers of a training find it at the same step."""
 

@@ -95,6 +95,30 @@ def test_a_trial_that_is_started_again_reports_again_and_trains_nothing(
     assert weights.stat().st_mtime_ns == before
 
 
+def test_a_trial_whose_only_checkpoint_is_damaged_starts_from_nothing(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(metrics: dict[str, Any]) -> None:
+        raise Killed
+
+    whole: list[dict[str, Any]] = []
+    job = make_job(store, tmp_path / "whole")
+    run_trial({"train.seq_len": 3}, job=job, trial_id="t", report=whole.append)
+    again: list[dict[str, Any]] = []
+    job = make_job(store, tmp_path / "damaged")
+    with pytest.raises(Killed):
+        run_trial({"train.seq_len": 3}, job=job, trial_id="t", report=die)
+    checkpoint = tmp_path / "damaged" / "t" / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
+    run_trial({"train.seq_len": 3}, job=job, trial_id="t", report=again.append)
+    assert again == [whole[0], *whole], "its lost epoch was reported before it was known to be lost"
+    weights = [tmp_path / name / "t" / "model.safetensors" for name in ("whole", "damaged")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
 def test_a_score_that_is_not_finite_never_reaches_the_study() -> None:
     epoch = EpochRecord(epoch=1, train_loss=1.0, seconds=1.0, windows=1)
     broken = epoch.model_copy(update={"tight": float("nan")})

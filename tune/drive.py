@@ -4,6 +4,7 @@ All it needs is in study.json and in the run folders, and all it does is there a
 done: a driver may be killed at any time, and another one goes on.
 """
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -40,7 +41,7 @@ from tune.record import (
 )
 from tune.samplers import check_sampler
 from tune.search import StudySearch
-from tune.signals import interruptible
+from tune.signals import interruptible, postponed
 from tune.warm import describe
 
 RESTARTS = 3  # of a trial whose process dies, each from its last epoch
@@ -84,12 +85,13 @@ def drive(
     os.environ.update(TUNE_ENVIRONMENT)
     outbox = None
     try:
-        with (
-            interruptible(),
-            ray_session(record.address, dashboard=dashboard, threads=load.cpus_per_trial),
-            interruptible(),  # again: Ray sets a handler of its own
-            full_disk(folder),
-        ):
+        with contextlib.ExitStack() as stack:
+            with postponed():  # a Ray that is left half-way up ends neither itself nor us
+                stack.enter_context(
+                    ray_session(record.address, dashboard=dashboard, threads=load.cpus_per_trial)
+                )
+            stack.enter_context(interruptible())
+            stack.enter_context(full_disk(folder))
             concurrent = check_resources(load)
             if record.address is None:  # nodes of a cluster copy what they train on themselves
                 _copy_ahead(settings)
@@ -112,8 +114,9 @@ def drive(
             record = record.model_copy(update={"status": "done"})
             write_study(folder, record)
     except BaseException:
-        if outbox is not None:
+        if outbox is not None or record.trials:
             say(f"{folder}: not finished; go on with: hmtas tune resume {shlex.quote(str(folder))}")
+        if outbox is not None:
             outbox.leave(HASTE_S)
         raise
     finish_tracking(folder, record, outbox)

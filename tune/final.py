@@ -17,7 +17,8 @@ from hmtas.config import Config
 from hmtas.console import progress, say
 from hmtas.runs import predictions_path, read_run
 from tune.final_record import RUNS, Against, Final, Finalist
-from tune.objective import Job
+from tune.lock import one_writer
+from tune.objective import Job, lock_of
 from tune.options import Objective
 from tune.record import Load, StudyRecord, TrialRow, front, score_of
 
@@ -97,16 +98,17 @@ def train_final(run: str, config: str, job: Job) -> None:
 
     torch.set_num_threads(job.threads)
     folder, store = Path(run), open_store(job.store)
-    fit(
-        store,
-        Config.model_validate_json(config),
-        folder,
-        name=folder.name,
-        preset=job.preset,
-        device=job.device,
-    )
-    if not predictions_path(folder, job.split).is_file():
-        predict_run(folder, store, job.split, device=job.device)
+    with one_writer(lock_of(folder)):
+        fit(
+            store,
+            Config.model_validate_json(config),
+            folder,
+            name=folder.name,
+            preset=job.preset,
+            device=job.device,
+        )
+        if not predictions_path(folder, job.split).is_file():
+            predict_run(folder, store, job.split, device=job.device)
 
 
 def compare_finalists(

@@ -7,12 +7,13 @@ its predictions are made after the study (`predict_trial`).
 """
 
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hmtas.config import Config
-from hmtas.errors import InputError, PassingError
+from hmtas.errors import DamagedError, InputError, PassingError
 from hmtas.runs import RECORD, EpochRecord, predictions_path, read_run, write_run
 from tune.lock import one_writer
 from tune.options import GAMES, LOOSE, TIGHT, Objective
@@ -96,7 +97,7 @@ def run_trial(
     """
     config = job.base.updated(settings_of(params, job.space))
     run = Path(job.trials) / trial_id
-    with one_writer(Path(job.trials) / f".{trial_id}.lock"):
+    with one_writer(lock_of(run)):
         _train(run, config, job=job, report=report)
 
 
@@ -119,15 +120,22 @@ def _train(
     def on_epoch(epoch: EpochRecord, _: dict[str, float]) -> None:
         report(best.metrics(epoch))
 
-    fit(
-        store,
-        config,
-        run,
-        name=run.name,
-        preset=job.preset,
-        report=on_epoch,
-        device=job.device,
-    )
+    def train() -> None:
+        fit(
+            store,
+            config,
+            run,
+            name=run.name,
+            preset=job.preset,
+            report=on_epoch,
+            device=job.device,
+        )
+
+    try:
+        train()
+    except DamagedError:  # its first epoch, most likely: there is one checkpoint then
+        shutil.rmtree(run)
+        train()
     if not predictions_path(run, job.split).is_file():
         predict_run(run, store, job.split, device=job.device)
 
@@ -142,9 +150,15 @@ def predict_trial(run: str, store: str, split: str, threads: int, device: str) -
 
     torch.set_num_threads(threads)
     folder = Path(run)
-    predict_run(folder, open_store(store), split, device=device)
-    write_run(folder, read_run(folder).model_copy(update={"status": "done"}))
-    remove_checkpoints(folder)
+    with one_writer(lock_of(folder)):  # it may not have heard yet that it was stopped
+        predict_run(folder, open_store(store), split, device=device)
+        write_run(folder, read_run(folder).model_copy(update={"status": "done"}))
+        remove_checkpoints(folder)
+
+
+def lock_of(run: Path) -> Path:
+    """The lock of a run folder, beside it."""
+    return run.parent / f".{run.name}.lock"
 
 
 class Best:

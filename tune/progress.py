@@ -61,9 +61,10 @@ class StudyCallback(Callback):
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Say why a trial failed; the study goes on."""
+        """Say why a trial failed; the study goes on, unless all would fail so (tune.search)."""
         record = self._write(trials)
-        self._say(_line(record, trial.trial_id))
+        if any(row.id == trial.trial_id and row.status == "failed" for row in record.trials):
+            self._say(_line(record, trial.trial_id))
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 
@@ -30,25 +30,47 @@ def interruptible() -> Iterator[None]:
 
     A process that was started to ignore Ctrl-C, as shells start jobs in the background, still does.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    names = [
-        name
-        for name in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(name) is not signal.SIG_IGN
-    ]
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
-        for name in names:
+        for name in _heard():
             signal.signal(name, signal.SIG_DFL)
         raise Interrupted(signum)
 
-    before = {name: signal.signal(name, interrupt) for name in names}
+    with _handled(interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def postponed() -> Iterator[None]:
+    """Raise `Interrupted` only at the end of a block that must not be left half-way."""
+    asked: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        for name in _heard():
+            signal.signal(name, signal.SIG_DFL)
+        asked.append(signum)
+
+    with _handled(note):
+        yield
+    if asked:
+        raise Interrupted(asked[0])
+
+
+def _heard() -> list[signal.Signals]:
+    names = (signal.SIGINT, signal.SIGTERM)
+    return [name for name in names if signal.getsignal(name) is not signal.SIG_IGN]
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {name: signal.signal(name, handler) for name in _heard()}
     try:
         yield
     finally:
-        for name in names:
+        for name, old in before.items():
             # After an interruption the default stays: Ray may take its time to end.
-            if signal.getsignal(name) is interrupt:
-                signal.signal(name, before[name])
+            if signal.getsignal(name) is handler:
+                signal.signal(name, old)
