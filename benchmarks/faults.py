@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -193,12 +193,12 @@ class State:
             {name: path.stat().st_mtime_ns for name, path in weights.items()},
         )
 
-    def lost(self, later: "State", damaged: str | None) -> list[str]:
+    def lost(self, later: "State", damaged: Mapping[str, int]) -> list[str]:
         """What of it a later driver lost or did again.
 
         Args:
             later: What is there now.
-            damaged: The trial whose newest checkpoint was: it may lose an epoch.
+            damaged: How often the newest checkpoint of a trial was: it may lose an epoch each time.
         """
         problems = []
         known = {row.id: row for row in later.rows}
@@ -207,7 +207,7 @@ class State:
                 problems.append(f"trial {row.id} is lost")
                 continue
             epochs = self.histories[row.id]
-            kept = row.epochs if row.status in ENDED else len(epochs) - (row.id == damaged)
+            kept = row.epochs if row.status in ENDED else len(epochs) - damaged.get(row.id, 0)
             if later.histories[row.id][:kept] != epochs[:kept]:
                 problems.append(f"trial {row.id} trained complete epochs again")
             if later.written.get(row.id) != self.written.get(row.id, later.written.get(row.id)):
@@ -304,7 +304,7 @@ def run_schedule(
     story: list[str] = []
     problems: list[str] = []
     before = State((), {}, {})
-    damaged: str | None = None
+    damaged: Counter[str] = Counter()
     try:
         with silent_server() as silent:
             for fault in [*rng.permutation(FAULTS)[: rng.integers(1, 3)], "none", "none", "none"]:
@@ -318,8 +318,9 @@ def run_schedule(
                 if fault != "none":
                     story.append(f"{fault} at trial {trial + 1}, epoch {epoch}{word}")
                     met = sweep.reach(trial, epoch)
-                    damaged = inject(str(fault), sweep, rng) if met else None
-                    if not met or (fault in DAMAGE and damaged is None):
+                    harmed = inject(str(fault), sweep, rng) if met else None
+                    damaged.update([harmed] if harmed else [])
+                    if not met or (fault in DAMAGE and harmed is None):
                         story[-1] += " (missed)"
                 code = sweep.wait()
                 now = State.of(sweep)

@@ -34,16 +34,21 @@ def state(*epochs: float, status: str = "done", written: int = 1) -> State:
 @pytest.mark.parametrize(
     ("before", "after", "damaged", "found"),
     [
-        (state(1, 2, status="running"), state(1, 2, 3), None, []),
-        (state(1, 2, status="running"), state(1, 5, 3), None, ["trained complete epochs again"]),
-        (state(1, 2, status="running"), state(1, 5, 3), "a", []),
-        (state(1, 2, status="running"), state(4, 5, 3), "a", ["trained complete epochs again"]),
-        (state(1, 2), state(1, 2, written=7), None, ["was run twice to its end"]),
-        (state(1, 2), state(1, 2, 3), None, ["had ended and changed"]),
-        (state(1), State((), {}, {}), None, ["is lost"]),
+        (state(1, 2, status="running"), state(1, 2, 3), {}, []),
+        (state(1, 2, status="running"), state(1, 5, 3), {}, ["trained complete epochs again"]),
+        (state(1, 2, status="running"), state(1, 5, 3), {"a": 1}, []),
+        (
+            state(1, 2, status="running"),
+            state(4, 5, 3),
+            {"a": 1},
+            ["trained complete epochs again"],
+        ),
+        (state(1, 2), state(1, 2, written=7), {}, ["was run twice to its end"]),
+        (state(1, 2), state(1, 2, 3), {}, ["had ended and changed"]),
+        (state(1), State((), {}, {}), {}, ["is lost"]),
     ],
 )
 def test_what_is_lost_or_done_again_is_found(
-    before: State, after: State, damaged: str | None, found: list[str]
+    before: State, after: State, damaged: dict[str, int], found: list[str]
 ) -> None:
     assert before.lost(after, damaged) == [f"trial a {problem}" for problem in found]

@@ -76,7 +76,7 @@ def test_a_killed_driver_is_followed_by_another_one(
     before = State.of(sweep)
     sweep.start()
     assert sweep.wait() == 0, sweep.log.read_text()
-    assert before.lost(State.of(sweep), damaged=None) == []
+    assert before.lost(State.of(sweep), damaged={}) == []
     assert check_end(sweep) == []
     assert sweep.result() == undisturbed[0].result()
 
@@ -97,7 +97,7 @@ def test_ctrl_c_leaves_a_study_that_goes_on(make: Make, undisturbed: tuple[Sweep
     before = State.of(sweep)
     sweep.start()
     assert sweep.wait() == 0, sweep.log.read_text()
-    assert before.lost(State.of(sweep), damaged=None) == []
+    assert before.lost(State.of(sweep), damaged={}) == []
     assert sweep.result() == undisturbed[0].result()
 
 
