@@ -16,7 +16,13 @@ from torch import nn
 
 from hmtas.batches import Batch
 from hmtas.begin import GamePlan, begin_run, plan_games, shard
-from hmtas.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint, save_weights
+from hmtas.checkpoint import (
+    CHECKPOINT,
+    load_checkpoint,
+    remove_checkpoints,
+    save_checkpoint,
+    save_weights,
+)
 from hmtas.config import Config
 from hmtas.loss import positive_weights
 from hmtas.model import build_model, count_parameters
@@ -254,6 +260,9 @@ class _Training:
         if problem is not None:
             note = f"{problem}; went on after epoch {len(self.record.history)}, from the one before"
             self.record = self.record.model_copy(update={"notes": (*self.record.notes, note)})
+            if self.parallel.rank == 0:
+                # The next save keeps the newest as the one before: that must be the good one.
+                (self.out / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _badness(entry: EpochRecord, stop_on: str) -> float:

@@ -153,6 +153,21 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
     assert [e.train_loss for e in resumed.history] == [e.train_loss for e in whole.history]
 
 
+def test_damage_after_damage_costs_an_epoch_each_time(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    config = make_config(max_epochs=4, patience=4)
+    for _ in range(2):
+        with pytest.raises(KilledError):
+            fit(store, config, tmp_path, name="run", report=stop_after(3))
+        (tmp_path / CHECKPOINT).write_bytes(b"cut short")
+    record = fit(store, config, tmp_path, name="run")
+    assert len(record.history) == 4
+    assert [note.rpartition("; ")[2] for note in record.notes] == [
+        "went on after epoch 2, from the one before"
+    ]
+
+
 def test_two_damaged_checkpoints(store: EmbeddingStore, tmp_path: Path) -> None:
     with pytest.raises(KilledError):
         fit(store, make_config(), tmp_path, name="run", report=stop_after(2))
