@@ -385,7 +385,7 @@ def make_store(root: Path) -> Path:
 
 
 def run_schedules(
-    root: Path, store: Path, address: str, database: Path, *, num: int, seed: int
+    root: Path, store: Path, address: str, database: Path, *, num: int, seed: int, first: int = 0
 ) -> list[str]:
     """So many schedules, each with its line; what went wrong in them.
 
@@ -396,6 +396,7 @@ def run_schedules(
         database: An empty one of MLflow's, to copy: making one takes seconds.
         num: Of schedules.
         seed: Of the faults.
+        first: Number of the first of them, to repeat one.
     """
 
     def make(name: str, concurrent: int = 1) -> Sweep:
@@ -409,7 +410,7 @@ def run_schedules(
     code = whole.wait()
     found = check_end(whole) if code == 0 else [whole.log.read_text()]
     violations = [f"undisturbed: {problem}" for problem in found]
-    for i in range(num):
+    for i in range(first, first + num):
         started = time.monotonic()
         rng = np.random.default_rng([seed, i])
         sweep = make(f"schedule-{i}", concurrent=1 + int(i % 3 == 2))
@@ -430,6 +431,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--schedules", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="begin with this schedule")
     parser.add_argument("--keep", type=Path, help="keep the sweeps with violations in this folder")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     arguments = parser.parse_args()
@@ -459,6 +461,7 @@ def main() -> None:
             Path(scratch) / "empty.db",
             num=arguments.schedules,
             seed=arguments.seed,
+            first=arguments.first,
         )
         ray.shutdown()
     minutes = (time.monotonic() - started) / 60

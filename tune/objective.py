@@ -7,7 +7,6 @@ its predictions are made after the study (`predict_trial`).
 """
 
 import math
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,6 +105,7 @@ def _train(
 ) -> None:
     import torch
 
+    from hmtas.checkpoint import remove_checkpoints
     from hmtas.fit import fit
     from hmtas.predict import predict_run
     from hmtas.remote import open_store
@@ -134,7 +134,8 @@ def _train(
     try:
         train()
     except DamagedError:  # its first epoch, most likely: there is one checkpoint then
-        shutil.rmtree(run)
+        remove_checkpoints(run)
+        (run / RECORD).unlink()  # mlflow.json stays: one folder, one run there
         train()
     if not predictions_path(run, job.split).is_file():
         predict_run(run, store, job.split, device=job.device)
