@@ -16,6 +16,7 @@ from hmtas.console import say
 from hmtas.errors import InputError, join_problems
 from hmtas.mlflow_sync import MlflowSync
 from hmtas.runs import RECORD, read_run
+from hmtas.signals import postponed
 from hmtas.store import EmbeddingStore
 from hmtas.variants import Planned, configuration, value_at
 
@@ -110,6 +111,7 @@ def train_all(
 
     Raises:
         InputError: If they do not fit the cluster, or some failed: with their names and reasons.
+        Interrupted: On Ctrl-C or SIGTERM.
     """
     waiting = [job for job in jobs if not is_done(job.run, store, split)]
     # The longest first: one that starts last keeps a single core busy at the end.
@@ -117,7 +119,8 @@ def train_all(
     if not waiting:
         say(f"all {len(jobs)} runs are trained")
         return
-    with ray_session(address):
+    # An exception out of a signal's handler can be lost in what Ray was just about to do.
+    with postponed() as check, ray_session(address):
         at_once = min(_places(concurrency, gpus_per_run), len(waiting))
         say(
             f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them trained before; "
@@ -133,7 +136,7 @@ def train_all(
         }
         watch = Watch(len(jobs) - len(waiting), len(jobs), sync)
         failed = _run(
-            waiting, lambda job: task.remote({**common, **job.settings()}), at_once, watch
+            waiting, lambda job: task.remote({**common, **job.settings()}), at_once, watch, check
         )
     if failed:
         reasons = join_problems(f"{name}: {reason}" for name, reason in failed.items())
@@ -168,15 +171,20 @@ def train_and_predict(settings: dict[str, Any]) -> None:
 
 
 def _run(
-    waiting: Sequence[Job], start: Callable[[Job], Any], at_once: int, watch: Watch
+    waiting: Sequence[Job],
+    start: Callable[[Job], Any],
+    at_once: int,
+    watch: Watch,
+    check: Callable[[], None],
 ) -> dict[str, str]:
-    """Keep `at_once` tasks going; returns why those failed that did."""
+    """Keep `at_once` tasks going until `check` raises; returns why those failed that did."""
     import ray
 
     queue = list(waiting)
     running: dict[Any, Job] = {}
     failed: dict[str, str] = {}
     while queue or running:
+        check()
         while queue and len(running) < at_once:
             job = queue.pop(0)
             running[start(job)] = job

@@ -20,13 +20,13 @@ LAYERS = {
         hmtas.game_counts
         hmtas.histograms hmtas.labels
         hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.plan hmtas.presets hmtas.records
-        hmtas.runs hmtas.season hmtas.simulate hmtas.sources hmtas.splits hmtas.statistics
-        hmtas.store_index
+        hmtas.runs hmtas.season hmtas.signals hmtas.simulate hmtas.sources hmtas.splits
+        hmtas.statistics hmtas.store_index
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
         ensemble ensemble.combine
         ensemble.folds ensemble.stack tune tune.budget tune.default_space
         tune.final_record tune.nms_table tune.nms_windows
-        tune.lock tune.options tune.record tune.signals tune.space tune.space_entries tune.warm
+        tune.lock tune.options tune.record tune.space tune.space_entries tune.warm
     """,
     "storage": """
         hmtas.ablation_document hmtas.ablation_scores

@@ -225,7 +225,7 @@ def sync(study: Study) -> None:
 
 def _finish(folder: Path, run: "Callable[[], StudyRecord]", as_json: bool) -> None:
     """Run a study and show it."""
-    from tune.signals import Interrupted
+    from hmtas.signals import Interrupted
     from tune.tables import show_study
 
     try:

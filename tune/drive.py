@@ -22,6 +22,7 @@ from hmtas.files import full_disk
 from hmtas.outbox import HASTE_S, Outbox
 from hmtas.remote import open_store
 from hmtas.runs import WEIGHTS, predictions_path
+from hmtas.signals import interruptible, postponed
 from tune.budget import Budget, start_budget, stop_budget
 from tune.callback import MlflowCallback, finish_tracking, start_tracking
 from tune.cluster import check_resources
@@ -41,7 +42,6 @@ from tune.record import (
 )
 from tune.samplers import check_sampler
 from tune.search import StudySearch
-from tune.signals import interruptible, postponed
 from tune.warm import describe
 
 RESTARTS = 3  # of a trial whose process dies, each from its last epoch

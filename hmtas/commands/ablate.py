@@ -11,6 +11,7 @@ import typer
 from hmtas.config import parse_settings
 from hmtas.console import Json, StorePlace, copy_ahead, emit, progress, say, show
 from hmtas.errors import InputError
+from hmtas.signals import Interrupted
 from hmtas.variants import FAMILIES, LADDER, REFERENCE
 
 if TYPE_CHECKING:
@@ -132,9 +133,9 @@ def ablate(
             gpus_per_run=gpus_per_run,
             address=address,
         )
-    except KeyboardInterrupt:
+    except Interrupted as asked:
         say(f"interrupted; what is trained stays. Go on with: {shlex.join(_words())}")
-        raise
+        raise typer.Exit(asked.exit_code) from None
     document = _score(opened, split, studies, planned, jobs, windows, bootstrap)
     files = _write(document, out)
     for job in every:

@@ -1,4 +1,4 @@
-"""An interrupted study ends in order: Ctrl-C, and SIGTERM from a batch system, once."""
+"""Long work that is interrupted ends in order: Ctrl-C, and SIGTERM from a batch system, once."""
 
 import contextlib
 import signal
@@ -41,8 +41,12 @@ def interruptible() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def postponed() -> Iterator[None]:
-    """Raise `Interrupted` only at the end of a block that must not be left half-way."""
+def postponed() -> Iterator[Callable[[], None]]:
+    """Raise `Interrupted` only where a block can be left: at its end, and where it asks.
+
+    Yields:
+        What raises it if the process was asked to end.
+    """
     asked: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:
@@ -50,10 +54,13 @@ def postponed() -> Iterator[None]:
             signal.signal(name, signal.SIG_DFL)
         asked.append(signum)
 
+    def check() -> None:
+        if asked:
+            raise Interrupted(asked[0])
+
     with _handled(note):
-        yield
-    if asked:
-        raise Interrupted(asked[0])
+        yield check
+    check()
 
 
 def _heard() -> list[signal.Signals]:
