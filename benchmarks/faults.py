@@ -207,7 +207,8 @@ class State:
                 problems.append(f"trial {row.id} is lost")
                 continue
             epochs = self.histories[row.id]
-            kept = row.epochs if row.status in ENDED else len(epochs) - damaged.get(row.id, 0)
+            complete = max(len(epochs) - damaged.get(row.id, 0), 0)
+            kept = row.epochs if row.status in ENDED else complete
             if later.histories[row.id][:kept] != epochs[:kept]:
                 problems.append(f"trial {row.id} trained complete epochs again")
             if later.written.get(row.id) != self.written.get(row.id, later.written.get(row.id)):

@@ -29,7 +29,7 @@ def test_the_demo(
     out = tmp_path / "demo"
     demo.demo(out)
     first = capfd.readouterr()
-    models = sorted((out / "studies" / "sweep" / "trials").iterdir())
+    models = sorted((out / "studies" / "sweep" / "trials").glob("[!.]*"))
     ensembles = [out / "ensembles" / name for name in ("mean", "weighted", "squared", "learned")]
     assert len(models) == 2
     for run in (*models, *ensembles):

@@ -37,6 +37,7 @@ def state(*epochs: float, status: str = "done", written: int = 1) -> State:
         (state(1, 2, status="running"), state(1, 2, 3), {}, []),
         (state(1, 2, status="running"), state(1, 5, 3), {}, ["trained complete epochs again"]),
         (state(1, 2, status="running"), state(1, 5, 3), {"a": 1}, []),
+        (state(1, status="running"), state(4, 5, 3), {"a": 2}, []),
         (
             state(1, 2, status="running"),
             state(4, 5, 3),
