@@ -67,7 +67,10 @@ def as_text(value: Any) -> str:
 
 
 def params_of(record: RunRecord) -> dict[str, str]:
-    """The configuration, flattened; of an ensemble its own settings instead of a model's."""
+    """The configuration, flattened; of an ensemble its own settings instead of a model's.
+
+    A model that is solved at once, as the linear one, has no gamma, learning rate or batch.
+    """
     params: dict[str, Any] = {
         "version": record.version,
         "store": record.store,
@@ -79,7 +82,9 @@ def params_of(record: RunRecord) -> dict[str, str]:
         document = record.config.model_dump(mode="json")
         # Tables keyed by action stay whole, as JSON: a column for each action helps nobody.
         for path in setting_paths(document):
-            params[path] = functools.reduce(lambda part, key: part[key], path.split("."), document)
+            if record.in_epochs or not path.startswith("train.") or path == "train.seq_len":
+                keys = path.split(".")
+                params[path] = functools.reduce(lambda part, key: part[key], keys, document)
         params |= record.model_dump(include={"streams", "num_parameters", "num_workers"})
     return {name: as_text(value) for name, value in params.items()}
 

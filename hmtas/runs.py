@@ -65,6 +65,11 @@ class RunRecord(BaseModel):
     history: tuple[EpochRecord, ...] = ()
     notes: tuple[str, ...] = ()  # what went wrong and was overcome
 
+    @property
+    def in_epochs(self) -> bool:
+        """Is it trained in epochs, or solved at once as the linear model is?"""
+        return self.status == "running" or bool(self.history)
+
 
 def write_run(run: Path, record: RunRecord) -> None:
     """Write the record of a run, atomically."""

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from hmtas.baseline import fit_linear, near_events, run_baseline
 from hmtas.cli import build
+from hmtas.comparison import read_table
 from hmtas.errors import InputError
 from hmtas.labels import ACTIONS
 from hmtas.pack import pack
@@ -126,7 +127,7 @@ def test_confidences_fill_the_range_of_the_thresholds(games: Path, tmp_path: Pat
     assert np.median(goal) == pytest.approx(np.log(2) / np.log(len(goal)), abs=0.01)
 
 
-def test_the_verb_writes_an_ordinary_run(games: Path, tmp_path: Path) -> None:
+def test_the_verb_writes_an_ordinary_run(games: Path, tmp_path: Path, mlflow_store: str) -> None:
     store, run = packed(games), tmp_path / "run"
     words = ["baseline", str(store.path), "--out", str(run), "--split", "valid", "--json"]
     result = CliRunner().invoke(build(), [*words, "--streams", "sign"])
@@ -137,6 +138,9 @@ def test_the_verb_writes_an_ordinary_run(games: Path, tmp_path: Path) -> None:
     assert record.config.model.exclude_streams == ("noise",)
     stored = read_probabilities(run / "predictions" / "valid.arrow")
     assert stored.provenance.fitted_games == record.fitted_games == tuple(GAMES["train"])
+    (row,) = read_table("hmtas")
+    assert (row.name, row.seq_len) == ("linear", 1)
+    assert (row.gamma, row.best_epoch) == (None, None), "it has no auxiliary losses, no epochs"
 
 
 def test_the_run_asks_for_the_window_given(games: Path, tmp_path: Path) -> None:
