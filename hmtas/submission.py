@@ -82,6 +82,11 @@ def _document(game: str, spots: Mapping[HalfId, Spots], actions: Sequence[str]) 
     return {"UrlLocal": game, "predictions": predictions}
 
 
+def holds_spots(path: Path) -> bool:
+    """Does this look like a submission: a zip, or a folder with spots of a game?"""
+    return path.suffix == ".zip" or any(path.rglob(SPOTS_FILE))
+
+
 def _check_replaceable(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(

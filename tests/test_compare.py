@@ -10,7 +10,7 @@ from store_tree import label, rows, save, save_labels, save_splits
 from tracked import copy_database, make_run, write_score
 
 from hmtas.commands.compare import compare
-from hmtas.commands.score import score
+from hmtas.commands.score import score, spot
 from hmtas.errors import InputError
 from hmtas.files import write_json
 from hmtas.labels import ACTIONS
@@ -357,6 +357,45 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(
         )
         assert runs[-1] == run
     assert [row["name"] for row in paired(capsys, runs)["runs"]] == [str(run) for run in runs]
+
+
+def test_submissions_are_compared_with_each_other_and_with_runs(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [predict(packed, name, {"valid": num}) for name, num in (("a", 12), ("b", 2), ("c", 2))]
+    expected = paired(capsys, runs[:2])
+    zips = [packed.work / f"{run.name}.zip" for run in runs]
+    for run, path in zip(runs, zips, strict=True):
+        spot(run, out=path, split="valid")
+    capsys.readouterr()
+    for split in ("valid", None):
+        compare(runs=zips[:2], games=str(packed.store), split=split, as_json=True)
+        found = json.loads(capsys.readouterr().out)["paired"]
+        assert (found["split"], found["num_games"]) == (split, 12)
+        assert [row["name"] for row in found["runs"]] == [str(path) for path in zips[:2]]
+        for row, other in zip(found["runs"], expected["runs"], strict=True):
+            assert row["tight"] == pytest.approx(other["tight"], abs=1e-12)
+        against, by_run = (x["runs"][0]["against_reference"] for x in (found, expected))
+        assert against == pytest.approx(by_run)
+    compare(runs=[runs[0], zips[1]], games=str(packed.store), split="valid")
+    out = lines(capsys)
+    assert f"Verdict: {runs[0]} is better than {zips[1]}." in out
+    assert not any("MLflow" in line for line in out)
+    compare(runs=zips, games=str(packed.store), as_json=True)  # these games pick the reference
+    found = json.loads(capsys.readouterr().out)["paired"]
+    assert found["reference"] == found["winner"]["name"] == str(zips[0])
+    assert found["winner"]["num_candidates"] == 3
+
+
+def test_submissions_need_labels_and_one_another(packed: Season) -> None:
+    theirs = packed.work / "theirs.zip"
+    spot(predict(packed, "a", {"valid": 12}), out=theirs, split="valid")
+    with pytest.raises(InputError, match=r"theirs\.zip: there is nothing to compare it with"):
+        compare(runs=[theirs, theirs], games=str(packed.store))
+    with pytest.raises(InputError, match=r"spots do not say where their labels are; add --games"):
+        compare(runs=[theirs, packed.work / "a"])
+    with pytest.raises(InputError, match="--games and --splits are for spots"):
+        compare(runs=[packed.work / "a"], games=str(packed.store))
 
 
 def test_one_run_is_compared_with_nothing(

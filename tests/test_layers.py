@@ -50,6 +50,7 @@ LAYERS = {
         hmtas.recipe
         hmtas.tracking
         hmtas.commands.baseline hmtas.commands.compare hmtas.commands.compare_pairs
+        hmtas.commands.compare_table
         hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn hmtas.commands.score
         hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli
         tune.asking tune.callback tune.cli tune.cluster tune.drive tune.final

@@ -21,9 +21,10 @@ from hmtas.matching import THRESHOLDS, threshold_bins
 from hmtas.metrics import TIGHT_S, average_map, score
 from hmtas.nms import non_max_suppression
 from hmtas.probabilities import Provenance, write_probabilities
-from hmtas.records import Events, HalfId, Probabilities
+from hmtas.records import Events, HalfId, Probabilities, Spots
 from hmtas.runs import predictions_path, score_path
 from hmtas.store import EmbeddingStore
+from hmtas.submission import write_submission
 from tune.cli import app
 from tune.nms_table import Setting, Table, tabulate, threshold_bin
 from tune.nms_windows import (
@@ -433,6 +434,27 @@ def test_games_that_trained_the_model_are_refused(store: EmbeddingStore, tmp_pat
         tmp_path / "e", store, "valid", fitted_games=store.games("valid"), cross_fitted=True
     )
     assert tune_run(fused, "valid").fitted.split == "valid"
+
+
+def test_spots_and_files_are_refused_before_any_run_is_fitted(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    run = make_predicted(tmp_path / "m", store, "valid")
+    half = HalfId(store.games("valid")[0], 1)
+    for path in (tmp_path / "theirs.zip", run / "spots"):
+        write_submission(path, {half: Spots.empty(half)}, store.actions)
+    for path, error in (
+        (tmp_path / "theirs.zip", "these are spots, suppressed already"),
+        (run / "spots", "these are spots, suppressed already"),
+        (predictions_path(run, "valid"), "windows are written into a run folder"),
+        (tmp_path / "nothing", "no run here"),
+    ):
+        result = CliRunner().invoke(app, ["windows", str(run), str(path)])
+        assert isinstance(result.exception, InputError)
+        assert error in str(result.exception)
+        assert str(path) in str(result.exception)
+        assert not (run / "windows.json").exists()
+    assert tune_run(run, "valid").fitted.split == "valid", "spots below a run do not matter"
 
 
 def test_an_unknown_method_or_rule_is_an_input_error() -> None:

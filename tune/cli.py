@@ -308,10 +308,12 @@ def windows(
     other games chose. Actions with few events borrow from the others.
     """
     from tune.nms_windows import NUM_FOLDS, every_setting, parse_kinds, parse_method
-    from tune.run_windows import check_split, tune_run
+    from tune.run_windows import check_run, check_split, tune_run
     from tune.tables import show_tuned
 
     check_split(split)
+    for run in runs:
+        check_run(run)
     chosen = parse_method(method)
     settings = every_setting(parse_kinds(kinds))
     steps = {"fixed": 0, "optuna": len(settings) + (1 + NUM_FOLDS) * trials}

@@ -13,8 +13,9 @@ from hmtas.metrics import TIGHT_S
 from hmtas.probabilities import StoredProbabilities, read_probabilities
 from hmtas.records import Events, HalfId
 from hmtas.remote import open_store
-from hmtas.runs import WINDOWS, predictions_path, read_run, score_path
+from hmtas.runs import RECORD, WINDOWS, predictions_path, read_run, score_path
 from hmtas.statistics import paired_difference
+from hmtas.submission import holds_spots
 from tune.nms_table import Setting, nothing
 from tune.nms_windows import Choose, Method, cross_fit
 
@@ -57,6 +58,7 @@ def tune_run(
     Raises:
         InputError: If windows may not be fitted on these games.
     """
+    check_run(run)
     spotting = read_run(run).config.spotting
     check_split(split)
     stored = read_probabilities(predictions_path(run, split))
@@ -106,6 +108,22 @@ def check_split(split: str) -> None:
             "--split test: nothing is fitted on test games, or their scores compare nothing; "
             "fit the windows on valid, then `hmtas score RUN --split test` uses them"
         )
+
+
+def check_run(run: Path) -> None:
+    """Refuse spots: they were suppressed before, and what a window dropped cannot be weighed.
+
+    Raises:
+        InputError: If `run` is a submission or a file of probabilities instead of a run folder.
+    """
+    if not (run / RECORD).is_file() and holds_spots(run):
+        raise InputError(
+            f"{run}: these are spots, suppressed already, and windows are fitted on the "
+            "probabilities of every second; name the run folder that they come from"
+        )
+    if run.suffix == ".arrow":
+        raise InputError(f"{run}: windows are written into a run folder; name it, not this file")
+    read_run(run)  # says what is missing
 
 
 def _labels(

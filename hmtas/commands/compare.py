@@ -1,25 +1,23 @@
 """`hmtas compare`: all models and ensembles in one table, read back from MLflow."""
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from hmtas.console import Json, emit, say, show
+from hmtas.console import Json, emit, say
 from hmtas.errors import InputError
 
 if TYPE_CHECKING:
-    from hmtas.comparison import ComparedRun, SplitScore
+    from hmtas.comparison import ComparedRun
 
 Runs = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="RUN", help="Run folders; without any, a whole experiment."),
+    typer.Argument(
+        metavar="RUN|SPOTS",
+        help="Run folders, or folders or zips of spots; without any, a whole experiment.",
+    ),
 ]
 Experiment = Annotated[
     str | None,
@@ -28,6 +26,11 @@ Experiment = Annotated[
 Split = Annotated[
     str | None, typer.Option("--split", help="Show the scores of this split only, e.g. test.")
 ]
+Games = Annotated[
+    str | None,
+    typer.Option("--games", help="Where the labels of SPOTS are, as for `hmtas score`."),
+]
+SplitFile = Annotated[Path | None, typer.Option("--splits", help="Split file of GAMES.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +39,12 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    runs: Runs = None, experiment: Experiment = None, split: Split = None, as_json: Json = False
+    runs: Runs = None,
+    experiment: Experiment = None,
+    split: Split = None,
+    games: Games = None,
+    split_file: SplitFile = None,
+    as_json: Json = False,
 ) -> None:
     """Compare models and ensembles in one table, from MLflow, best validation score first.
 
@@ -47,26 +55,28 @@ def compare(
     probabilities: two with each other, more with the best by validation, each difference with a
     95 % interval corrected for their number, and a verdict: better, worse or cannot tell.
 
-    Examples: `hmtas compare --experiment sweep1`; `hmtas compare runs/m7 runs/m6 --split test`
-    """
-    from hmtas.commands.compare_pairs import show_paired
-    from hmtas.comparison import read_runs, read_table
-    from hmtas.tracking import sync_run, tracked_at, ui_line
+    Spots, such as somebody else's submission, are compared in the same way with other spots or
+    with runs; MLflow, which has no scores of them, is then left out.
 
+    Examples: `hmtas compare --experiment sweep1`; `hmtas compare runs/m7 runs/m6 --split test`;
+    `hmtas compare mine.zip theirs.zip --games GAMES --split test`
+    """
+    from hmtas.commands.compare_pairs import compare_spots, show_paired
+    from hmtas.commands.compare_table import show_runs
+    from hmtas.commands.score_inputs import is_spots
+    from hmtas.comparison import read_table
+    from hmtas.tracking import ui_line
+
+    if any(is_spots(run) for run in runs or ()):
+        compare_spots(runs or (), split, games, split_file, as_json=as_json)
+        return
+    if games or split_file:
+        raise InputError("--games and --splits are for spots; runs name the store of their labels")
     ids: dict[str, Path] = {}
     if runs:
         if experiment:
             raise InputError("give run folders or --experiment, not both")
-        ids = {sync_run(run): run for run in runs}  # up to date; entered if new
-        places = {place for run in runs if (place := tracked_at(run))}
-        stores = sorted({store for store, _ in places})
-        if len(stores) > 1:
-            raise InputError(
-                f"these runs are in different MLflow stores: {', '.join(stores)}; "
-                "set MLFLOW_TRACKING_URI to bring them together in one"
-            )
-        uri, experiment = stores[0], ", ".join(sorted({name for _, name in places}))
-        table = read_runs(uri, ids)
+        table, ids, uri, experiment = _rows_of(runs)
     else:
         uri, experiment = _choose(experiment)
         table = read_table(experiment)
@@ -85,17 +95,27 @@ def compare(
     if as_json:
         emit({**_document(table, best, experiment, uri), "paired": paired})
         return
-    rendered = _table(table, splits, experiment, intervals=True)
-    needed = Console(width=1000, height=25).measure(rendered).minimum
-    narrow = sys.stdout.isatty() and needed > Console().width
-    show(_table(table, splits, experiment, intervals=False) if narrow else rendered)
-    for line in _verdict(table, best):
-        typer.echo(line)
-    if narrow:
-        typer.echo("The 95 % intervals are left out: they need a wider terminal, or --json.")
+    show_runs(table, splits, experiment)
     if paired:
         show_paired(paired)
     typer.echo(f"MLflow: {ui_line(uri)}")
+
+
+def _rows_of(runs: list[Path]) -> "tuple[list[ComparedRun], dict[str, Path], str, str]":
+    """Rows of run folders, the folder of each id, their store and their experiments."""
+    from hmtas.comparison import read_runs
+    from hmtas.tracking import sync_run, tracked_at
+
+    ids = {sync_run(run): run for run in runs}  # up to date; entered if new
+    places = {place for run in runs if (place := tracked_at(run))}
+    stores = sorted({store for store, _ in places})
+    if len(stores) > 1:
+        raise InputError(
+            f"these runs are in different MLflow stores: {', '.join(stores)}; "
+            "set MLFLOW_TRACKING_URI to bring them together in one"
+        )
+    experiments = ", ".join(sorted({name for _, name in places}))
+    return read_runs(stores[0], ids), ids, stores[0], experiments
 
 
 def _paired(
@@ -138,83 +158,6 @@ def _choose(experiment: str | None) -> tuple[str, str]:
                 f"others with --experiment: {', '.join(names[1:])}"
             )
     return client.tracking_uri, experiment
-
-
-def _table(
-    rows: "list[ComparedRun]", splits: list[str], experiment: str, *, intervals: bool
-) -> Table:
-    table = Table(
-        title=f"{experiment}: Average-mAP in %, best validation score first",
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    table.add_column("name", overflow="fold", min_width=12)
-    table.add_column("kind", no_wrap=True)
-    for header in ("L", "gamma", "best\nepoch"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for split in splits:
-        table.add_column(f"{split}\ntight", justify="right", no_wrap=True)
-        if intervals:
-            table.add_column("\n95 %", no_wrap=True, style="dim")
-        table.add_column(f"{split}\nloose", justify="right", no_wrap=True)
-    all_finished = all(row.status == "FINISHED" for row in rows)
-    if not all_finished:
-        table.add_column("status", no_wrap=True)
-    for place, row in enumerate(rows):
-        gamma = None if row.gamma is None else f"{row.gamma:.2f}"
-        cells = [row.name, row.kind, *(str(v or "-") for v in (row.seq_len, gamma, row.best_epoch))]
-        for split in splits:
-            tight, interval, loose = _cells(row.scores.get(split))
-            cells += [tight, interval, loose] if intervals else [tight, loose]
-        if not all_finished:
-            cells.append(row.status.lower())
-        best = place == 0 and "valid" in row.scores
-        table.add_row(*(Text(cell) for cell in cells), style="bold" if best else None)
-    return table
-
-
-def _cells(score: "SplitScore | None") -> tuple[str, str, str]:
-    """Tight, its interval, loose; a space where others have their mark keeps figures aligned."""
-    if score is None:
-        return "- ", "", "-"
-    interval = _range(score.interval) if score.interval else ""
-    loose = "-" if score.loose is None else f"{100 * score.loose:.2f}"
-    return f"{100 * score.tight:.2f}{'*' if score.cross_fitted else ' '}", interval, loose
-
-
-def _verdict(rows: "list[ComparedRun]", best: "ComparedRun | None") -> list[str]:
-    """What the table says, in sentences."""
-    lines = []
-    if best is None:
-        lines.append(
-            "Best: none can be named, for no run has a validation score "
-            "(hmtas score RUN --split valid)."
-        )
-    else:
-        test = best.scores.get("test")
-        lines.append(
-            f"Best by validation: {best.name} ({best.kind}), tight {_said(best.scores['valid'])}. "
-            + (f"On test: {_said(test)}." if test else "It has no test score yet.")
-        )
-    if any(score.cross_fitted for row in rows for score in row.scores.values()):
-        lines.append("* cross-fitted over games: every game scored by a fit that left it out.")
-    without = [row.name for row in rows if not row.scores]
-    if without:
-        names = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if without[5:] else "")
-        lines.append(f"Without a score yet, listed last: {names}.")
-    return lines
-
-
-def _said(score: "SplitScore") -> str:
-    interval = f" (95 %: {_range(score.interval)})" if score.interval else ""
-    return f"{100 * score.tight:.2f}{interval}{', cross-fitted' if score.cross_fitted else ''}"
-
-
-def _range(interval: tuple[float, float]) -> str:
-    return f"{100 * interval[0]:.1f}-{100 * interval[1]:.1f}"
 
 
 def _document(

@@ -1,4 +1,4 @@
-"""The paired part of `hmtas compare RUN ...`: the runs on the same games, one against another."""
+"""The paired part of `hmtas compare A B ...`: all on the same games, one against another."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from hmtas.console import progress, show
+from hmtas.console import emit, progress, show
 from hmtas.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,8 +20,35 @@ RESAMPLES = 1000
 PICKED_ON = "valid"  # the split whose scores choose the best run
 
 
+def compare_spots(
+    paths: Sequence[Path],
+    split: str | None,
+    games: str | None,
+    splits: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Compare folders or zips of spots, of which MLflow knows nothing, also with runs."""
+    named = {str(path): path for path in paths}
+    if len(named) < 2:
+        raise InputError(
+            f"{paths[0]}: there is nothing to compare it with; name two or more, "
+            "or score it with `hmtas score`"
+        )
+    document = paired_document(named, split, {}, games=games, splits=splits)
+    if as_json:
+        emit({"paired": document})
+    else:
+        show_paired(document)
+
+
 def paired_document(
-    runs: Mapping[str, Path], split: str, valid_tight: Mapping[str, float]
+    runs: Mapping[str, Path],
+    split: str | None,
+    valid_tight: Mapping[str, float],
+    *,
+    games: str | None = None,
+    splits: Path | None = None,
 ) -> dict[str, Any]:
     """Compare runs on the same games by their stored probabilities, tight Average-mAP.
 
@@ -29,9 +56,11 @@ def paired_document(
     the best by validation.
 
     Args:
-        runs: Two or more run folders by the name to show.
-        split: Whose games.
+        runs: Two or more run folders, or folders or zips of spots, by the name to show.
+        split: Whose games; None takes all games of the spots.
         valid_tight: Validation score by name, for another split than the validation one.
+        games: Where the labels are, see `hmtas score`; needed for spots.
+        splits: Split file, see there.
 
     Returns:
         Of JSON types; differences and scores are shares of 1.
@@ -47,13 +76,13 @@ def paired_document(
     with progress("Comparing", 2 * len(names)) as advance:
         models, cross_fitted = [], []
         for path in runs.values():
-            counts, fitted_here = _count(path, split)
+            counts, fitted_here = _count(path, split, games, splits)
             models.append(counts)
             cross_fitted.append(fitted_here)
             advance()
         _check_alike(runs, models)
         resampled = resample(models, RESAMPLES, on_model=advance)
-    picked = split == PICKED_ON
+    picked = split in (PICKED_ON, None)
     if len(names) == 2:
         reference = 1
     elif picked:
@@ -89,19 +118,17 @@ def paired_document(
     }
 
 
-def _count(run: Path, split: str) -> "tuple[GameCounts, bool]":
+def _count(
+    path: Path, split: str | None, place: str | None, splits: Path | None
+) -> "tuple[GameCounts, bool]":
     """What the metric counts of a run, and were its windows or weights fitted on these games?"""
-    from hmtas.commands.score_inputs import Labels, load_probabilities
-    from hmtas.evaluate import check_games
+    from hmtas.commands.score_inputs import choose_games, load
     from hmtas.game_counts import GameCounts
     from hmtas.histograms import histograms
     from hmtas.metrics import TIGHT_S
 
-    found = load_probabilities(run, split, None)
-    assert found.provenance is not None
-    labels = Labels.of_provenance(run, found.provenance)
-    games = sorted(labels.games(split, None) or found.games)
-    check_games(str(run), found.games, labels.labelled(games), games)
+    found, labels = load(path, place, split)
+    games = choose_games(path, found, labels, split, splits)
     spots = {half: found.spots[half] for half in found.spots if half.game in set(games)}
     events = labels.events(games, found.actions)
     counts = histograms(spots, events, TIGHT_S, len(found.actions))
@@ -136,8 +163,9 @@ def _best(valid_tight: Mapping[str, float], names: Sequence[str]) -> str:
 
 def show_paired(document: Mapping[str, Any]) -> None:
     """The table and its sentences on stdout."""
+    of_split = f" of {document['split']}" if document["split"] else ""
     typer.echo(
-        f"The same {document['num_games']} games of {document['split']}: tight Average-mAP in %, "
+        f"The same {document['num_games']} games{of_split}: tight Average-mAP in %, "
         f"and the difference from {document['reference']} in points"
     )
     show(_table(document))

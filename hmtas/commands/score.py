@@ -10,7 +10,7 @@ from hmtas.console import Json, emit, progress, say, show
 from hmtas.errors import InputError
 
 if TYPE_CHECKING:
-    from hmtas.commands.score_inputs import Labels, Spotted
+    from hmtas.commands.score_inputs import Spotted
 
 Windows = Annotated[
     Path | None,
@@ -122,7 +122,7 @@ def score(
     Examples: `hmtas score runs/m7 --split valid`;
     `hmtas score submission.zip --games GAMES --split test`
     """
-    from hmtas.commands.score_inputs import is_run
+    from hmtas.commands.score_inputs import choose_games, is_run, load
     from hmtas.commands.score_table import score_tables, summary_table
     from hmtas.evaluate import score_document
 
@@ -131,8 +131,8 @@ def score(
     # Everything is read before anything is scored: bad input is one line and leaves no score.
     inputs = []
     for path in spots:
-        found, labels = _load(path, games, split, windows, label_times)
-        chosen = _choose_games(path, found, labels, split, splits)
+        found, labels = load(path, games, split, windows, label_times)
+        chosen = choose_games(path, found, labels, split, splits)
         inputs.append((path, found, chosen, labels.events(chosen, found.actions)))
     documents: dict[str, dict[str, Any]] = {}
     with progress("Scoring", len(inputs)) as advance:
@@ -156,53 +156,6 @@ def score(
         show(score_tables(name, document))
     if len(documents) > 1:
         show(summary_table(documents))
-
-
-def _load(
-    path: Path,
-    games: str | None,
-    split: str | None,
-    windows: Path | None,
-    label_times: Literal["position", "game_time"],
-) -> "tuple[Spotted, Labels]":
-    """One input and its labels."""
-    from hmtas.commands.score_inputs import (
-        Labels,
-        has_probabilities,
-        load_probabilities,
-        load_submission,
-    )
-
-    if has_probabilities(path):
-        found = load_probabilities(path, split, windows)
-        if games is not None:
-            return found, Labels.open(games, label_times)
-        assert found.provenance is not None
-        return found, Labels.of_provenance(path, found.provenance, label_times)
-    if windows is not None:
-        raise InputError(f"{path}: these are spots already; --windows is for probabilities")
-    if games is None:
-        raise InputError(f"{path}: spots do not say where their labels are; add --games")
-    labels = Labels.open(games, label_times)
-    return load_submission(path, labels), labels
-
-
-def _choose_games(
-    path: Path, found: "Spotted", labels: "Labels", split: str | None, splits: Path | None
-) -> list[str]:
-    """The games to score, each with spots and labels."""
-    from hmtas.evaluate import check_games
-
-    name = split or found.split
-    of_split = None if name is None else labels.games(name, splits)
-    if of_split is None and split not in (None, found.split):
-        raise InputError(
-            f"{path}: which games are split {split!r}? Add --splits FILE, or put a splits.json "
-            f"into {labels.place}"
-        )
-    chosen = found.games if of_split is None else sorted(of_split)
-    check_games(str(path), found.games, labels.labelled(chosen), chosen)
-    return chosen
 
 
 def _warn_of_fitted_games(path: Path, found: "Spotted", chosen: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What `hmtas spot` and `hmtas score` read: spots of any kind, and labels of any kind."""
+"""What `hmtas spot`, `score` and `compare` read: spots of any kind, and labels of any kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from hmtas.runs import RECORD, WINDOWS, predictions_path, read_run
 from hmtas.splits import SPLIT_FILE, read_splits
 from hmtas.store import EmbeddingStore
 from hmtas.store_index import INDEX_FILE
-from hmtas.submission import read_submission
+from hmtas.submission import holds_spots, read_submission
 
 
 class Spotted(NamedTuple):
@@ -54,6 +54,11 @@ def has_probabilities(path: Path) -> bool:
     return is_run(path) or path.suffix == ".arrow"
 
 
+def is_spots(path: Path) -> bool:
+    """Is this a submission or a file of probabilities, of which MLflow knows nothing?"""
+    return not is_run(path) and (path.suffix == ".arrow" or holds_spots(path))
+
+
 def load_probabilities(path: Path, split: str | None, windows: Path | None) -> Spotted:
     """Spots of a run's split, or of one file, under the windows that apply.
 
@@ -85,6 +90,52 @@ def load_probabilities(path: Path, split: str | None, windows: Path | None) -> S
 def load_submission(path: Path, labels: "Labels") -> Spotted:
     """Spots of a folder or zip, with the actions of the labels."""
     return Spotted(read_submission(path, labels.actions), labels.actions)
+
+
+def load(
+    path: Path,
+    games: str | None,
+    split: str | None,
+    windows: Path | None = None,
+    label_times: Times = "position",
+) -> "tuple[Spotted, Labels]":
+    """One input and its labels.
+
+    Args:
+        path: A run folder, a file of stored probabilities, or a folder or zip of spots.
+        games: Where the labels are; spots need it.
+        split: Split of a run.
+        windows: See `load_probabilities`.
+        label_times: What the time of a label is read from.
+    """
+    if has_probabilities(path):
+        found = load_probabilities(path, split, windows)
+        if games is not None:
+            return found, Labels.open(games, label_times)
+        assert found.provenance is not None
+        return found, Labels.of_provenance(path, found.provenance, label_times)
+    if windows is not None:
+        raise InputError(f"{path}: these are spots already; --windows is for probabilities")
+    if games is None:
+        raise InputError(f"{path}: spots do not say where their labels are; add --games")
+    labels = Labels.open(games, label_times)
+    return load_submission(path, labels), labels
+
+
+def choose_games(
+    path: Path, found: Spotted, labels: "Labels", split: str | None, splits: Path | None
+) -> list[str]:
+    """The games to score, each with spots and labels."""
+    name = split or found.split
+    of_split = None if name is None else labels.games(name, splits)
+    if of_split is None and split not in (None, found.split):
+        raise InputError(
+            f"{path}: which games are split {split!r}? Add --splits FILE, or put a splits.json "
+            f"into {labels.place}"
+        )
+    chosen = found.games if of_split is None else sorted(of_split)
+    evaluate.check_games(str(path), found.games, labels.labelled(chosen), chosen)
+    return chosen
 
 
 def _predictions_of(run: Path, split: str | None) -> Path:
