@@ -18,7 +18,9 @@ from hmtas.pack import pack
 from hmtas.probabilities import Provenance, write_probabilities
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs import predictions_path
+from hmtas.statistics import Resampled
 from hmtas.tracking import open_parent, sync_run
+from hmtas.verdicts import Comparison, compare_to
 
 
 @pytest.fixture
@@ -317,6 +319,27 @@ def test_more_runs_are_compared_with_the_best_by_validation(
     assert on_test["reference"] == "b"
     assert on_test["runs"][0]["against_reference"]["difference"] > 0
     assert on_test["winner"] is None  # test games picked nothing
+
+
+def test_intervals_allow_for_a_reference_that_these_games_picked(
+    packed: Season, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validation games picked the best run, and the wider intervals say so; test games did not."""
+    seen: list[bool] = []
+
+    def listening(resampled: Resampled, reference: int, *, picked: bool) -> dict[int, Comparison]:
+        seen.append(picked)
+        return compare_to(resampled, reference, picked=picked)
+
+    monkeypatch.setattr("hmtas.verdicts.compare_to", listening)
+    runs = [
+        predict(packed, name, {"valid": num, "test": num // 2})
+        for name, num in (("a", 10), ("b", 6), ("c", 2))
+    ]
+    score(runs, split="valid")
+    for split in ("valid", "test"):
+        assert paired(capsys, runs, split)["reference"] == "a"
+    assert seen == [True, False]
 
 
 def test_without_a_validation_score_more_runs_have_no_reference(
