@@ -17,13 +17,11 @@ import numpy as np
 from numba import njit
 
 from hmtas.game_counts import GameCounts
+from hmtas.labels import ACTIONS
+from hmtas.match import rates_per_match
 from hmtas.metrics import TIGHT_S
 
 NUM_THRESHOLDS = 200
-
-# Events in the 500 games of SoccerNet-v2 with labels, in the order of the classes.
-_COMMON = (173, 2566, 1703, 2839, 2098, 5820, 5256, 7896, 31810, 18918, 11674, 10521)
-EVENTS_IN_500_GAMES = np.array((*_COMMON, 2200, 4836, 2047, 55, 46))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +55,8 @@ class Moments(NamedTuple):
 def simulate_moments(num_games: int, seed: int) -> Moments:
     """Draw games: their events, and three times as many moments that look like one."""
     generator = np.random.default_rng(seed)
-    num_actions = len(EVENTS_IN_500_GAMES)
-    rate_A = EVENTS_IN_500_GAMES / 500
+    rate_A = rates_per_match()
+    num_actions = len(rate_A)
     busy_G = generator.gamma(20, 1 / 20, size=(num_games, 1))
     num_events = generator.poisson(busy_G * rate_A).ravel()
     num_others = generator.poisson(3 * busy_G * rate_A + 0.2).ravel()
@@ -83,7 +81,7 @@ def simulate_moments(num_games: int, seed: int) -> Moments:
 
 def simulate_model(moments: Moments, model: Model) -> GameCounts:
     """What the metric counts of a model on these games."""
-    num_actions, num_games = len(EVENTS_IN_500_GAMES), moments.num_games
+    num_actions, num_games = len(ACTIONS), moments.num_games
     generator = np.random.default_rng([moments.seed, model.seed, 1])
     own = generator.standard_normal(len(moments.cell), dtype=np.float32)
     logit = moments.logit + model.own_noise * own + (model.skill * moments.is_event - 2)
