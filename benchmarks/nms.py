@@ -16,9 +16,8 @@ from hmtas.labels import ACTIONS
 from hmtas.match import PlayedHalf, play_match
 from hmtas.metrics import TIGHT_S
 from hmtas.nms import non_max_suppression
-from hmtas.records import Events, HalfId, Probabilities
-from tune.nms_table import Setting, Table, tabulate
-from tune.nms_windows import (
+from hmtas.nms_table import Setting, Table, tabulate
+from hmtas.nms_windows import (
     BORROWED,
     KINDS,
     borrowed_precision,
@@ -28,6 +27,7 @@ from tune.nms_windows import (
     precision_of,
     thesis_settings,
 )
+from hmtas.records import Events, HalfId, Probabilities
 
 SIMULATED_S = (*range(1, 16), 17, 20, 25, 30, 40)  # every second row of the rest adds nothing
 BORROWINGS = (0.0, 25.0, BORROWED, 100.0, 200.0, 400.0)

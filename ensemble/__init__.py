@@ -5,7 +5,6 @@ Public names, imported from their modules:
     ensemble.stack      `stack`, `Stack`, `ModelOutput`: models aligned into one (M, T, A) array
     ensemble.combine    `combine_weights`, `combine`: mean, weighted and squared weighted mean
     ensemble.fusion     `LearnedFusion`, `FusionConfig`, `fit_fusion`, `fuse`: a small transformer
-    ensemble.folds      `game_folds`: games into folds, for cross-fitting
     ensemble.crossfit   `cross_fit_weights`, `cross_fit_fusion`, `plain_mean`: by fold and in all
     ensemble.members    `Member`, `read_members`: run folders that take part
     ensemble.plan       `plan_fit`: read and check everything before a fit

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ensemble.combine import POWERS
-from ensemble.folds import game_folds
 from ensemble.fusion import FusionConfig
 from ensemble.members import (
     Member,
@@ -18,6 +17,7 @@ from ensemble.members import (
 )
 from ensemble.stack import Stack
 from hmtas.errors import InputError
+from hmtas.folds import game_folds
 from hmtas.records import Events, HalfId
 from hmtas.store import EmbeddingStore
 

@@ -100,6 +100,7 @@ def begin_run(
         num_workers=num_workers,
         fitted_games=games.fitted,
         stopped_games=games.stopped,
+        notes=_notes(config, games),
     )
     if not (out / RECORD).is_file():
         return record
@@ -111,6 +112,15 @@ def begin_run(
             "choose another folder or remove this one"
         )
     return begun
+
+
+def _notes(config: Config, games: GamePlan) -> tuple[str, ...]:
+    if config.train.stop_windows == "fitted" and len(games.stopped) == 1:
+        return (
+            "one game stops the training: no other can choose its NMS windows, so it is scored "
+            "with those of the configuration",
+        )
+    return ()
 
 
 def _needed(games: tuple[str, ...], store: EmbeddingStore, split: str) -> tuple[str, ...]:

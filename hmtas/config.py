@@ -137,6 +137,11 @@ class TrainConfig(_Frozen):
     stop_games: Literal["valid", "held_out"] = Field(
         default="valid", description="'held_out' is a seeded tenth of the train games"
     )
+    stop_windows: Literal["config", "fitted"] = Field(
+        default="config",
+        description="NMS windows behind the scores after each epoch: those of `spotting`, or for "
+        "each game the best ones of the other games that stop the training (hmtas.nms_windows)",
+    )
     protocol: Literal["p1", "p2"] = "p1"
     windows_share: float = Field(
         default=1.0, gt=0, le=1, description="share of the training windows seen in one epoch"

@@ -32,7 +32,7 @@ class FittedWindows(BaseModel):
     """NMS windows fitted on stored probabilities: RUN/windows.json.
 
     Attributes:
-        method: How they were searched (tune.nms_windows).
+        method: How they were searched (hmtas.nms_windows).
         split: The split they were fitted on.
         threshold: Spots below it are dropped.
         windows_s: Widths in seconds, fitted on the whole split: for every other split.

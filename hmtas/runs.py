@@ -4,7 +4,7 @@ RUN/run.json              the record below
 RUN/model.safetensors     weights of the best epoch
 RUN/predictions/S.arrow   stored probabilities of split S (hmtas.probabilities)
 RUN/scores/S.json         the score of split S
-RUN/windows.json          NMS windows fitted on validation games (tune.nms_windows)
+RUN/windows.json          NMS windows fitted on validation games (hmtas.nms_windows)
 RUN/mlflow.json           where MLflow keeps this run (hmtas.tracking)
 """
 

@@ -14,8 +14,9 @@ from hmtas.histograms import histograms
 from hmtas.loss import hmtas_loss, weighted_nll
 from hmtas.metrics import LOOSE_S, TIGHT_S, average_map, score
 from hmtas.model import Logits, SpottingModel
+from hmtas.nms_windows import spot_unseen
 from hmtas.predict import Predictor
-from hmtas.records import HalfId, Probabilities
+from hmtas.records import Events, HalfId, Probabilities, Spots
 from hmtas.store import EmbeddingStore
 from hmtas.windows import window_targets
 
@@ -47,7 +48,7 @@ def validate(
         store: Embeddings and labels.
         games: Games to score.
         widths: Streams of the model to their widths.
-        config: L, gamma and the NMS windows.
+        config: L, gamma, the NMS windows or how they are found.
         weight_C: (C,) positive-class weights.
         device: Where to compute.
     """
@@ -71,8 +72,8 @@ def validate(
         targets.append(torch.from_numpy(target_TC)[apart])
         row_E = torch.tensor([name in half.streams for name in widths])
         present.append(row_E.expand(len(targets[-1]), -1))
-    spots = spot(probabilities, store.actions, config.spotting)
     events = store.events_of(games)
+    spots = _spot(probabilities, events, store.actions, config)
     counts = histograms(spots, events, TIGHT_S, len(store.actions))
     by_game = GameCounts.of(counts)
     game_tight = resampled_averages(by_game, np.eye(len(by_game.games)))
@@ -90,6 +91,24 @@ def validate(
         tight=score(counts).average_map,
         loose=loose.average_map,
         game_tight=tuple(game_tight.tolist()),
+    )
+
+
+def _spot(
+    probabilities: Mapping[HalfId, Probabilities],
+    events: Mapping[HalfId, Events],
+    actions: Sequence[str],
+    config: Config,
+) -> dict[HalfId, Spots]:
+    """Suppress with the windows of the configuration, or with those that other games chose."""
+    if config.train.stop_windows == "config" or len({half.game for half in probabilities}) < 2:
+        return spot(probabilities, actions, config.spotting)  # one game has no others
+    return spot_unseen(
+        probabilities,
+        events,
+        actions,
+        threshold=config.spotting.threshold,
+        tolerances_s=LOOSE_S if config.train.stop_on == "loose" else TIGHT_S,
     )
 
 

@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ensemble.combine import POWERS, combine, combine_weights
-from ensemble.folds import game_folds
-from hmtas.errors import InputError
 
 SCORES = hnp.arrays(np.float64, st.integers(1, 6), elements=st.floats(0.01, 1))
 
@@ -80,28 +78,3 @@ def test_a_score_that_is_none_is_refused(bad: float) -> None:
 def test_weights_that_are_no_mean_are_refused(weights: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         combine(np.zeros((2, 3, 1), dtype=np.float32), np.array(weights))
-
-
-def test_folds_divide_the_games_evenly_and_the_same_way_each_time() -> None:
-    games = [f"game {i}" for i in range(11)]
-    folds = game_folds(games, 3, seed=4)
-    assert sorted(len(fold) for fold in folds) == [3, 4, 4]
-    assert sorted(game for fold in folds for game in fold) == sorted(games)
-    assert game_folds(reversed(games), 3, seed=4) == folds
-    assert game_folds(games, 3, seed=5) != folds
-
-
-def test_with_few_games_every_game_is_a_fold() -> None:
-    assert sorted(game_folds(["a", "b", "c"], 5)) == [("a",), ("b",), ("c",)]
-
-
-@pytest.mark.parametrize(
-    ("games", "num_folds", "message"),
-    [
-        pytest.param(["a"], 5, "at least 2 of them, got 1", id="one game"),
-        pytest.param(["a", "b"], 1, "folds must be at least 2, got 1", id="one fold"),
-    ],
-)
-def test_nothing_to_cross_fit(games: list[str], num_folds: int, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        game_folds(games, num_folds)

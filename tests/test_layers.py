@@ -17,15 +17,16 @@ PACKAGES = ("hmtas", "tune", "ensemble")
 LAYERS = {
     "numbers": """
         hmtas hmtas.chunks hmtas.config hmtas.errors hmtas.evaluate hmtas.evidence hmtas.files
-        hmtas.game_counts
+        hmtas.folds hmtas.game_counts
         hmtas.histograms hmtas.labels
-        hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.plan hmtas.presets hmtas.records
+        hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.nms_table
+        hmtas.nms_windows hmtas.plan hmtas.presets hmtas.records
         hmtas.runs hmtas.season hmtas.signals hmtas.simulate hmtas.sources hmtas.splits
         hmtas.statistics hmtas.store_index
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
         ensemble ensemble.combine
-        ensemble.folds ensemble.stack tune tune.budget tune.default_space
-        tune.final_record tune.nms_table tune.nms_windows
+        ensemble.stack tune tune.budget tune.default_space
+        tune.final_record
         tune.lock tune.options tune.record tune.space tune.space_entries tune.warm
     """,
     "storage": """

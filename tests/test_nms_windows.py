@@ -20,14 +20,8 @@ from hmtas.histograms import histograms
 from hmtas.matching import THRESHOLDS, threshold_bins
 from hmtas.metrics import TIGHT_S, average_map, score
 from hmtas.nms import non_max_suppression
-from hmtas.probabilities import Provenance, write_probabilities
-from hmtas.records import Events, HalfId, Probabilities, Spots
-from hmtas.runs import predictions_path, score_path
-from hmtas.store import EmbeddingStore
-from hmtas.submission import write_submission
-from tune.cli import app
-from tune.nms_table import Setting, Table, tabulate, threshold_bin
-from tune.nms_windows import (
+from hmtas.nms_table import Setting, Table, tabulate, threshold_bin
+from hmtas.nms_windows import (
     BORROWED,
     KINDS,
     Method,
@@ -39,8 +33,13 @@ from tune.nms_windows import (
     parse_kinds,
     parse_method,
     precision_of,
-    split_folds,
 )
+from hmtas.probabilities import Provenance, write_probabilities
+from hmtas.records import Events, HalfId, Probabilities, Spots
+from hmtas.runs import predictions_path, score_path
+from hmtas.store import EmbeddingStore
+from hmtas.submission import write_submission
+from tune.cli import app
 from tune.run_windows import check_split, tune_run
 
 ROWS = 240
@@ -346,20 +345,6 @@ def test_tuned_settings_win_on_unseen_games_and_never_lose_much_to_a_global_one(
     assert (tuned - scores["thesis"]).mean() > 1
     assert (tuned - scores["global"]).mean() > 0
     assert (tuned - scores["global"]).min() > -0.2
-
-
-@given(num_games=st.integers(2, 23), seed=st.integers(0, 99))
-def test_folds_hold_every_game_once(num_games: int, seed: int) -> None:
-    games = [f"g{i}" for i in range(num_games)]
-    folds = split_folds(games, seed=seed)
-    assert sorted(game for fold in folds for game in fold) == sorted(games)
-    assert max(map(len, folds)) - min(map(len, folds)) <= 1
-    assert len(folds) == min(5, num_games)
-
-
-def test_one_game_cannot_be_cross_fitted() -> None:
-    with pytest.raises(InputError, match="needs at least 2 games with labels, got 1"):
-        split_folds(["g0", "g0"])
 
 
 @pytest.fixture(scope="module")

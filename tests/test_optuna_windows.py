@@ -5,9 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from hmtas.records import Events, HalfId, Probabilities
-from tune.nms_table import Setting, Table
-from tune.nms_windows import (
+from hmtas.nms_table import Setting, Table
+from hmtas.nms_windows import (
     borrowed_precision,
     cross_fit,
     every_setting,
@@ -15,6 +14,7 @@ from tune.nms_windows import (
     fit_global,
     precision_of,
 )
+from hmtas.records import Events, HalfId, Probabilities
 from tune.optuna_windows import Lookup, search_windows, settings_of, suggest
 
 SETTINGS = every_setting(("hard", "linear"), (2, 4, 8, 16))

@@ -7,7 +7,6 @@ Public names, imported from their modules:
     tune.objective      run_trial
     tune.study          run_study, sweep_base
     tune.record         StudySettings, StudyRecord, read_study, best_config
-    tune.nms_windows    fit_nms_windows, cross_fit
     tune.run_windows    tune_run
 
 Import Ray Tune by name (`from ray.tune import Tuner`): this package is called `tune` too.

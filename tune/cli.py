@@ -131,13 +131,14 @@ def model(
     """Run a sweep, or go on with the one of the same name (as `hmtas tune resume DIR/NAME`).
 
     Trials are stopped and compared on a tenth of the train games, unless `--set
-    stop_games=valid`; every trial stores the probabilities of the valid split. The first point is
-    the preset itself.
+    stop_games=valid`, each game with the NMS windows that the others of them choose, unless `--set
+    stop_windows=config` or --search-windows. Every trial stores the probabilities of the valid
+    split. The first point is the preset itself.
     """
     from hmtas.remote import open_store
     from tune.options import parse_options
     from tune.record import Load, StudySettings
-    from tune.study import grace_of, run_study, sweep_base
+    from tune.study import grace_of, run_study, sweep_base, with_windows
     from tune.warm import warmed
 
     options = parse_options(
@@ -154,7 +155,7 @@ def model(
         store=opened.place,
         store_checksum=opened.checksum,
         preset=preset_name,
-        base=base,
+        base=with_windows(base, space),
         space=space,
         num_trials=trials or (MANY if hours else 16),
         grace_epochs=grace_epochs or grace_of(base.train.max_epochs),
@@ -307,7 +308,7 @@ def windows(
     Writes RUN/windows.json, and RUN/scores/SPLIT.json with each game scored under windows that
     other games chose. Actions with few events borrow from the others.
     """
-    from tune.nms_windows import NUM_FOLDS, every_setting, parse_kinds, parse_method
+    from hmtas.nms_windows import NUM_FOLDS, every_setting, parse_kinds, parse_method
     from tune.run_windows import check_run, check_split, tune_run
     from tune.tables import show_tuned
 

@@ -214,12 +214,23 @@ def _count(run: Path, job: Job, metric: Literal["tight", "loose"]) -> "GameCount
     from hmtas.game_counts import GameCounts
     from hmtas.histograms import histograms
     from hmtas.metrics import LOOSE_S, TIGHT_S
+    from hmtas.nms_windows import spot_unseen
     from hmtas.probabilities import read_probabilities
     from hmtas.remote import open_store
 
     store = open_store(job.store)
     stored = read_probabilities(predictions_path(run, job.split))
-    spots = spot(stored.halves, store.actions, read_run(run).config.spotting)
+    config = read_run(run).config
     events = store.events_of(store.games(job.split))
     tolerances_s = TIGHT_S if metric == "tight" else LOOSE_S
+    if config.train.stop_windows == "fitted":
+        spots = spot_unseen(
+            stored.halves,
+            events,
+            store.actions,
+            threshold=config.spotting.threshold,
+            tolerances_s=tolerances_s,
+        )
+    else:
+        spots = spot(stored.halves, store.actions, config.spotting)
     return GameCounts.of(histograms(spots, events, tolerances_s, len(store.actions)))

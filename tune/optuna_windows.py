@@ -2,7 +2,7 @@
 
 The probabilities are stored and the average precision of every action under every setting is in a
 table, so that a trial is a sum of 17 of its entries. What a trial takes is the bookkeeping of Ray
-Tune; one actor serves all of them. `tune.nms_windows.fit_exact` maximises the same number and is
+Tune; one actor serves all of them. `hmtas.nms_windows.fit_exact` maximises the same number and is
 never below it: this is the study for those who want one, and the check on the other.
 """
 
@@ -29,8 +29,8 @@ from ray.tune.experiment import Trial
 from ray.tune.search.optuna import OptunaSearch
 
 from hmtas.cluster import ray_session
-from tune.nms_table import Setting, Table, nothing
-from tune.nms_windows import borrowed_precision
+from hmtas.nms_table import Setting, Table, nothing
+from hmtas.nms_windows import borrowed_precision
 from tune.space import Suggests
 
 METRIC = "tight"
@@ -93,7 +93,7 @@ def search_windows(
     """A study per table, one after another: the best setting of each action that it came across.
 
     Args:
-        tables: From `tune.nms_table.tabulate`, the settings every kind with every window.
+        tables: From `hmtas.nms_table.tabulate`, the settings every kind with every window.
         trials: Points of each study.
         seed: Of the sampler; the same seed gives the same points.
         on_trial: Called after each trial.

@@ -10,14 +10,14 @@ from hmtas.evaluate import FittedWindows, score_document, spot, spot_fitted
 from hmtas.files import write_json
 from hmtas.histograms import histograms
 from hmtas.metrics import TIGHT_S
+from hmtas.nms_table import Setting, nothing
+from hmtas.nms_windows import Choose, Method, cross_fit
 from hmtas.probabilities import StoredProbabilities, read_probabilities
 from hmtas.records import Events, HalfId
 from hmtas.remote import open_store
 from hmtas.runs import RECORD, WINDOWS, predictions_path, read_run, score_path
 from hmtas.statistics import paired_difference
 from hmtas.submission import holds_spots
-from tune.nms_table import Setting, nothing
-from tune.nms_windows import Choose, Method, cross_fit
 
 
 class Tuned(NamedTuple):
@@ -47,7 +47,7 @@ def tune_run(
     Args:
         run: Run folder of a model or an ensemble, with stored probabilities of `split`.
         split: Any split with labels but the test split.
-        method: See `tune.nms_windows`.
+        method: See `hmtas.nms_windows`.
         store: Where the labels are; the store that was predicted unless given.
         settings: Rules and windows to try, all unless given.
         threshold: Spots below it are dropped.

@@ -7,7 +7,7 @@ dimensions, told apart by a label: `model.num_heads@64` and `model.num_heads@96`
 at "/" and nests them; an action may hold one, so names travel percent-encoded and only this
 module knows it.
 
-NMS windows need no training and have an exact search of their own (`tune.nms_windows`); they are
+NMS windows need no training and have an exact search of their own (`hmtas.nms_windows`); they are
 part of the model study only when asked for.
 """
 

@@ -27,15 +27,23 @@ from tune.record import (
     check_same,
     read_study,
 )
+from tune.space import WINDOWS, Space
 
-# What a sweep changes in a preset before the user does: validation games stay clean.
-SWEEP_SETTINGS = {"train.stop_games": "held_out"}
+# What a sweep changes in a preset before the user does: validation games stay clean, and a trial
+# is worth what it shows with the best NMS windows, not with those of the thesis.
+SWEEP_SETTINGS = {"train.stop_games": "held_out", "train.stop_windows": "fitted"}
 
 
 def sweep_base(preset: Config, objective: Objective = "tight") -> Config:
     """A preset as the start of a sweep: stopped on held-out train games, on what is maximised."""
     stop_on = "loose" if objective == "loose" else "tight"
     return preset.updated({**SWEEP_SETTINGS, "train.stop_on": stop_on})
+
+
+def with_windows(base: Config, space: Space) -> Config:
+    """A base whose trials are scored with the windows of their point, if the space has windows."""
+    searched = any(path.startswith(f"{WINDOWS}.") for path in space.dimensions)
+    return base.updated({"train.stop_windows": "config"}) if searched else base
 
 
 def grace_of(max_epochs: int) -> int:

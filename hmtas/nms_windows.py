@@ -6,7 +6,7 @@ independent ones along one axis, with an exact optimum among the candidates.
 
 The methods:
     exact   looks at every setting of every action; nothing scores higher than what it returns.
-    optuna  samples settings of all actions at once in a Ray Tune study (tune.optuna_windows).
+    optuna  samples settings of all actions at once in a Ray Tune study; the caller chooses.
     global  gives every action the one setting with the best mean.
     fixed   gives every action the thesis's window and fits nothing.
 
@@ -34,9 +34,11 @@ import numpy as np
 
 from hmtas.config import NmsKind, SpottingConfig
 from hmtas.errors import InputError
-from hmtas.evaluate import FittedFold, FittedWindows
-from hmtas.records import Events, HalfId, Probabilities
-from tune.nms_table import Setting, Table, nothing, tabulate
+from hmtas.evaluate import FittedFold, FittedWindows, spot_fitted
+from hmtas.folds import game_folds
+from hmtas.metrics import TIGHT_S
+from hmtas.nms_table import Setting, Table, nothing, tabulate
+from hmtas.records import Events, HalfId, Probabilities, Spots
 
 Method = Literal["exact", "optuna", "global", "fixed"]
 Choose = Callable[[Sequence[Table]], list[list[Setting]]]
@@ -133,26 +135,9 @@ def thesis_settings(actions: Sequence[str]) -> list[Setting]:
 
 
 def precision_of(table: Table, settings: Sequence[Setting]) -> float:
-    """Tight Average-mAP of one setting per action on the games of a table."""
+    """Average-mAP of one setting per action on the games of a table."""
     rows = [table.settings.index(setting) for setting in settings]
     return float(table.precision[rows, np.arange(len(rows))].mean())
-
-
-def split_folds(games: Iterable[str], num_folds: int = NUM_FOLDS, seed: int = 0) -> list[list[str]]:
-    """Deal games into folds of nearly equal size, in an order drawn from `seed`.
-
-    Raises:
-        InputError: If there are fewer than two games.
-    """
-    ordered = sorted(set(games))
-    if len(ordered) < 2:
-        raise InputError(
-            f"cross-fitting windows needs at least 2 games with labels, got {len(ordered)}: "
-            "a window fitted on the game it is scored on would flatter it"
-        )
-    shuffled = [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))]
-    num_folds = min(num_folds, len(ordered))
-    return [sorted(shuffled[k::num_folds]) for k in range(num_folds)]
 
 
 def chooser(method: Literal["exact", "global"]) -> Choose:
@@ -171,6 +156,7 @@ def cross_fit(
     choose: Choose | None = None,
     threshold: float = 0.0,
     settings: Sequence[Setting] | None = None,
+    tolerances_s: Sequence[float] = TIGHT_S,
     seed: int = 0,
     on_setting: Callable[[], None] = nothing,
 ) -> FittedWindows:
@@ -185,13 +171,14 @@ def cross_fit(
         choose: How `optuna` chooses, one list of settings per table.
         threshold: Spots below it are dropped.
         settings: What to try, `every_setting()` unless given.
+        tolerances_s: What is maximised, tight unless given.
         seed: Of the folds.
         on_setting: Called at each setting.
 
     Raises:
         InputError: If there are fewer than two games.
     """
-    folds = split_folds((half.game for half in halves), seed=seed)
+    folds = game_folds((half.game for half in halves), NUM_FOLDS, seed)
     if method == "fixed":
         chosen = [thesis_settings(actions)] * (1 + len(folds))
     else:
@@ -203,6 +190,7 @@ def cross_fit(
             [games, *others],
             every_setting() if settings is None else settings,
             threshold=threshold,
+            tolerances_s=tolerances_s,
             on_setting=on_setting,
         )
         if method == "optuna":
@@ -229,3 +217,38 @@ def cross_fit(
             ],
         }
     )
+
+
+def spot_unseen(
+    halves: Mapping[HalfId, Probabilities],
+    events: Mapping[HalfId, Events],
+    actions: Sequence[str],
+    *,
+    threshold: float = 0.0,
+    tolerances_s: Sequence[float] = TIGHT_S,
+) -> dict[HalfId, Spots]:
+    """Suppress every half with windows that other games chose, as a model in training is scored.
+
+    Searches the hard rule alone, a second for 30 games: with the others the search after each epoch
+    would take longer than many an epoch, for windows that are fitted again in the end.
+
+    Args:
+        halves: Probabilities of every half.
+        events: Annotations of the same halves.
+        actions: Names of the columns.
+        threshold: Spots below it are dropped.
+        tolerances_s: What the windows maximise, tight unless given.
+
+    Raises:
+        InputError: If there are fewer than two games.
+    """
+    fitted = cross_fit(
+        halves,
+        events,
+        actions,
+        split="",
+        threshold=threshold,
+        settings=every_setting(("hard",)),
+        tolerances_s=tolerances_s,
+    )
+    return spot_fitted(halves, actions, fitted, "")

@@ -25,8 +25,8 @@ def game_folds(
         raise InputError(f"folds must be at least 2, got {num_folds}; one fold leaves no others")
     if len(ordered) < 2:
         raise InputError(
-            f"cross-fitting over games needs at least 2 of them, got {len(ordered)}; "
-            "use the mean, which is not fitted, or predict more games"
+            f"cross-fitting over games needs at least 2 of them, got {len(ordered)}: "
+            "what is fitted on the game it is scored on would flatter it; predict more games"
         )
     shuffled = np.random.default_rng(seed).permutation(len(ordered))
     parts = np.array_split(shuffled, min(num_folds, len(ordered)))

@@ -1,4 +1,4 @@
-"""Tight average precision of every action under every NMS setting, exactly, on all cores.
+"""Average precision of every action under every NMS setting, exactly, on all cores.
 
 A setting is a rule and a window. Under one, an action of a half is a column of rows that is
 suppressed, matched and counted by itself, so that a table of thousands of settings needs no spots
@@ -28,11 +28,11 @@ class Setting(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Tight average precision of every action under every setting.
+    """Average precision of every action under every setting.
 
     Attributes:
         settings: (W,) what was tried.
-        precision: (W, A) tight average precision, trapezoid over 1 to 5 s; 0 where the action has
+        precision: (W, A) average precision, trapezoid over the tolerances; 0 where the action has
             no event, as in the official mean.
         num_events: (A,) events of each action in the games.
     """
@@ -75,6 +75,7 @@ def tabulate(
     settings: Iterable[Setting],
     *,
     threshold: float = 0.0,
+    tolerances_s: Sequence[float] = TIGHT_S,
     on_setting: Callable[[], None] = nothing,
 ) -> list[Table]:
     """Suppress, match and count once per setting, and score it on each set of games.
@@ -85,6 +86,7 @@ def tabulate(
         game_sets: Games of each table.
         settings: What to try.
         threshold: Spots below it are dropped.
+        tolerances_s: (D,) full widths in seconds, equally spaced, tight unless given.
         on_setting: Called at each setting.
 
     Returns:
@@ -107,7 +109,7 @@ def tabulate(
     def measure(job: tuple[int, int]) -> np.ndarray:
         w, a = job
         detections_GK, hits_GDK = count_action(
-            columns_A[a], threshold, rules[w], np.array(TIGHT_S, dtype=np.float64)
+            columns_A[a], threshold, rules[w], np.array(tolerances_s, dtype=np.float64)
         )
         return _precision(weight_SG, detections_GK, hits_GDK, events_SA[:, a])
 
