@@ -14,7 +14,7 @@ import numpy as np
 from hmtas.ablation_scores import KINDS, ScoredRun
 from hmtas.presets import PRESETS
 from hmtas.runs import EpochRecord, RunRecord
-from hmtas.statistics import Resampled, critical_value, resample
+from hmtas.statistics import Resampled, resample
 from hmtas.variants import REFERENCE, Planned, Study, rows_of, title_of
 from hmtas.verdicts import Comparison, compare_to
 
@@ -169,7 +169,7 @@ def _row(study: Study, plan: Planned, runs: Sequence[ScoredRun], means: Means) -
 def _mean(means: Means, kind: str, column: int) -> dict[str, Any]:
     averaged = means.averaged[kind]
     score = float(averaged.scores[column])
-    reach = float(critical_value(averaged.num_games) * averaged.standard_errors[column])
+    reach = averaged.reach(column)
     return {
         "mean": score,
         "interval": [max(score - reach, 0.0), min(score + reach, 1.0)],

@@ -60,6 +60,15 @@ class Resampled:
         error: np.ndarray = self.resamples.std(axis=0) * inflation
         return error
 
+    def reach(self, model: int, level: float = LEVEL) -> float:
+        """How far the interval of one model goes to each side.
+
+        Without end where there is one game, which says nothing of how games differ.
+        """
+        if self.num_games < 2:
+            return math.inf
+        return float(critical_value(self.num_games, level) * self.standard_errors[model])
+
 
 def resample(
     models: Sequence[GameCounts],
@@ -102,8 +111,7 @@ def bootstrap_interval(
         level: How often such intervals are to cover the truth.
     """
     resampled = resample([by_game(counts)], num, seed)
-    reach = critical_value(resampled.num_games, level) * resampled.standard_errors[0]
-    score = resampled.scores[0]
+    score, reach = resampled.scores[0], resampled.reach(0, level)
     return float(max(score - reach, 0.0)), float(min(score + reach, 1.0))
 
 
@@ -126,9 +134,9 @@ def paired_difference(
         ValueError: If their tolerances or actions differ.
     """
     resampled = resample([by_game(first), by_game(second)], num, seed).against(1)
-    reach = critical_value(resampled.num_games, level) * resampled.standard_errors[0]
-    difference = resampled.scores[0]
-    return float(difference), float(difference - reach), float(difference + reach)
+    difference, reach = resampled.scores[0], resampled.reach(0, level)
+    low, high = max(difference - reach, -1.0), min(difference + reach, 1.0)
+    return float(difference), float(low), float(high)
 
 
 def critical_value(num_games: int, level: float = LEVEL) -> float:
@@ -141,8 +149,7 @@ def as_student(normal: float | np.ndarray, num_games: int) -> np.ndarray:
 
     With one degree of freedom less than games, by the expansion of M. Abramowitz and I. Stegun,
     Handbook of Mathematical Functions, 1964, 26.7.5; for a 95 % interval that is right to 0.5 %
-    from four games on. One game says nothing of how games differ: its standard error is 0, and it
-    gets the normal quantile.
+    from four games on, and too low for two. One game gets the normal quantile.
     """
     z = np.asarray(normal, dtype=np.float64)
     if num_games < 2:

@@ -31,7 +31,7 @@ class Comparison(NamedTuple):
     """One model against the reference, in shares of 1."""
 
     difference: float  # the model minus the reference
-    low: float  # simultaneous 95 % interval
+    low: float  # simultaneous 95 % interval; -1 to 1 where one game says nothing of others
     high: float
     standard_error: float
     p_value: float  # corrected for the number of comparisons; two-sided
@@ -108,6 +108,8 @@ def _compare(
     largest: np.ndarray | None,
     num_games: int,
 ) -> Comparison:
+    if num_games < 2:
+        return Comparison(difference, -1.0, 1.0, standard_error, 1.0, "cannot tell", None)
     # Few games: the standard error is not known but estimated, the wider the tail the more so.
     reach = float(as_student(quantile, num_games)) * standard_error
     low, high = difference - reach, difference + reach

@@ -116,10 +116,10 @@ def test_a_lower_level_lies_inside() -> None:
     assert low < inner_low < inner_high < high
 
 
-def test_one_game_has_an_interval_of_no_width() -> None:
-    counts = games(0.5, num_games=1)
-    low, high = bootstrap_interval(counts, 20)
-    assert low == pytest.approx(high) == pytest.approx(score(counts).average_map)
+def test_one_game_says_nothing_of_others() -> None:
+    assert bootstrap_interval(games(0.5, num_games=1), 20) == (0, 1)
+    _, low, high = paired_difference(games(0.9, num_games=1), games(0.1, num_games=1), 20)
+    assert (low, high) == (-1, 1)
 
 
 def test_a_model_does_not_differ_from_itself() -> None:

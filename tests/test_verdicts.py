@@ -66,6 +66,18 @@ def test_few_games_need_more() -> None:
     assert few.p_value > 0.05
 
 
+def test_one_game_tells_nothing() -> None:
+    one = Resampled(
+        num_games=1,
+        scores=np.array([0.75, 0.25, 0.5]),
+        resamples=np.tile([0.75, 0.25, 0.5], (20, 1)),
+    )
+    for picked in (True, False):
+        found = compare_to(one, 1, picked=picked)
+        assert found[0] == Comparison(0.5, -1, 1, 0, 1, "cannot tell", None)
+        assert found[2].verdict == "cannot tell"
+
+
 def test_a_model_and_itself() -> None:
     found = only(compare_to(two(0, 0), 1, picked=True))
     assert found == Comparison(0, 0, 0, 0, 1, "cannot tell", None)
