@@ -8,7 +8,7 @@ Differences from the official number
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -86,6 +86,26 @@ def resampled_averages(counts: Histograms | GameCounts, weights_RG: np.ndarray) 
         counts.num_events.astype(np.float64),
         trapezoid_weights(len(counts.tolerances_s)),
     )
+
+
+def resampled_actions(counts: Histograms | GameCounts, weights_RG: np.ndarray) -> np.ndarray:
+    """Average precision of each action under each row of weights, the mean over tolerances.
+
+    Returns:
+        (R, A), nan where the weighted games have no event of the action.
+    """
+    counts = by_game(counts)
+    found = np.full((len(weights_RG), counts.num_events.shape[1]), np.nan)
+    for a in range(found.shape[1]):
+        alone = replace(
+            counts,
+            detections=counts.detections[:, [a]],
+            hits=counts.hits[:, [a]],
+            num_events=counts.num_events[:, [a]],
+        )
+        has_events = weights_RG @ alone.num_events[:, 0] > 0
+        found[has_events, a] = resampled_averages(alone, weights_RG[has_events])
+    return found
 
 
 class Sparse(NamedTuple):

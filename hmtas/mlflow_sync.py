@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hmtas.console import say
-from hmtas.files import read_json, write_json
+from hmtas.files import read_json, sha256_file, write_json
 from hmtas.mlflow_log import Status
 from hmtas.runs import RECORD
 
@@ -62,10 +62,21 @@ class MlflowParent:
             self._never_began(run.name, tags)
 
     def attach(self, files: Sequence[Path]) -> None:
-        """Log files of the folder as artifacts of the parent, in the folders they lie in."""
+        """Log files of the folder as artifacts of the parent, in the folders they lie in.
+
+        A file that MLflow has already as it is is not sent again.
+        """
         from hmtas.tracking import log_parent_files
 
-        log_parent_files(self._parent(), self.folder, files)
+        state = read_json(self.folder / STATE)
+        sent = state.setdefault("files", {})
+        for file in files:
+            name, sha256 = file.relative_to(self.folder).as_posix(), sha256_file(file)
+            if sent.get(name) == sha256:
+                continue
+            log_parent_files(state["parent"], self.folder, [file])
+            sent[name] = sha256
+            write_json(self.folder / STATE, state)
 
     def close(self, metrics: Mapping[str, float]) -> None:
         """End the parent's MLflow run."""

@@ -22,10 +22,17 @@ from statistics import NormalDist
 
 import numpy as np
 
-from hmtas.game_counts import GameCounts, by_game, check_paired, resampled_averages
+from hmtas.game_counts import (
+    GameCounts,
+    by_game,
+    check_paired,
+    resampled_actions,
+    resampled_averages,
+)
 from hmtas.histograms import Histograms
 
 LEVEL = 0.95
+FEWEST_GAMES = 4  # with an event of an action, for an interval of its average precision
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,6 +120,38 @@ def bootstrap_interval(
     resampled = resample([by_game(counts)], num, seed)
     score, reach = resampled.scores[0], resampled.reach(0, level)
     return float(max(score - reach, 0.0)), float(min(score + reach, 1.0))
+
+
+def action_intervals(
+    models: Sequence[Histograms | GameCounts], num: int = 1000, seed: int = 0, level: float = LEVEL
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Average precision of each action, the mean of some trainings of one model, with intervals.
+
+    What says how games differ are the games with an event of the action: Student's t has one
+    degree of freedom less than these, and where they are fewer than `FEWEST_GAMES` nothing is
+    said. The intervals are of one action each; 17 of them do not hold together.
+
+    Args:
+        models: The trainings, counted on the same games.
+        num: Resamples.
+        seed: The same seed draws the same games.
+        level: How often such an interval is to cover the truth.
+
+    Returns:
+        Score, lower and upper end, (A,) each; nan for an action without events, or too few.
+    """
+    each = [by_game(model) for model in models]
+    check_paired(each)
+    num_games = len(each[0].games)
+    weights = np.concatenate([np.ones((1, num_games)), draw_weights(num_games, num, seed)])
+    found = np.mean([resampled_actions(counts, weights) for counts in each], axis=0)
+    score, low, high = found[0], *np.full((2, found.shape[1]), np.nan)
+    for a, games in enumerate((each[0].num_events > 0).sum(axis=0)):
+        if games >= FEWEST_GAMES:
+            spread = np.nanstd(found[1:, a]) * math.sqrt(num_games / (num_games - 1))
+            reach = critical_value(int(games), level) * spread
+            low[a], high[a] = max(score[a] - reach, 0.0), min(score[a] + reach, 1.0)
+    return score, low, high
 
 
 def paired_difference(

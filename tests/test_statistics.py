@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from hmtas.errors import InputError
-from hmtas.game_counts import GameCounts, resampled_averages
+from hmtas.game_counts import GameCounts, resampled_actions, resampled_averages
 from hmtas.histograms import Histograms, histograms
 from hmtas.metrics import TIGHT_S, score
 from hmtas.records import Events, HalfId, Spots
 from hmtas.simulate import Model, simulate_model, simulate_moments
 from hmtas.statistics import (
+    FEWEST_GAMES,
     Resampled,
+    action_intervals,
     as_student,
     bootstrap_interval,
     critical_value,
@@ -231,3 +233,44 @@ def test_scripts_beside_the_benchmark_of_this_name_get_the_standard_library() ->
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "3"
+
+
+def test_the_precision_of_an_action_is_the_official_one() -> None:
+    counts = games(0.5)
+    weights = np.array([[1.0] * 12, [2, 0, 1, 3, 0, 1, 0, 0, 2, 1, 1, 1]])
+    expected = [score(counts, weights=row).per_action for row in weights]
+    np.testing.assert_allclose(resampled_actions(counts, weights), expected, rtol=0, atol=1e-12)
+
+
+def test_an_action_that_a_resample_lacks_is_nan_there_and_not_0() -> None:
+    counts = simulate_model(simulate_moments(6, seed=1), Model())
+    rare = int(counts.num_events.sum(axis=0).argmin())
+    weights = (counts.num_events[:, rare] == 0).astype(float)[None]
+    found = resampled_actions(counts, weights)[0]
+    assert np.isnan(found[rare])
+    assert not np.isnan(found[8])
+
+
+def test_intervals_of_actions_cover_the_truth_and_few_games_get_none() -> None:
+    # 30 games: the truth is the mean over seasons, each of another seed.
+    found = [
+        action_intervals([simulate_model(simulate_moments(30, seed=s), Model(seed=s))], num=100)
+        for s in range(40)
+    ]
+    scores, low, high = (np.array(part) for part in zip(*found, strict=True))
+    truth = np.nanmean(scores, axis=0)
+    common = slice(1, 15)  # all but penalties and red cards
+    covered = (low[:, common] <= truth[common]) & (truth[common] <= high[:, common])
+    assert 0.88 < covered.mean() < 0.99
+    few = simulate_model(simulate_moments(FEWEST_GAMES - 1, seed=0), Model())
+    score_A, low_A, high_A = action_intervals([few])
+    assert not np.isnan(score_A[8])
+    assert np.isnan(low_A).all()
+    assert np.isnan(high_A).all()
+
+
+def test_trainings_of_one_model_are_averaged_by_action() -> None:
+    models = [simulate_model(simulate_moments(10, seed=0), Model(seed=s)) for s in range(2)]
+    alone = [action_intervals([model], num=50)[0] for model in models]
+    together = action_intervals(models, num=50)[0]
+    np.testing.assert_allclose(together, np.mean(alone, axis=0))

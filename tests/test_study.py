@@ -269,6 +269,11 @@ def test_a_sweep_stores_the_probabilities_of_every_trial(
     failed = {run.info.run_name for run in runs if run.info.status == "FAILED"}
     assert failed == {row.id for row in record.trials if row.error}
     assert {run.info.status for run in runs} == {"FINISHED", "FAILED"}
+    (parent,) = [run for run in runs if run not in children]
+    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html"]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "width (8) must be a multiple of num_heads (3)" in page
+    assert "not finished" not in page
 
 
 @pytest.mark.ray

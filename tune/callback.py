@@ -15,6 +15,7 @@ from hmtas.runs import RECORD, read_run
 from tune.final_record import read_final
 from tune.objective import METRIC
 from tune.record import TRIALS, StudyRecord, TrialRow, read_study
+from tune.report import FILE as REPORT
 
 SYNC_S = 2.0  # between two looks at one running trial
 
@@ -96,6 +97,9 @@ def send_study(folder: Path, record: StudyRecord) -> None:
         else:
             ended = row.status in ("done", "stopped")
             mlflow.sync(folder / row.run, "FINISHED" if ended else None)
+    report = folder / REPORT
+    if report.is_file():
+        mlflow.attach([report])
     final = read_final(folder)
     for run in [run for finalist in final.finalists for run in finalist.runs] if final else []:
         mlflow.sync(folder / run)

@@ -378,6 +378,26 @@ def best(study: Study, as_json: Json = False) -> None:
     say(f"train it again: {command}")
 
 
+def report(
+    study: Study,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; default: DIR/NAME/report.html.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw what a study found as one HTML page that needs nothing else, and no network.
+
+    `hmtas tune model` does so at its end. It works while a study runs, too, and says so.
+    """
+    from tune.report import write_report
+
+    path = write_report(study, out)
+    if as_json:
+        emit({"report": str(path), "bytes": path.stat().st_size})
+        return
+    say(f"wrote {path}; open it in a browser")
+
+
 def _space(
     store: "EmbeddingStore",
     base: Any,
@@ -412,3 +432,4 @@ app.command("space")(space)
 app.command("windows")(windows)
 app.command("status")(status)
 app.command("best")(best)
+app.command("report")(report)

@@ -40,6 +40,7 @@ from tune.record import (
     read_study,
     write_study,
 )
+from tune.report import try_report
 from tune.samplers import check_sampler
 from tune.search import StudySearch
 from tune.warm import describe
@@ -119,6 +120,7 @@ def drive(
         if outbox is not None:
             outbox.leave(HASTE_S)
         raise
+    try_report(folder)
     finish_tracking(folder, record, outbox)
     return record
 

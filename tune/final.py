@@ -127,7 +127,9 @@ def compare_finalists(
     from hmtas.winner import corrected_winner
 
     metric: Literal["tight", "loose"] = "loose" if objective == "loose" else "tight"
-    counts = [_count(run, job, metric) for found in runs.values() for run in found]
+    counts = [
+        count_run(run, job.store, job.split, metric) for found in runs.values() for run in found
+    ]
     ends = np.cumsum([len(found) for found in runs.values()])
     groups = [
         list(range(end - len(found), end)) for end, found in zip(ends, runs.values(), strict=True)
@@ -209,7 +211,15 @@ def by_candidate(
     )
 
 
-def _count(run: Path, job: Job, metric: Literal["tight", "loose"]) -> "GameCounts":
+def count_run(run: Path, store: str, split: str, metric: Literal["tight", "loose"]) -> "GameCounts":
+    """What the metric counts of a run, by its stored probabilities and its own NMS windows.
+
+    Args:
+        run: Its folder.
+        store: Place of the store with the labels.
+        split: That it predicted.
+        metric: Which tolerances.
+    """
     from hmtas.evaluate import spot
     from hmtas.game_counts import GameCounts
     from hmtas.histograms import histograms
@@ -218,19 +228,19 @@ def _count(run: Path, job: Job, metric: Literal["tight", "loose"]) -> "GameCount
     from hmtas.probabilities import read_probabilities
     from hmtas.remote import open_store
 
-    store = open_store(job.store)
-    stored = read_probabilities(predictions_path(run, job.split))
+    opened = open_store(store)
+    stored = read_probabilities(predictions_path(run, split))
     config = read_run(run).config
-    events = store.events_of(store.games(job.split))
+    events = opened.events_of(opened.games(split))
     tolerances_s = TIGHT_S if metric == "tight" else LOOSE_S
     if config.train.stop_windows == "fitted":
         spots = spot_unseen(
             stored.halves,
             events,
-            store.actions,
+            opened.actions,
             threshold=config.spotting.threshold,
             tolerances_s=tolerances_s,
         )
     else:
-        spots = spot(stored.halves, store.actions, config.spotting)
-    return GameCounts.of(histograms(spots, events, tolerances_s, len(store.actions)))
+        spots = spot(stored.halves, opened.actions, config.spotting)
+    return GameCounts.of(histograms(spots, events, tolerances_s, len(opened.actions)))

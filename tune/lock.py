@@ -22,6 +22,7 @@ from hmtas.errors import InputError, PassingError
 
 FILE = "driver.json"
 BEAT_S = 10.0  # between two signs of life
+SILENT_S = 60.0  # a driver without a sign of life for longer has most likely died
 WRITER_S = 60.0  # that a process may outlive its driver
 
 
@@ -72,6 +73,14 @@ def one_writer(path: Path) -> Iterator[None]:
                 raise PassingError(f"{path}: another process has it and writes what is beside it")
             time.sleep(0.1)
         yield
+
+
+def last_sign_s(folder: Path) -> float | None:
+    """Seconds since a study's driver gave a sign of life; None where it ended, or there is none."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+        beat: float = json.loads((folder / FILE).read_bytes()).get("beat")
+        return max(0.0, time.time() - beat)
+    return None
 
 
 def _opened(path: Path) -> FileIO:

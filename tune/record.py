@@ -7,6 +7,7 @@ DIR/NAME/ray/                  Tune's own; no part of the study
 DIR/NAME/final.json            the best, trained again (tune.final_record)
 DIR/NAME/budget.json           hours, and what is spent of them (tune.budget)
 DIR/NAME/mlflow.json           the MLflow run of the sweep (hmtas.mlflow_sync)
+DIR/NAME/report.html           what it found, as a page (tune.report)
 """
 
 from pathlib import Path

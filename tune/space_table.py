@@ -19,7 +19,7 @@ def show_space(base: Config, space: Space) -> None:
     for key, dimension in space.dimensions.items():
         tied = [_last(path) for path in space.tied.get(setting_of(key), ())]
         value = _number(first[key]) if key in first else ""
-        table.add_row(key, _values(dimension), _when(dimension.when), value, ", ".join(tied))
+        table.add_row(key, ranges(dimension), _when(dimension.when), value, ", ".join(tied))
     show(table)
     for path, value in space.fixed.items():
         say(f"fixed: {path} = {_number(value)}")
@@ -28,7 +28,8 @@ def show_space(base: Config, space: Space) -> None:
         say(f"tried first, after the preset: point {i}: {named or 'the preset'}")
 
 
-def _values(dimension: Range | Choice) -> str:
+def ranges(dimension: Range | Choice) -> str:
+    """The values of a dimension in words."""
     if isinstance(dimension, Choice):
         return "one of " + ", ".join(map(_number, dimension.choices))
     text = f"{_number(dimension.low)} to {_number(dimension.high)}"

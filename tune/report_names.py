@@ -1,0 +1,67 @@
+"""Short names for what a study searches, and the order people look at it in."""
+
+from typing import Any
+
+from tune.default_space import GAMMA, LEARNING_RATE, SEQ_LEN, THRESHOLD
+from tune.space import BY_ACTION, POWER, SCALE, WINDOWS, Space, setting_of
+from tune.space_entries import WIDTH
+
+_NAMES = {
+    SEQ_LEN: "window length L",
+    GAMMA: "gamma",
+    SCALE: "class weight, scale",
+    POWER: "class weight, power",
+    "model.num_heads": "heads",
+    "model.num_layers": "layers",
+    "model.stream_dropout": "dropout",
+    "train.mixup_alpha": "mix-up alpha",
+}
+_FIRST = (SEQ_LEN, GAMMA, SCALE, POWER, BY_ACTION, LEARNING_RATE, WIDTH)
+_LAST = (THRESHOLD, WINDOWS)
+
+
+def label_of(key: str, space: Space) -> str:
+    """A dimension in words.
+
+    Args:
+        key: Of the dimension.
+        space: Where it lies: one class weight may stand for a group of actions.
+    """
+    path = setting_of(key)
+    if path.startswith(f"{BY_ACTION}."):
+        others = len(space.tied.get(path, ()))
+        return f"weight: {path[len(BY_ACTION) + 1 :]}" + (f" and {others} more" if others else "")
+    if path.startswith(f"{WINDOWS}."):
+        return f"NMS window: {path[len(WINDOWS) + 1 :]}"
+    name = _NAMES.get(path, path.rpartition(".")[2].replace("_", " "))
+    label = key[len(path) + 1 :]
+    return f"{name} ({label})" if label else name
+
+
+def in_order(space: Space) -> list[str]:
+    """Dimensions: L, gamma and class weights first, NMS windows last."""
+
+    def place(key: str) -> int:
+        for i, head in enumerate(_FIRST):
+            if key == head or key.startswith((f"{head}.", f"{head}@")):
+                return i
+        late = any(key == tail or key.startswith(f"{tail}.") for tail in _LAST)
+        return len(_FIRST) + late
+
+    return sorted(space.dimensions, key=place)
+
+
+def text_of(value: Any) -> str:
+    """A setting's value, short."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:.4g}" if plain else str(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as "1 game" or "8 games"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 in percent; nothing where there is none."""
+    return "" if share is None else f"{100 * share:.2f}"
