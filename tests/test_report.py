@@ -29,6 +29,7 @@ from tune.options import Options
 from tune.record import StudyRecord, StudySettings, write_study
 from tune.report import draw, gather, try_report, write_report
 from tune.report_scores import score_best
+from tune.run_windows import tune_run
 
 TRIALS = "done stopped done failed done stopped done"
 SECTIONS = (
@@ -251,6 +252,22 @@ def test_small_studies_have_a_page_too(
     page = page_of(tmp_path / "s")
     assert said in visible(page)
     assert re.findall(r'<section id="(\w+)">', without_program(page)) == list(SECTIONS)
+
+
+def test_windows_that_were_fitted_are_shown_with_their_score(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    make_sweep(tmp_path / "s", store, "done done")
+    best = gather(tmp_path / "s").best
+    assert best is not None
+    tuned = tune_run(tmp_path / "s" / best.run, "valid", method="exact")
+    page = page_of(tmp_path / "s")
+    assert "Fitted on valid by `hmtas tune windows` (exact)" in visible(page)
+    assert f"it has tight {100 * tuned.after['tight']['average_map']:.2f} [" in visible(page)
+    shown = {row[0]: (row[3], float(row[4])) for row in table_of(page, "windows")[1:]}
+    fitted = tuned.fitted
+    assert shown == {a: (fitted.kinds[a], fitted.windows_s[a]) for a in store.actions}
+    assert traces(page, "windows")[1]["y"] == [fitted.windows_s[a] for a in store.actions]
 
 
 def test_two_objectives_have_a_front(store: EmbeddingStore, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def commands(folder: Path, record: StudyRecord) -> list[Command]:
     study = str(folder)
     found = [
         Command(
-            f"Repeat this study, with its space (below) saved as {SPACE_FILE}",
+            f"Repeat this study, with the space that was searched saved as {SPACE_FILE}",
             shlex.join(model_words(folder, record)),
         ),
         Command(

@@ -210,7 +210,8 @@ def _windows(facts: Facts) -> Section:
             f"probabilities, without training: hmtas tune windows {facts.folder}/trials/*"
         )
     else:
-        text = f"Fitted on {fitted.split} by `hmtas tune windows` ({fitted.method})."
+        text = f"Fitted on {fitted.split} by `hmtas tune windows` ({fitted.method})"
+        text += tables.fitted_score(facts.folder / best.run, fitted.split)
     return Section(
         anchor="windows",
         title=title,
@@ -264,7 +265,7 @@ def _space(facts: Facts) -> Section:
 
 def _settings(facts: Facts) -> Section:
     base = facts.record.settings.base.model_dump(mode="json")
-    codes = [Code("Base configuration: what no trial changed", _json(base), "base.json")]
+    codes = [Code("Where the search began, and what it held fixed", _json(base), "base.json")]
     run = facts.runs.get(facts.best.id) if facts.best else None
     if run is not None and facts.best is not None:
         config = _json(run.config.model_dump(mode="json"))

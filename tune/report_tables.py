@@ -9,7 +9,8 @@ from typing import NamedTuple
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.evaluate import FittedWindows, read_windows
-from hmtas.runs import WINDOWS, RunRecord
+from hmtas.files import read_json
+from hmtas.runs import WINDOWS, RunRecord, score_path
 from tune.budget import Budget
 from tune.final_record import Final
 from tune.record import StudyRecord, front, score_of
@@ -155,6 +156,18 @@ def fitted_windows(run: Path) -> FittedWindows | None:
         return None
 
 
+def fitted_score(run: Path, split: str) -> str:
+    """How a model scores with fitted windows, the end of a sentence."""
+    if not score_path(run, split).is_file():
+        return "."
+    document = read_json(score_path(run, split))
+    if not document.get("cross_fitted"):
+        return "."
+    tight = document["tight"]
+    estimate = Estimate(tight["average_map"], *(tight["interval"] or (None, None)))
+    return f"; with them, cross-fitted over games, it has tight {interval_of(estimate)} %."
+
+
 def space_table(record: StudyRecord) -> Table:
     """What was searched, where the search started, and the best trial's value."""
     settings, space = record.settings, record.settings.space
@@ -218,7 +231,8 @@ def about_table(folder: Path, record: StudyRecord) -> Table:
         ("epochs of a trial", f"{settings.grace_epochs} before it may be stopped, "
                               f"at most {settings.base.train.max_epochs}"),
         ("split that every trial predicts", settings.split),
-        ("trained again", f"the best {options.top}, {options.final_seeds} times each"),
+        ("trained again", f"the best {options.top}, {options.final_seeds} times each"
+                          if options.top else "none"),
         ("trials at once", "as many as fit" if not load or load.concurrent is None
                            else str(load.concurrent)),
     ]  # fmt: skip
