@@ -17,7 +17,7 @@ from tune.default_space import Weights, build_space
 from tune.options import Options
 from tune.record import StudyRecord, StudySettings, TrialRow, write_study
 from tune.space import settings_of
-from tune.study import sweep_base
+from tune.study import sweep_base, with_windows
 
 # Weight decay is searched for short windows only.
 OVERRIDES: dict[str, Any] = {
@@ -48,18 +48,15 @@ def make_sweep(
         changes: In the record; `options` in its settings.
     """
     base = sweep_base(make_config(max_epochs=MAX_EPOCHS, patience=9))
+    space = build_space(
+        base, store.actions, weights=weights, search_windows=search_windows, overrides=OVERRIDES
+    )
     settings = StudySettings(
         store=str(store.path),
         store_checksum=store.checksum,
         preset="smoke",
-        base=base,
-        space=build_space(
-            base,
-            store.actions,
-            weights=weights,
-            search_windows=search_windows,
-            overrides=OVERRIDES,
-        ),
+        base=with_windows(base, space),
+        space=space,
         num_trials=len(states.split()),
         grace_epochs=1,
         options=changes.pop("options", Options(sampler="random")),

@@ -58,6 +58,7 @@ LAYERS = {
         tune.importance tune.repeat tune.report tune.report_figures tune.report_models
         tune.report_facts tune.report_head tune.report_names tune.report_scores
         tune.report_sections tune.report_space tune.report_style tune.report_tables
+        tune.report_windows
         tune.final_table tune.optuna_windows
         tune.progress
         tune.pruning tune.samplers tune.search tune.space_table tune.study tune.tables

@@ -260,10 +260,16 @@ def test_windows_that_were_fitted_are_shown_with_their_score(
     make_sweep(tmp_path / "s", store, "done done")
     best = gather(tmp_path / "s").best
     assert best is not None
+    before = page_of(tmp_path / "s")
     tuned = tune_run(tmp_path / "s" / best.run, "valid", method="exact")
     page = page_of(tmp_path / "s")
     assert "Fitted on valid by `hmtas tune windows` (exact)" in visible(page)
-    assert f"it has tight {100 * tuned.after['tight']['average_map']:.2f} [" in visible(page)
+    assert (
+        f"cross-fitted, it has tight {100 * tuned.after['tight']['average_map']:.2f} ["
+        in visible(page)
+    )
+    assert "The best on valid together, as `hmtas tune windows` finds them" in visible(before)
+    assert table_of(before, "windows") == table_of(page, "windows"), "they are the same ones"
     shown = {row[0]: (row[3], float(row[4])) for row in table_of(page, "windows")[1:]}
     fitted = tuned.fitted
     assert shown == {a: (fitted.kinds[a], fitted.windows_s[a]) for a in store.actions}

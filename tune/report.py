@@ -69,8 +69,9 @@ def gather(folder: Path) -> "Facts":
     from tune.budget import read_budget
     from tune.final_record import read_final
     from tune.importance import importances
-    from tune.report_facts import Facts
+    from tune.report_facts import Facts, best_of
     from tune.report_scores import score_best
+    from tune.report_windows import windows_of
 
     record = read_study(folder)
     runs = {row.id: run for row in record.trials if (run := _run(folder / row.run)) is not None}
@@ -81,6 +82,11 @@ def gather(folder: Path) -> "Facts":
         scores, why_not = score_best(folder, record, final), ""
     except (InputError, OSError) as error:
         scores, why_not = None, str(error)
+    best, settings = best_of(record, final), record.settings
+    windows = None
+    if best is not None and best.id in runs:
+        config = runs[best.id].config
+        windows = windows_of(folder / best.run, config, settings.store, settings.split)
     return Facts(
         folder=folder,
         record=record,
@@ -90,6 +96,7 @@ def gather(folder: Path) -> "Facts":
         scores=scores,
         why_no_scores=why_not,
         importances=importances(record),
+        windows=windows,
         now=datetime.now(UTC),
     )
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from hmtas.evaluate import FittedWindows
 from hmtas.runs import RunRecord
 from tune.budget import Budget
 from tune.final_record import Final
@@ -27,6 +28,7 @@ class Facts:
         scores: Of the best models on the predicted split; None where they cannot be had.
         why_no_scores: Then.
         importances: Of its dimensions.
+        windows: NMS windows that suit the best trial, where any were fitted.
         now: When the page is drawn.
     """
 
@@ -38,6 +40,7 @@ class Facts:
     scores: Scores | None
     why_no_scores: str
     importances: Importances
+    windows: FittedWindows | None
     now: datetime
 
     @property
@@ -47,16 +50,8 @@ class Facts:
 
     @property
     def best(self) -> TrialRow | None:
-        """The best trial: the one picked among those trained again, else the search's."""
-        if self.final is not None:
-            return next(row for row in self.record.trials if row.id == self.final.picked)
-        objective = self.record.settings.options.objective
-        scored = [
-            row
-            for row in self.record.trials
-            if row.status != "failed" and score_of(row, objective) is not None
-        ]
-        return max(scored, key=lambda row: score_of(row, objective) or 0.0, default=None)
+        """The best trial."""
+        return best_of(self.record, self.final)
 
     def count(self, *states: str) -> int:
         """Trials in one of some states."""
@@ -89,3 +84,16 @@ class Tile(NamedTuple):
 
     value: str
     label: str
+
+
+def best_of(record: StudyRecord, final: Final | None) -> TrialRow | None:
+    """The trial that was picked among those trained again, else the search's; None without one."""
+    if final is not None:
+        return next(row for row in record.trials if row.id == final.picked)
+    objective = record.settings.options.objective
+    scored = [
+        row
+        for row in record.trials
+        if row.status != "failed" and score_of(row, objective) is not None
+    ]
+    return max(scored, key=lambda row: score_of(row, objective) or 0.0, default=None)

@@ -2,6 +2,7 @@
 
 import json
 
+from hmtas.runs import WINDOWS
 from tune import report_figures as figures
 from tune import report_models as models
 from tune import report_space as space_figures
@@ -13,6 +14,7 @@ from tune.repeat import SPACE_FILE, commands, train_line
 from tune.report_facts import Code, Facts, Section
 from tune.report_names import counted, in_order, label_of
 from tune.report_style import html_of
+from tune.report_windows import score_with
 
 
 def sections(facts: Facts) -> list[Section]:
@@ -58,8 +60,14 @@ def _best(facts: Facts) -> Section:
     else:
         text = [
             f"The best trials of the search, on {counted(scores.num_games, 'game')} of "
-            f"{scores.split} that had no part in it, with the NMS windows of their configurations."
+            f"{scores.split} that had no part in it."
         ]
+    fitted = facts.record.settings.base.train.stop_windows == "fitted"
+    text.append(
+        "Each game has the NMS windows that the other games choose."
+        if fitted
+        else "NMS windows are those of the configurations."
+    )
     return Section(
         anchor="best",
         title=title,
@@ -202,16 +210,20 @@ def _windows(facts: Facts) -> Section:
     title = "NMS windows"
     if best is None or run is None:
         return Section(anchor="windows", title=title, text=["There is no model to have any."])
-    fitted = tables.fitted_windows(facts.folder / best.run)
-    actions = run.actions
+    actions, fitted = run.actions, facts.windows
     if fitted is None:
         text = (
-            "Those of the configuration. `hmtas tune windows` finds better ones on stored "
+            "Those of its configuration. `hmtas tune windows` finds others on stored "
             f"probabilities, without training: hmtas tune windows {facts.folder}/trials/*"
         )
+    elif (facts.folder / best.run / WINDOWS).is_file():
+        text = f"Fitted on {fitted.split} by `hmtas tune windows` ({fitted.method})."
+        text += score_with(facts.folder / best.run, fitted)
     else:
-        text = f"Fitted on {fitted.split} by `hmtas tune windows` ({fitted.method})"
-        text += tables.fitted_score(facts.folder / best.run, fitted.split)
+        text = (
+            f"The best on {fitted.split} together, as `hmtas tune windows` finds them. They scored "
+            "no game here: in all scores each game has the windows that other games choose."
+        )
     return Section(
         anchor="windows",
         title=title,

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hmtas.config import Config
-from hmtas.errors import InputError
-from hmtas.evaluate import FittedWindows, read_windows
-from hmtas.files import read_json
-from hmtas.runs import WINDOWS, RunRecord, score_path
+from hmtas.evaluate import FittedWindows
+from hmtas.runs import RunRecord
 from tune.budget import Budget
 from tune.final_record import Final
 from tune.record import StudyRecord, front, score_of
@@ -144,28 +142,6 @@ def window_table(config: Config, actions: Sequence[str], fitted: FittedWindows |
     if fitted is not None:
         heads = (*heads, "fitted rule", "fitted window, s")
     return Table(heads, tuple(rows), frozenset({2, 4}))
-
-
-def fitted_windows(run: Path) -> FittedWindows | None:
-    """What `hmtas tune windows` left in a run folder, if anything."""
-    if not (run / WINDOWS).is_file():
-        return None
-    try:
-        return read_windows(run / WINDOWS)
-    except InputError:
-        return None
-
-
-def fitted_score(run: Path, split: str) -> str:
-    """How a model scores with fitted windows, the end of a sentence."""
-    if not score_path(run, split).is_file():
-        return "."
-    document = read_json(score_path(run, split))
-    if not document.get("cross_fitted"):
-        return "."
-    tight = document["tight"]
-    estimate = Estimate(tight["average_map"], *(tight["interval"] or (None, None)))
-    return f"; with them, cross-fitted over games, it has tight {interval_of(estimate)} %."
 
 
 def space_table(record: StudyRecord) -> Table:
