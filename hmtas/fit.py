@@ -178,6 +178,7 @@ class _Training:
                     "tight": found.tight,
                     "loose": found.loose,
                     "game_tight": found.game_tight,
+                    "intervals": found.intervals,
                 }
             )
         self._keep(entry)

@@ -34,6 +34,7 @@ class EpochRecord(BaseModel):
     tight: float | None = None  # on the games that stop the training
     loose: float | None = None
     game_tight: tuple[float, ...] | None = None  # of each of these games, in their sorted order
+    intervals: dict[str, tuple[float, float]] = {}  # 95 %, over games, of `tight` or `loose`
     seconds: float
     windows: int  # training windows seen in the epoch
 

@@ -10,13 +10,14 @@ from torch import Tensor
 from hmtas.config import Config
 from hmtas.evaluate import spot
 from hmtas.game_counts import GameCounts, resampled_averages
-from hmtas.histograms import histograms
+from hmtas.histograms import Histograms, histograms
 from hmtas.loss import hmtas_loss, weighted_nll
-from hmtas.metrics import LOOSE_S, TIGHT_S, average_map, score
+from hmtas.metrics import LOOSE_S, TIGHT_S, score
 from hmtas.model import Logits, SpottingModel
 from hmtas.nms_windows import spot_unseen
 from hmtas.predict import Predictor
 from hmtas.records import Events, HalfId, Probabilities, Spots
+from hmtas.statistics import bootstrap_interval
 from hmtas.store import EmbeddingStore
 from hmtas.windows import window_targets
 
@@ -29,6 +30,7 @@ class Validation(NamedTuple):
     tight: float  # in [0, 1]
     loose: float
     game_tight: tuple[float, ...]  # of each game alone, over its own actions; games sorted
+    intervals: dict[str, tuple[float, float]]  # 95 %, of the score that stops the training
 
 
 def validate(
@@ -77,7 +79,7 @@ def validate(
     counts = histograms(spots, events, TIGHT_S, len(store.actions))
     by_game = GameCounts.of(counts)
     game_tight = resampled_averages(by_game, np.eye(len(by_game.games)))
-    loose = average_map(spots, events, len(store.actions), LOOSE_S)
+    loose_counts = histograms(spots, events, LOOSE_S, len(store.actions))
     losses = _losses(
         Logits(*(torch.cat(parts) for parts in zip(*kept, strict=True))),
         torch.cat(targets),
@@ -89,8 +91,9 @@ def validate(
         losses[0],
         dict(zip(widths, losses[1:], strict=False)),
         tight=score(counts).average_map,
-        loose=loose.average_map,
+        loose=score(loose_counts).average_map,
         game_tight=tuple(game_tight.tolist()),
+        intervals=_intervals(counts, loose_counts, config.train.stop_on),
     )
 
 
@@ -110,6 +113,20 @@ def _spot(
         threshold=config.spotting.threshold,
         tolerances_s=LOOSE_S if config.train.stop_on == "loose" else TIGHT_S,
     )
+
+
+def _intervals(
+    tight: Histograms, loose: Histograms, stop_on: str
+) -> dict[str, tuple[float, float]]:
+    """Of the score that trials are compared by: a second for both would be felt in every epoch.
+
+    One game alone says nothing of how games differ.
+    """
+    if len(tight.games) < 2:
+        return {}
+    if stop_on == "loose":
+        return {"loose": bootstrap_interval(loose)}
+    return {"tight": bootstrap_interval(tight)}
 
 
 def _losses(

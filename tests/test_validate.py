@@ -1,12 +1,13 @@
 """What an epoch is judged by: the official numbers on the games that stop the training."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from small import make_config, make_store
 
-from hmtas.evaluate import spot
+from hmtas.evaluate import score_document, spot
 from hmtas.fit import fit
 from hmtas.metrics import LOOSE_S, TIGHT_S, average_map
 from hmtas.model import build_model
@@ -20,10 +21,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
     return make_store(tmp_path_factory.mktemp("season"), train=3, valid=3, test=1)
 
 
-def found(store: EmbeddingStore, games: tuple[str, ...]) -> tuple[Validation, dict[str, float]]:
+def found(
+    store: EmbeddingStore, games: tuple[str, ...], **settings: object
+) -> tuple[Validation, dict[str, float]]:
     """What `validate` says of an untrained model, and the official numbers."""
     torch.manual_seed(0)
-    config = make_config()
+    config = make_config(**settings)
     model = build_model(store.streams, len(store.actions) + 1, config.model)
     weight_C = torch.ones(len(store.actions) + 1)
     result = validate(model, store, games, store.streams, config, weight_C=weight_C)
@@ -60,6 +63,32 @@ def test_the_score_of_a_game_is_that_of_the_game_alone(store: EmbeddingStore) ->
     assert result.game_tight == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("stop_on", "metric"), [("loss", "tight"), ("tight", "tight"), ("loose", "loose")]
+)
+def test_the_interval_is_that_of_hmtas_score(
+    store: EmbeddingStore,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_on: str,
+    metric: str,
+) -> None:
+    games, seen = store.games("valid"), []
+
+    def keep(*arguments: Any) -> Any:
+        seen.append(spot(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr("hmtas.validate.spot", keep)
+    result, _ = found(store, games, stop_on=stop_on)
+    document = score_document(seen[0], store.events_of(games), store.actions)
+    assert result.intervals == {metric: tuple(document[metric]["interval"])}
+    assert result.intervals[metric][0] < getattr(result, metric) < result.intervals[metric][1]
+
+
+def test_one_game_says_nothing_of_how_games_differ(store: EmbeddingStore) -> None:
+    assert found(store, store.games("valid")[:1])[0].intervals == {}
+
+
 @pytest.mark.parametrize("stop_on", ["tight", "loose"])
 def test_the_epoch_that_is_kept_is_the_best_by_what_stops(
     store: EmbeddingStore, tmp_path: Path, stop_on: str
@@ -68,3 +97,4 @@ def test_the_epoch_that_is_kept_is_the_best_by_what_stops(
     record = fit(store, config, tmp_path, name="r")
     values = [getattr(entry, stop_on) for entry in record.history]
     assert record.best_epoch == 1 + values.index(max(values))
+    assert all(list(entry.intervals) == [stop_on] for entry in record.history)
