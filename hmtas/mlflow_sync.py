@@ -78,11 +78,24 @@ class MlflowParent:
             sent[name] = sha256
             write_json(self.folder / STATE, state)
 
-    def close(self, metrics: Mapping[str, float]) -> None:
-        """End the parent's MLflow run."""
+    def log(self, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
+        """A point of each of the parent's curves; an equal one stays one. It runs from now on."""
+        from hmtas.tracking import log_parent, reopen_parent
+
+        state = read_json(self.folder / STATE)
+        if state.pop("closed", None) is not None:
+            reopen_parent(state["parent"])
+            write_json(self.folder / STATE, state)
+        log_parent(state["parent"], metrics, step, time_ms)
+
+    def close(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """End the parent's MLflow run, with the last point of its curves; once."""
         from hmtas.tracking import close_parent
 
-        close_parent(self._parent(), "FINISHED", metrics)
+        state, closed = read_json(self.folder / STATE), {"step": step, **metrics}
+        if state.get("closed") != closed:
+            close_parent(state["parent"], "FINISHED", metrics, step)
+            write_json(self.folder / STATE, {**state, "closed": closed})
 
     def _never_began(self, name: str, tags: Mapping[str, str]) -> None:
         """A child that failed before there was a run folder to speak of, once."""

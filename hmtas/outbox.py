@@ -7,6 +7,7 @@ by whoever goes through the folders again, as MLflow takes what it has already f
 
 import os
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Outbox:
             os.environ.setdefault(variable, value)
         self.mlflow, self.name, self.params = mlflow, name, dict(params)
         self._waiting: dict[Path, _Note] = {}
+        self._parent: tuple[dict[str, float], int, int] | None = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._failing = False
@@ -52,6 +54,11 @@ class Outbox:
         """Note that a run folder changed; see `MlflowParent.sync`. Takes no time."""
         with self._lock:
             self._waiting[run] = (status, error)
+
+    def post_parent(self, metrics: Mapping[str, float], step: int) -> None:
+        """Note how far all of the work is, in place of what was noted and not sent."""
+        with self._lock:
+            self._parent = (dict(metrics), step, int(1000 * time.time()))
 
     def leave(self, wait_s: float = LEAVE_S) -> bool:
         """Send no more; False if MLflow still holds a call up."""
@@ -71,6 +78,7 @@ class Outbox:
         note: _Note = (None, None)
         try:
             self.mlflow.open(self.name, self.params)
+            self._send_parent()
             while not self._ended.is_set():
                 with self._lock:
                     if not self._waiting:
@@ -90,3 +98,12 @@ class Outbox:
             say("MLflow answers again")
         self._failing = False
         return True
+
+    def _send_parent(self) -> None:
+        """A point that was sent before a call failed is the same point when it is sent again."""
+        noted = self._parent
+        if noted is not None:
+            self.mlflow.log(*noted)
+            with self._lock:
+                if self._parent is noted:
+                    self._parent = None

@@ -37,10 +37,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ComparedRun",
     "close_parent",
+    "log_parent",
     "log_parent_files",
     "open_parent",
     "public_uri",
     "read_table",
+    "reopen_parent",
     "sync_run",
     "tracked_at",
     "tracking_uri",
@@ -126,18 +128,28 @@ def open_parent(
     return str(run.info.run_id)
 
 
+def log_parent(run_id: str, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
+    """Log a point of each curve of a run made by `open_parent`; an equal one stays one."""
+    from mlflow.entities import Metric
+
+    points = [Metric(name, value, time_ms, step) for name, value in metrics.items()]
+    log_metrics(connect(tracking_uri()), run_id, points)
+
+
 def close_parent(
     run_id: str,
     status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED",
     metrics: Mapping[str, float] | None = None,
+    step: int = 0,
 ) -> None:
     """Log the last metrics of a run made by `open_parent` and end it."""
-    from mlflow.entities import Metric
+    log_parent(run_id, metrics or {}, step, int(datetime.now().timestamp() * 1000))
+    connect(tracking_uri()).set_terminated(run_id, status)
 
-    client = connect(tracking_uri())
-    now_ms = int(datetime.now().timestamp() * 1000)
-    log_metrics(client, run_id, [Metric(k, v, now_ms, 0) for k, v in (metrics or {}).items()])
-    client.set_terminated(run_id, status)
+
+def reopen_parent(run_id: str) -> None:
+    """Mark a run that ended as one that goes on."""
+    connect(tracking_uri()).update_run(run_id, status="RUNNING")
 
 
 def log_parent_files(run_id: str, folder: Path, files: Sequence[Path]) -> None:
