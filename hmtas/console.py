@@ -4,6 +4,7 @@ Messages and progress go to stderr; stdout belongs to tables and to `--json`.
 """
 
 import contextlib
+import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -27,9 +28,20 @@ StorePlace = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
+@functools.cache
+def terminal() -> Console:
+    """The one console on stderr: what is said while a bar or a view is shown stands above it."""
+    return Console(stderr=True, highlight=False)
+
+
+def is_lively() -> bool:
+    """Does stderr lead to a terminal that can show what changes?"""
+    return terminal().is_terminal and not terminal().is_dumb_terminal
+
+
 def say(message: str) -> None:
     """One line to the person at the terminal."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+    terminal().print(message, markup=False, soft_wrap=True)
 
 
 def show(renderable: Any) -> None:
@@ -51,7 +63,7 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[], None]
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        console=Console(stderr=True),
+        console=terminal(),
     )
     with bar:
         task = bar.add_task(description, total=total)

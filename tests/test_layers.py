@@ -27,7 +27,7 @@ LAYERS = {
         ensemble ensemble.combine
         ensemble.stack tune tune.budget tune.default_space
         tune.final_record
-        tune.lock tune.options tune.record tune.space tune.space_entries tune.warm
+        tune.lock tune.options tune.record tune.space tune.space_entries tune.summary tune.warm
     """,
     "storage": """
         hmtas.ablation_document hmtas.ablation_scores
@@ -61,7 +61,8 @@ LAYERS = {
         tune.report_windows
         tune.final_table tune.optuna_windows
         tune.progress
-        tune.pruning tune.samplers tune.search tune.space_table tune.study tune.tables
+        tune.mirror tune.pruning tune.samplers tune.search tune.space_table tune.study tune.tables
+        tune.view
     """,
 }
 _EDGE_ONLY = ("ray", "optuna", "mlflow", "typer")

@@ -16,15 +16,23 @@ from hmtas.files import read_json, write_json
 
 FILE = "budget.json"
 WRITE_S = 5.0  # at most so much spent time is forgotten when a driver is killed
+MANY = 10_000  # trials of a study that ends by its hours
 
 
 class Budget(BaseModel):
-    """Hours a study may take (None: as long as it needs), and seconds it has taken."""
+    """Hours a study may take (None: as long as it needs), and seconds it has taken.
+
+    Attributes:
+        hours: In all.
+        spent_s: By `as_of`.
+        as_of: Seconds since 1970; None where no clock ran when this was written.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     hours: float | None = Field(default=None, gt=0)
     spent_s: float = Field(default=0.0, ge=0)
+    as_of: float | None = None
 
     @property
     def left_s(self) -> float | None:
@@ -55,22 +63,43 @@ def read_budget(folder: Path) -> Budget:
         raise InputError(f"{folder / FILE}: {error.errors()[0]['msg']}") from None
 
 
+def budget_now(folder: Path, *, alive: bool) -> Budget:
+    """What a study may take and has taken by now, for whoever looks on.
+
+    Args:
+        folder: Of the study.
+        alive: Does its driver live? The clock of one that was killed stands still.
+
+    Raises:
+        InputError: If the file is malformed.
+    """
+    if (clock := _clocks.get(folder.absolute())) is not None:
+        return _now(clock)
+    found = read_budget(folder)
+    if found.as_of is None or not alive:
+        return found
+    since_s = max(0.0, time.time() - found.as_of)
+    return found.model_copy(update={"spent_s": found.spent_s + since_s})
+
+
 def start_budget(folder: Path, hours: float | None) -> Budget:
     """Start the clock of this driver, with new hours in all if any are given."""
     folder = folder.absolute()
-    before = read_budget(folder)
+    before = read_budget(folder).model_copy(update={"as_of": None})
     if hours is not None:
         before = before.model_copy(update={"hours": hours})
     now = time.monotonic()
     _clocks[folder] = _Clock(before, now, now)
-    write_json(folder / FILE, before.model_dump(mode="json"))
+    _write(folder, before, running=True)
     return before
 
 
 def stop_budget(folder: Path) -> Budget:
     """Stop the clock of this driver and write down what it spent."""
     clock = _clocks.pop(folder.absolute())
-    return _write(folder, clock)
+    budget = _now(clock)
+    _write(folder, budget, running=False)
+    return budget
 
 
 def out_of_time(folder: Path) -> bool:
@@ -79,7 +108,7 @@ def out_of_time(folder: Path) -> bool:
     if clock is None:
         return False
     if time.monotonic() - clock.written >= WRITE_S:
-        _write(folder, clock)
+        _write(folder, _now(clock), running=True)
         _clocks[folder] = clock._replace(written=time.monotonic())
     left_s = _now(clock).left_s
     return left_s is not None and left_s <= 0
@@ -90,7 +119,6 @@ def _now(clock: _Clock) -> Budget:
     return clock.before.model_copy(update={"spent_s": spent_s})
 
 
-def _write(folder: Path, clock: _Clock) -> Budget:
-    budget = _now(clock)
-    write_json(folder / FILE, budget.model_dump(mode="json"))
-    return budget
+def _write(folder: Path, budget: Budget, *, running: bool) -> None:
+    written = budget.model_copy(update={"as_of": time.time() if running else None})
+    write_json(folder / FILE, written.model_dump(mode="json"))

@@ -13,9 +13,10 @@ from hmtas.mlflow_sync import MlflowParent, reason_of
 from hmtas.outbox import Outbox
 from hmtas.runs import RECORD, read_run
 from tune.final_record import read_final
-from tune.objective import METRIC
+from tune.options import LOOSE, TIGHT
 from tune.record import TRIALS, StudyRecord, TrialRow, read_study
 from tune.report import FILE as REPORT
+from tune.summary import summarize
 
 SYNC_S = 2.0  # between two looks at one running trial
 
@@ -38,6 +39,7 @@ class MlflowCallback(Callback):
         if time.monotonic() - self._synced.get(trial.trial_id, 0.0) >= SYNC_S:
             self.outbox.post(self._run(trial))
             self._synced[trial.trial_id] = time.monotonic()
+            self._post_parent()
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -49,12 +51,18 @@ class MlflowCallback(Callback):
             self.outbox.post(run, "FAILED", row.error)
         elif (run / RECORD).is_file() and read_run(run).status == "done":
             self.outbox.post(run)
+        self._post_parent()
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Mark a trial as failed."""
         self.outbox.post(self._run(trial), "FAILED", self._row(trial).error)
+        self._post_parent()
+
+    def _post_parent(self) -> None:
+        folder = self.outbox.mlflow.folder
+        self.outbox.post_parent(*parent_metrics(folder, read_study(folder)))
 
     def _run(self, trial: Trial) -> Path:
         return self.outbox.mlflow.folder / TRIALS / str(trial.trial_id)
@@ -104,8 +112,30 @@ def send_study(folder: Path, record: StudyRecord) -> None:
     for run in [run for finalist in final.finalists for run in finalist.runs] if final else []:
         mlflow.sync(folder / run)
     if record.status == "done":
-        best = max((row.best_tight for row in record.trials if row.best_tight), default=0.0)
-        mlflow.close({METRIC: best, "trials": float(len(record.trials))})
+        mlflow.close(*parent_metrics(folder, record))
+
+
+def parent_metrics(folder: Path, record: StudyRecord) -> tuple[dict[str, float], int]:
+    """What MLflow shows of the sweep itself, and the step of these points: epochs trained so far.
+
+    The curve of the best score over epochs says what a longer search may still be worth.
+    """
+    summary = summarize(folder, record)
+    metrics = {
+        "trials": len(record.trials),
+        "trials_running": len(summary.running),
+        "trials_done": summary.done,
+        "trials_stopped": summary.stopped,
+        "trials_failed": summary.failed,
+        "hours": summary.spent_s / 3600,
+    }
+    best = summary.best
+    if best is not None:
+        scores = {TIGHT: best.tight, LOOSE: best.loose}
+        metrics |= {name: value for name, value in scores.items() if value is not None}
+        if best.interval is not None:
+            metrics |= {"best_low": best.interval[0], "best_high": best.interval[1]}
+    return {name: float(v) for name, v in metrics.items()}, sum(r.epochs for r in record.trials)
 
 
 def _params(record: StudyRecord) -> dict[str, Any]:

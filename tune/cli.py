@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtas.config import parse_settings
-from hmtas.console import Json, StorePlace, emit, progress, say
+from hmtas.console import Json, StorePlace, emit, progress, say, show
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
+from tune.budget import MANY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +23,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Search L, gamma, class weights and NMS windows; look at a study.",
 )
-
-MANY = 10_000  # trials of a study that ends by its hours
 
 Study = Annotated[Path, typer.Argument(help="Folder of the study: DIR/NAME.")]
 
@@ -224,6 +223,28 @@ def sync(study: Study) -> None:
     say(f"MLflow has the {len(record.trials)} trials of {study}")
 
 
+def mirror(study: Study, as_json: Json = False) -> None:
+    """Write DIR/NAME/optuna.db, and print the line that opens the study in optuna-dashboard.
+
+    A sweep that runs keeps this copy of itself up to date; nothing reads it back.
+    """
+    from tune.lock import driver_of
+    from tune.mirror import FILE, dashboard_line, rebuild, storage_url
+    from tune.record import read_study
+
+    record = read_study(study)
+    driver = driver_of(study)
+    if driver is None or not (study / FILE).is_file():
+        rebuild(study, record)
+        say(f"{study / FILE} has the {len(record.trials)} trials of {study}")
+    else:
+        say(f"{study / FILE} is kept up to date by {driver}")
+    if as_json:
+        emit({"storage": storage_url(study), "dashboard": dashboard_line(study)})
+    else:
+        typer.echo(dashboard_line(study))
+
+
 def _finish(folder: Path, run: "Callable[[], StudyRecord]", as_json: bool) -> None:
     """Run a study and show it."""
     from hmtas.signals import Interrupted
@@ -342,12 +363,31 @@ def windows(
     show_tuned(tuned, split, as_json)
 
 
-def status(study: Study, as_json: Json = False) -> None:
-    """Show the trials of a study, finished or running."""
-    from tune.record import read_study
-    from tune.tables import show_study
+def status(
+    study: Study,
+    watching: Annotated[
+        bool, typer.Option("--watch", help="Keep up to date until the study ends or is left.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show how far a study is and its trials, from anywhere, also while it runs.
 
-    show_study(read_study(study), study, as_json)
+    With --json the numbers are under `progress`.
+    """
+    from tune.record import read_study
+    from tune.summary import summarize
+    from tune.tables import show_study
+    from tune.view import picture, watch
+
+    if watching:
+        try:
+            watch(study)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+    record = read_study(study)
+    if not as_json:
+        show(picture(summarize(study, record)))
+    show_study(record, study, as_json)
 
 
 def best(study: Study, as_json: Json = False) -> None:
@@ -428,6 +468,7 @@ def _space(
 app.command("model")(model)
 app.command("resume")(resume)
 app.command("sync")(sync)
+app.command("mirror")(mirror)
 app.command("space")(space)
 app.command("windows")(windows)
 app.command("status")(status)

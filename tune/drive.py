@@ -28,6 +28,7 @@ from tune.callback import MlflowCallback, finish_tracking, start_tracking
 from tune.cluster import check_resources
 from tune.final import run_final
 from tune.final_record import write_final
+from tune.mirror import mirrored
 from tune.objective import Job, make_trainable, predict_trial
 from tune.progress import StudyCallback
 from tune.pruning import check_pruner, make_pruner
@@ -43,6 +44,7 @@ from tune.record import (
 from tune.report import try_report
 from tune.samplers import check_sampler
 from tune.search import StudySearch
+from tune.view import live_view
 from tune.warm import describe
 
 RESTARTS = 3  # of a trial whose process dies, each from its last epoch
@@ -97,6 +99,7 @@ def drive(
             if record.address is None:  # nodes of a cluster copy what they train on themselves
                 _copy_ahead(settings)
             write_study(folder, record.model_copy(update={"status": "running"}))
+            stack.enter_context(mirrored(folder))
             outbox = start_tracking(folder, record)
             say(
                 f"{record.num_trials} trials, {concurrent} at a time with {load.cpus_per_trial} "
@@ -147,7 +150,8 @@ def _search(folder: Path, concurrent: int, outbox: Outbox, hours: float | None) 
         with warnings.catch_warnings():
             # A trial that is started again reports its epochs again.
             warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
-            _tuner(folder, read_study(folder), concurrent, outbox).fit()
+            with live_view(folder):
+                _tuner(folder, read_study(folder), concurrent, outbox).fit()
     finally:
         _say_time(folder, stop_budget(folder))
     return read_study(folder)

@@ -56,6 +56,22 @@ def only_driver(folder: Path) -> Iterator[None]:
             _replace(file, b"")
 
 
+def driver_of(folder: Path) -> str | None:
+    """Who drives a study, such as "process 7 on host"; None if nobody does. Locks nothing."""
+    try:
+        found = json.loads((folder / FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    host, pid, beat = (found.get(name) for name in ("host", "pid", "beat"))
+    if host == socket.gethostname():
+        lives = _may_live(found, None)
+    else:
+        lives = isinstance(beat, int | float) and time.time() - beat < SILENT_S
+    return f"process {pid} on {host}" if lives else None
+
+
 @contextlib.contextmanager
 def one_writer(path: Path) -> Iterator[None]:
     """Be the one process of this machine that writes what a lock file stands for.

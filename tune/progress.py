@@ -11,9 +11,12 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from hmtas.console import say
-from tune.record import StudyRecord, TrialRow, read_study, write_study
+from hmtas.console import is_lively, say
+from tune.budget import MANY
+from tune.record import StudyRecord, TrialRow, read_study, score_of, write_study
 from tune.search import scores_of
+from tune.summary import ENDED, best_so_far
+from tune.view import score_text
 
 QUIET_S = 20.0  # between two lines about trials that are still running
 
@@ -46,17 +49,17 @@ class StudyCallback(Callback):
     ) -> None:
         """Note an epoch; say so from time to time."""
         record = self._write(trials)
-        if time.monotonic() - self._spoken >= QUIET_S:
+        if time.monotonic() - self._spoken >= QUIET_S and not is_lively():
             running = [f"{row.id} at epoch {row.epochs}" for row in record.trials
                        if row.status == "running"]  # fmt: skip
-            self._say(f"{_count(record)}  {', '.join(running)}")
+            self._say(f"{self._count(record)}{', '.join(running)}")
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Say how a trial ended."""
         record = self._write(trials)
-        self._say(_line(record, trial.trial_id))
+        self._say(self._count(record) + _line(record, trial.trial_id))
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -64,7 +67,7 @@ class StudyCallback(Callback):
         """Say why a trial failed; the study goes on, unless all would fail so (tune.search)."""
         record = self._write(trials)
         if any(row.id == trial.trial_id and row.status == "failed" for row in record.trials):
-            self._say(_line(record, trial.trial_id))
+            self._say(self._count(record) + _line(record, trial.trial_id))
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -91,6 +94,15 @@ class StudyCallback(Callback):
             write_study(self.folder, record)
         return record
 
+    def _count(self, record: StudyRecord) -> str:
+        """How far the study is, before what a line says; a live view says it better."""
+        if is_lively():
+            return ""
+        ended = sum(row.status in ENDED for row in record.trials)
+        of = "" if record.num_trials >= MANY else f"/{record.num_trials}"
+        best = best_so_far(self.folder, record)
+        return f"[{ended}{of}] " + (f"best {score_text(best)}  " if best else "")
+
     def _say(self, line: str) -> None:
         self._spoken = time.monotonic()
         say(line)
@@ -107,13 +119,9 @@ def _row(row: TrialRow, trial: Trial) -> TrialRow:
 def _line(record: StudyRecord, trial_id: str) -> str:
     row = next(row for row in record.trials if row.id == trial_id)
     if row.status == "failed":
-        return f"{_count(record)}  {row.id} failed: {row.error}"
+        return f"{row.id} failed: {row.error}"
     how = "stopped early after" if row.status == "stopped" else "finished"
-    tight = "no score" if row.best_tight is None else f"tight {100 * row.best_tight:5.2f} %"
-    return f"{_count(record)}  {row.id} {how} {row.epochs} epochs, {row.seconds:.0f} s: {tight}"
-
-
-def _count(record: StudyRecord) -> str:
-    ended = sum(row.status in ("done", "stopped", "failed") for row in record.trials)
-    best = max((row.best_tight for row in record.trials if row.best_tight is not None), default=0.0)
-    return f"[{ended}/{record.num_trials}] best {100 * best:5.2f} %"
+    objective = record.settings.options.objective
+    score, name = score_of(row, objective), "loose" if objective == "loose" else "tight"
+    found = "no score" if score is None else f"{name} {100 * score:5.2f} %"
+    return f"{row.id} {how} {row.epochs} epochs, {row.seconds:.0f} s: {found}"

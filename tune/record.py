@@ -8,6 +8,7 @@ DIR/NAME/final.json            the best, trained again (tune.final_record)
 DIR/NAME/budget.json           hours, and what is spent of them (tune.budget)
 DIR/NAME/mlflow.json           the MLflow run of the sweep (hmtas.mlflow_sync)
 DIR/NAME/report.html           what it found, as a page (tune.report)
+DIR/NAME/optuna.db             a copy for optuna-dashboard (tune.mirror)
 """
 
 from pathlib import Path
@@ -18,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
 from hmtas.files import read_json, write_json
-from hmtas.runs import read_run
+from hmtas.runs import RECORD as RUN_RECORD
+from hmtas.runs import EpochRecord, read_run
 from tune.final_record import read_final
 from tune.options import Objective, Options
 from tune.space import Space
@@ -193,6 +195,16 @@ def best_trial(folder: Path) -> TrialRow:
     if not scored:
         raise InputError(f"{folder}: no trial has finished an epoch yet; wait, or resume the study")
     return max(scored, key=lambda one: one[0])[1]
+
+
+def history_of(run: Path) -> tuple[EpochRecord, ...]:
+    """The epochs of a run folder; none where no training has begun, or its record is damaged."""
+    if not (run / RUN_RECORD).is_file():
+        return ()
+    try:
+        return read_run(run).history
+    except InputError:
+        return ()
 
 
 def best_config(folder: Path) -> Config:

@@ -94,8 +94,16 @@ def finished_trial(
         values: One for each number that is maximised.
         space: Where it lies.
     """
+    params, distributions = point_in(point, space)
+    return optuna.trial.create_trial(
+        params=params, distributions=distributions, values=list(values)
+    )
+
+
+def point_in(
+    point: Mapping[str, Any], space: Space
+) -> tuple[dict[str, Any], dict[str, optuna.distributions.BaseDistribution]]:
+    """Parameters and distributions of a point by dimension, as a trial of Optuna has them."""
     fixed = optuna.trial.FixedTrial(encoded(point))
     suggest(fixed, space=space)
-    return optuna.trial.create_trial(
-        params=fixed.params, distributions=fixed.distributions, values=list(values)
-    )
+    return dict(fixed.params), dict(fixed.distributions)

@@ -10,6 +10,7 @@ from hmtas.console import emit, say, show
 from tune.final_table import best_document, show_best
 from tune.record import StudyRecord, score_of
 from tune.run_windows import Tuned
+from tune.summary import summarize
 
 _LEFT = {"trial", "status", "settings", "run", "method", "rules"}
 
@@ -18,6 +19,7 @@ def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
     """The trials of a study, best first, as a table or as JSON."""
     if as_json:
         more = best_document(study, folder)
+        more["progress"] = summarize(folder, study).model_dump(mode="json")
         emit({"folder": str(folder), **study.model_dump(mode="json"), **more})
         return
     objective = study.settings.options.objective
