@@ -176,9 +176,10 @@ def test_status_shows_the_same_numbers_as_json(
     assert found == json.loads(read_summary(tmp_path / "s").model_dump_json())
     assert found["best"]["interval"] == [0.41, 0.59]
     build()(["tune", "status", str(tmp_path / "s")], standalone_mode=False)
-    shown = capsys.readouterr().out
-    assert "tight 50.00 % [41.0, 59.0]" in shown
-    assert "the loss is not finite" in shown
+    shown = capsys.readouterr()
+    assert "tight 50.00 % [41.0, 59.0]" in shown.out
+    assert "the loss is not finite" in shown.out
+    assert f"nobody drives it; go on with: hmtas tune resume {tmp_path / 's'}" in shown.err
 
 
 def test_watching_ends_with_the_study(

@@ -167,7 +167,7 @@ def rest_s(
     ended = [row.seconds for row in rows if row.status in ENDED]
     if total is None:
         return left_s
-    if not ended:
+    if not ended or not spent_s:
         return None
     mean_s = fmean(ended)
     begun = [row.seconds / mean_s for row in rows if row.status not in ENDED and mean_s > 0]

@@ -1,5 +1,6 @@
 """What the verbs of `hmtas tune` print: a study, and scores before and after fitting windows."""
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
         emit({"folder": str(folder), **study.model_dump(mode="json"), **more})
         return
     objective = study.settings.options.objective
-    table = Table(title=f"Study {study.name}: {study.status}", title_justify="left")
+    status = summarize(folder, study).status
+    table = Table(title=f"Study {study.name}: {status}", title_justify="left")
     for heading in ("trial", "status", "tight, %", "loose, %", "epochs", "seconds", "settings"):
         table.add_column(heading, justify="left" if heading in _LEFT else "right")
     for row in sorted(study.trials, key=lambda row: -(score_of(row, objective) or -1.0)):
@@ -32,6 +34,8 @@ def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
         table.add_row(row.id, row.status, *scores, str(row.epochs), f"{row.seconds:.0f}", what)
     show(table)
     show_best(study, folder)
+    if status == "interrupted":
+        say(f"nobody drives it; go on with: hmtas tune resume {shlex.quote(str(folder))}")
     say(f"run folders: {folder}/trials/; the best configuration: hmtas tune best {folder}")
 
 
