@@ -65,7 +65,7 @@ LAYERS = {
         tune.view
     """,
 }
-_EDGE_ONLY = ("ray", "optuna", "mlflow", "typer")
+_EDGE_ONLY = ("ray", "optuna", "mlflow", "typer", "plotly")
 FORBIDDEN = {
     "numbers": ("pyarrow", "sklearn", "torch", *_EDGE_ONLY),
     "storage": ("torch", *_EDGE_ONLY),

@@ -50,6 +50,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 def try_report(folder: Path) -> None:
     """Draw the report of a study that ends; what goes wrong is said, and costs nothing else."""
+    say("drawing the report ...")  # some minutes of many games: windows are fitted, games resampled
     try:
         path = write_report(folder)
     except Exception as error:

@@ -50,6 +50,7 @@ def by_action(scores: Scores) -> go.Figure:
     middle = (len(scores.candidates) - 1) / 2
     for c, one in enumerate(scores.candidates):
         found = [(a, action) for a, action in enumerate(actions) if action in one.actions]
+        found.reverse()  # the legend takes the first mark, and that of a rare action is hollow
         estimates = [one.actions[action] for _, action in found]
         figure.add_scatter(
             x=[100 * estimate.score for estimate in estimates],
