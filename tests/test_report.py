@@ -303,9 +303,9 @@ def test_a_study_that_is_not_done_says_so_first(store: EmbeddingStore, tmp_path:
     assert start < text.index("The best models")
     assert f"No driver is at work on it. Go on with: hmtas tune resume {folder}" in text
     (folder / "driver.json").write_text(json.dumps({"host": "h", "pid": 1, "beat": 1.0}))
-    assert "gave its last sign of life" in visible(page_of(folder))
+    assert "No driver is at work on it" in visible(page_of(folder)), "it has been silent for long"
     (folder / "driver.json").write_text(json.dumps({"host": "h", "pid": 1, "beat": 1e12}))
-    assert "Its driver is at work" in visible(page_of(folder))
+    assert "It is at work (process 1 on h)" in visible(page_of(folder))
 
 
 def test_a_store_that_is_gone_costs_the_scores_alone(store: EmbeddingStore, tmp_path: Path) -> None:

@@ -91,14 +91,6 @@ def one_writer(path: Path) -> Iterator[None]:
         yield
 
 
-def last_sign_s(folder: Path) -> float | None:
-    """Seconds since a study's driver gave a sign of life; None where it ended, or there is none."""
-    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-        beat: float = json.loads((folder / FILE).read_bytes()).get("beat")
-        return max(0.0, time.time() - beat)
-    return None
-
-
 def _opened(path: Path) -> FileIO:
     # Not "a+": Linux would append what is to replace.
     return FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")

@@ -1,7 +1,7 @@
 """What a report says first: whether the study is done, the answer in words, a few numbers."""
 
-from tune import lock
 from tune.final_record import verdict_of
+from tune.lock import driver_of
 from tune.record import TrialRow, front, score_of
 from tune.report_facts import Facts, Tile
 from tune.report_names import counted, percent
@@ -18,14 +18,10 @@ def state(facts: Facts) -> str:
     text = f"This study is not finished: {ended} of {record.num_trials} trials have ended"
     running = facts.count("running")
     text += f"; {running} were running. " if running else ". "
-    age = lock.last_sign_s(facts.folder)
-    if age is None:
-        text += "No driver is at work on it"
-    elif age < lock.SILENT_S:
-        return f"{text}Its driver is at work; what follows is what was known when this was drawn."
-    else:
-        text += f"Its driver gave its last sign of life {duration(age)} ago"
-    return f"{text}. Go on with: hmtas tune resume {facts.folder}"
+    driver = driver_of(facts.folder)
+    if driver is not None:
+        return f"{text}It is at work ({driver}); this is what was known when the page was drawn."
+    return f"{text}No driver is at work on it. Go on with: hmtas tune resume {facts.folder}"
 
 
 def lead(facts: Facts) -> list[str]:
