@@ -10,7 +10,6 @@ fitted on the same games: those would carry a fold's labels into its own weights
 """
 
 import contextlib
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
@@ -23,10 +22,11 @@ import numpy as np
 from ensemble.combine import POWERS, combine
 from ensemble.crossfit import Fitted, cross_fit_fusion, cross_fit_weights, plain_mean
 from ensemble.fusion import fuse, load_fusion, save_fusion
-from ensemble.members import read_members, relative_to, stack_members
+from ensemble.members import member_runs, read_members, relative_to, stack_members
 from ensemble.plan import Plan
 from ensemble.stack import Stack
 from hmtas import __version__
+from hmtas.environment import this_environment
 from hmtas.errors import InputError
 from hmtas.evaluate import spot
 from hmtas.histograms import Histograms, histograms
@@ -63,13 +63,18 @@ def fit_ensembles(
     """
     for method in plan.methods:
         _check_target(out / method)
-    counts = _count(plan, on_step) if {"weighted", "squared"} & set(plan.methods) else []
-    written = {}
+    counts = _count(plan, on_step)
     for method in plan.methods:
-        fitted = _fit(plan, method, counts, on_step)
-        written[method] = out / method
-        _write(plan, method, fitted, out / method)
-    return written
+        _write(plan, method, _fit(plan, method, counts, on_step), out / method)
+    return {method: out / method for method in plan.methods}
+
+
+def fit_ensemble(
+    plan: Plan, method: str, target: Path, *, on_step: Callable[[], None] | None = None
+) -> None:
+    """Fit one method of a plan and write its run folder; see `fit_ensembles`."""
+    _check_target(target)
+    _write(plan, method, _fit(plan, method, _count(plan, on_step), on_step), target)
 
 
 def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) -> Path:
@@ -93,14 +98,7 @@ def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) ->
             f"{run}: a run of kind {record.kind!r}, not an ensemble; use hmtas predict"
         )
     settings = record.ensemble
-    runs = [Path(os.path.normpath(run.resolve() / entry["run"])) for entry in settings["members"]]
-    members = read_members(runs, split)
-    for member, entry in zip(members, settings["members"], strict=True):
-        if member.record.created != entry["created"]:
-            raise InputError(
-                f"{member.run}: {entry['name']} was trained again since {run} was fitted; "
-                "fit the ensemble again"
-            )
+    members = read_members(member_runs(run, record), split)
     stacked = stack_members(members)
     if stacked.actions != record.actions:
         raise InputError(f"{run}: its members now predict other actions; fit the ensemble again")
@@ -148,8 +146,10 @@ def _check_target(target: Path) -> None:
 
 
 def _count(plan: Plan, on_step: Callable[[], None] | None) -> list[Histograms]:
-    """Tight histograms of every member, spotted as its configuration says."""
-    counts = []
+    """Tight histograms of every member, spotted as its configuration says; none if not needed."""
+    counts: list[Histograms] = []
+    if not {"weighted", "squared"} & set(plan.methods):
+        return counts
     for member in plan.members:
         spots = spot(member.stored.halves, plan.stacked.actions, member.record.config.spotting)
         counts.append(histograms(spots, plan.events, TIGHT_S, len(plan.stacked.actions)))
@@ -253,6 +253,7 @@ def _record(plan: Plan, method: str, fitted: Fitted, target: Path) -> RunRecord:
         streams=streams,
         actions=plan.stacked.actions,
         rate_hz=plan.stacked.rate_hz,
+        environment=this_environment(),
         num_parameters=sum(p.numel() for p in network.parameters()) if network else None,
         fitted_games=tuple(sorted(fitted_games)),
         stopped_games=tuple(sorted(stopped)),

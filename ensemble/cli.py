@@ -105,6 +105,23 @@ def apply_verb(
     _report(ensembles, split, as_json=json_)
 
 
+@app.command("refit")
+def refit_verb(
+    ensemble: Annotated[Path, typer.Argument(help="Run folder that `fit` wrote.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    store: Annotated[
+        str | None, typer.Option(help="Where the store of its labels lies now, if it was moved.")
+    ] = None,
+) -> None:
+    """Fit an ensemble again from its record; `hmtas reproduce` says whether it is the same."""
+    from ensemble.refit import refit
+
+    with progress("fitting again", None) as step:
+        refit(ensemble, out, store=store, on_step=step)
+    say(f"wrote {out}")
+
+
 def _experiment_of(runs: list[Path]) -> str | None:
     """The MLflow experiment of the first member that has one."""
     for run in runs:

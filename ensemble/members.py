@@ -62,6 +62,28 @@ def read_members(runs: Sequence[Path], split: str) -> list[Member]:
     return members
 
 
+def member_runs(run: Path, record: RunRecord) -> list[Path]:
+    """The run folders of the members of an ensemble, as it was fitted.
+
+    Args:
+        run: Run folder of the ensemble; its members are found from there.
+        record: Its record.
+
+    Raises:
+        InputError: If one is not there, or was trained again since.
+    """
+    runs = []
+    for entry in (record.ensemble or {})["members"]:
+        member = Path(os.path.normpath(run.resolve() / entry["run"]))
+        if read_run(member).created != entry["created"]:
+            raise InputError(
+                f"{member}: {entry['name']} was trained again since {run} was fitted; "
+                "fit the ensemble again"
+            )
+        runs.append(member)
+    return runs
+
+
 def stack_members(members: Sequence[Member]) -> Stack:
     """Align the members' probabilities; see `ensemble.stack.stack`."""
     return stack(

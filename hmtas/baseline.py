@@ -16,6 +16,7 @@ import numpy as np
 
 from hmtas import __version__
 from hmtas.config import Config
+from hmtas.environment import this_environment
 from hmtas.errors import InputError
 from hmtas.probabilities import Provenance, write_probabilities
 from hmtas.records import Events, HalfId, Probabilities
@@ -186,6 +187,8 @@ def run_baseline(
         actions=store.actions,
         rate_hz=store.rate_hz,
         num_parameters=model.weight.size + model.offset.size,
+        environment=this_environment(),
+        radius_s=radius_s,
         fitted_games=games,
     )
     paths = []

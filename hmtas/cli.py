@@ -2,7 +2,8 @@
 
 A package adds a group of verbs through the entry-point group `hmtas.commands`: the name is the
 group, the value a typer app. That is how `tune` and `ensemble` come in, which this package must
-not import.
+not import. A group whose name is a kind of run (hmtas.runs) has the verb `refit RUN --out DIR`,
+with which `hmtas reproduce` makes such a run again.
 """
 
 import sys
@@ -13,7 +14,18 @@ import typer
 
 from hmtas.errors import InputError
 
-GROUPS = ("demo", "season", "embed", "store", "learn", "baseline", "ablate", "score", "compare")
+GROUPS = (
+    "demo",
+    "season",
+    "embed",
+    "store",
+    "learn",
+    "baseline",
+    "ablate",
+    "score",
+    "compare",
+    "reproduce",
+)
 
 
 def build() -> typer.Typer:

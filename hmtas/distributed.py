@@ -34,6 +34,7 @@ def train(
     num_workers: int = 1,
     use_gpu: bool = False,
     address: str | None = None,
+    stop_after: int | None = None,
     on_epoch: Callable[[EpochRecord], None] = lambda entry: None,
 ) -> RunRecord:
     """Train one model with Ray Train; see `hmtas.fit.fit` for what it writes.
@@ -50,6 +51,7 @@ def train(
         num_workers: Processes that train together.
         use_gpu: A GPU for each of them.
         address: Of a running Ray cluster; None starts one on this machine.
+        stop_after: Epochs after which the training ends, whatever the configuration says.
         on_epoch: Called in this process soon after every epoch.
 
     Raises:
@@ -72,6 +74,7 @@ def train(
         "out": str(out.absolute()),
         "name": name,
         "preset": preset,
+        "stop_after": stop_after,
     }
     with ray_session(address, threads=max(1, local_cpus // num_workers)), _watch(out, on_epoch):
         _run_workers(settings, out, num_workers, use_gpu)
@@ -177,6 +180,7 @@ def train_worker(settings: dict[str, Any]) -> None:
             report=report,
             device=get_device(),
             parallel=Parallel(rank, size, wrap=prepare_model, agree=agree),
+            stop_after=settings["stop_after"],
         )
     except InputError as error:
         # The others may wait for this one: only a failure ends them, unless all are here.

@@ -24,6 +24,7 @@ from hmtas.checkpoint import (
     save_weights,
 )
 from hmtas.config import Config
+from hmtas.environment import Environment, changes, this_environment
 from hmtas.loss import positive_weights
 from hmtas.model import build_model, count_parameters
 from hmtas.resident import open_dataset
@@ -62,6 +63,7 @@ def fit(
     report: Report | None = None,
     device: torch.device | str = "cpu",
     parallel: Parallel | None = None,
+    stop_after: int | None = None,
 ) -> RunRecord:
     """Train a model and write its run folder.
 
@@ -78,6 +80,8 @@ def fit(
             `best_tight`, `epoch`); what it raises ends the training.
         device: Where to compute.
         parallel: This process among others.
+        stop_after: Epochs after which the training ends, whatever the configuration says: as many
+            as a run has that was ended from outside.
 
     Raises:
         InputError: If `out` holds another run, the configuration does not fit the store, or the
@@ -93,7 +97,13 @@ def fit(
     mine = shard(games.fitted, parallel.rank, parallel.size)
     store.prefetch(store.halves_of([*mine, *(games.stopped if parallel.rank == 0 else ())]))
     training = _Training(
-        store, games, record, out=out, device=torch.device(device), parallel=parallel
+        store,
+        games,
+        record,
+        out=out,
+        device=torch.device(device),
+        parallel=parallel,
+        stop_after=stop_after,
     )
     while not parallel.agree(training.finished()):
         entry = training.run_epoch()
@@ -114,14 +124,21 @@ class _Training:
         out: Path,
         device: torch.device,
         parallel: Parallel,
+        stop_after: int | None,
     ) -> None:
         self.store, self.games, self.record, self.out = store, games, record, out
         self.config, self.device, self.parallel = record.config, device, parallel
         train = self.config.train
+        self.max_epochs = min(train.max_epochs, stop_after or train.max_epochs)
         torch.manual_seed(train.seed)
         self.model = build_model(record.streams, len(store.actions) + 1, self.config.model)
         self.model.to(device)
-        self.record = record.model_copy(update={"num_parameters": count_parameters(self.model)})
+        self.record = record.model_copy(
+            update={
+                "num_parameters": count_parameters(self.model),
+                "environment": _environment(device),
+            }
+        )
         self.optimizer = build_optimizer(self.model, train)
         self._resume()
         self.wrapped = parallel.wrap(self.model)
@@ -148,7 +165,7 @@ class _Training:
         train = self.config.train
         done = len(self.record.history)
         waited = done - (self.record.best_epoch or 0)
-        return done >= train.max_epochs or bool(self.games.stopped and waited >= train.patience)
+        return done >= self.max_epochs or bool(self.games.stopped and waited >= train.patience)
 
     def run_epoch(self) -> EpochRecord:
         """Train for one epoch; rank 0 validates and saves."""
@@ -257,13 +274,27 @@ class _Training:
             self.record = self.record.model_copy(update={"history": (), "best_epoch": None})
             return
         meta, problem = found
+        here = self.record.environment
         self.record = RunRecord.model_validate(meta["record"])
+        epoch = len(self.record.history)
+        for change in changes(self.record.environment, here):
+            self._note(f"after epoch {epoch}: {change.what} {change.now}, not {change.before}")
         if problem is not None:
-            note = f"{problem}; went on after epoch {len(self.record.history)}, from the one before"
-            self.record = self.record.model_copy(update={"notes": (*self.record.notes, note)})
+            self._note(f"{problem}; went on after epoch {epoch}, from the one before")
             if self.parallel.rank == 0:
                 # The next save keeps the newest as the one before: that must be the good one.
                 (self.out / CHECKPOINT).unlink(missing_ok=True)
+
+    def _note(self, note: str) -> None:
+        self.record = self.record.model_copy(update={"notes": (*self.record.notes, note)})
+
+
+def _environment(device: torch.device) -> Environment:
+    is_gpu = device.type == "cuda"
+    found = (
+        torch.cuda.get_device_name(device) if is_gpu else torch.backends.cpu.get_cpu_capability()
+    )
+    return this_environment(device.type, found, torch.get_num_threads())
 
 
 def _badness(entry: EpochRecord, stop_on: str) -> float:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hmtas.config import Config
+from hmtas.environment import Environment
 from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 
@@ -60,6 +61,8 @@ class RunRecord(BaseModel):
     num_parameters: int | None = None
     weights_sha256: str | None = None
     num_workers: int = 1
+    environment: Environment | None = None  # older records have none
+    radius_s: float | None = None  # of a linear model: rows this close to an event are positive
     fitted_games: tuple[str, ...]
     stopped_games: tuple[str, ...] = ()  # games that chose the epoch
     best_epoch: int | None = None

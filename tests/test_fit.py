@@ -68,6 +68,27 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_training_that_goes_on_elsewhere_says_so(
+    store: EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config()
+    with pytest.raises(KilledError):
+        fit(store, config, tmp_path, name="run", report=stop_after(1))
+    begun = read_run(tmp_path).environment
+    assert begun is not None
+    assert begun.threads == torch.get_num_threads()
+    moved = begun.model_copy(update={"packages": {**begun.packages, "torch": "9.0"}})
+    monkeypatch.setattr("hmtas.fit._environment", lambda device: moved)
+    record = fit(store, config, tmp_path, name="run")
+    assert record.environment == begun
+    assert record.notes == (f"after epoch 1: torch 9.0, not {begun.packages['torch']}",)
+
+
+def test_a_training_ends_after_the_epochs_it_is_told(store: EmbeddingStore, tmp_path: Path) -> None:
+    record = fit(store, make_config(max_epochs=5), tmp_path, name="run", stop_after=1)
+    assert (len(record.history), record.status) == (1, "done")
+
+
 def test_the_weights_are_those_of_the_best_epoch(store: EmbeddingStore, tmp_path: Path) -> None:
     config = make_config(max_epochs=6, learning_rate=0.1, patience=2)
     record = fit(store, config, tmp_path / "long", name="run")

@@ -16,12 +16,13 @@ PACKAGES = ("hmtas", "tune", "ensemble")
 # A new module gets a line here, in the highest layer that has all it needs.
 LAYERS = {
     "numbers": """
-        hmtas hmtas.chunks hmtas.config hmtas.errors hmtas.evaluate hmtas.evidence hmtas.files
-        hmtas.folds hmtas.game_counts
+        hmtas hmtas.chunks hmtas.config hmtas.environment hmtas.errors hmtas.evaluate
+        hmtas.evidence hmtas.files hmtas.folds hmtas.game_counts
         hmtas.histograms hmtas.labels
         hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.nms_table
         hmtas.nms_windows hmtas.plan hmtas.presets hmtas.records
-        hmtas.runs hmtas.season hmtas.signals hmtas.simulate hmtas.sources hmtas.splits
+        hmtas.runs hmtas.sameness hmtas.season hmtas.signals hmtas.simulate hmtas.sources
+        hmtas.splits
         hmtas.statistics hmtas.store_index
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
         ensemble ensemble.combine
@@ -39,10 +40,10 @@ LAYERS = {
     "learning": """
         hmtas.batches hmtas.rows
         hmtas.checkpoint hmtas.dataset hmtas.fit hmtas.loss hmtas.model hmtas.predict
-        hmtas.resident hmtas.stepping hmtas.sync_norm
+        hmtas.reproduce hmtas.resident hmtas.stepping hmtas.sync_norm
         hmtas.shared_windows
         hmtas.validate ensemble.build ensemble.crossfit ensemble.fusion ensemble.network
-        ensemble.plan tune.objective
+        ensemble.plan ensemble.refit tune.objective
     """,
     "edge": """
         hmtas.__main__ hmtas.ablation hmtas.ablation_tables hmtas.ablation_watch hmtas.pictures
@@ -51,7 +52,8 @@ LAYERS = {
         hmtas.recipe
         hmtas.tracking
         hmtas.commands.baseline hmtas.commands.compare hmtas.commands.compare_pairs
-        hmtas.commands.compare_table
+        hmtas.commands.compare_table hmtas.commands.reproduce
+        hmtas.commands.reproduce_table
         hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn hmtas.commands.score
         hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli
         tune.asking tune.callback tune.cli tune.cluster tune.drive tune.final
