@@ -1,5 +1,7 @@
 """`hmtas tune`: search models, search NMS windows, look at a study."""
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -391,31 +393,35 @@ def status(
 
 
 def best(study: Study, as_json: Json = False) -> None:
-    """Print the configuration of the best trial, and the command that trains it again.
+    """Print the configuration of the best trial, and the commands that train it again.
 
+    stdout is the configuration alone, which `hmtas train --config` reads.
     Where the best trials were trained again it is the one that was picked among them; a study of
     two numbers lists its front.
     """
     from tune.final_table import best_document, show_best
     from tune.record import best_config, best_trial, read_study
+    from tune.repeat import reproduce_line, train_line
 
     row, config, record = best_trial(study), best_config(study), read_study(study)
     document = config.model_dump(mode="json")
     run = study / row.run
-    command = f"hmtas train {record.settings.store} --config {run}/run.json --out RUN"
+    command, again = train_line(record, run), reproduce_line(run)
     if as_json:
         emit({"trial": row.model_dump(mode="json"), "run": str(run), "config": document,
-              "command": command, **best_document(record, study)})  # fmt: skip
+              "command": command, "reproduce": again, **best_document(record, study)})  # fmt: skip
         return
     import json
 
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    show_best(record, study)
+    with contextlib.redirect_stdout(sys.stderr):
+        show_best(record, study)
     say(
         f"trial {row.id}: tight {100 * (row.best_tight or 0):.2f} %, "
         f"loose {100 * (row.best_loose or 0):.2f} % on the games that stop it"
     )
     say(f"train it again: {command}")
+    say(f"make it again as it was, and compare: {again}")
 
 
 def report(

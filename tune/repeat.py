@@ -53,9 +53,14 @@ def commands(folder: Path, record: StudyRecord) -> list[Command]:
 
 
 def train_line(record: StudyRecord, run: Path) -> str:
-    """The command that trains a model of a study again."""
+    """The command that trains a model of a study again, in a new folder."""
     words = ["hmtas", "train", record.settings.store, "--config", str(run / "run.json")]
-    return shlex.join([*words, "--out", "RUN"])
+    return shlex.join([*words, "--out", f"{record.name}-{run.name}"])
+
+
+def reproduce_line(run: Path) -> str:
+    """The command that makes a trial again as it was, and says whether it is the same."""
+    return shlex.join(["hmtas", "reproduce", str(run)])
 
 
 def model_words(folder: Path, record: StudyRecord) -> list[str]:
