@@ -1,6 +1,8 @@
 """A study ends with probabilities of every trial, whatever failed, was stopped or was killed."""
 
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from small import make_config, make_store
 from tracked import make_run
 
 from hmtas.cli import build
+from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.mlflow_sync import MlflowSync
@@ -21,6 +24,7 @@ from hmtas.runs import EpochRecord, predictions_path, read_run
 from hmtas.store import EmbeddingStore
 from tune import cluster
 from tune.objective import METRIC, Best, Job, run_trial
+from tune.options import Options
 from tune.record import (
     Load,
     StudyRecord,
@@ -181,6 +185,30 @@ def test_the_best_trial_is_one_that_did_not_fail(store: EmbeddingStore, tmp_path
     make_run(tmp_path / "trials" / "b")
     assert best_trial(tmp_path).id == "b"
     assert best_config(tmp_path) == read_run(tmp_path / "trials" / "b").config
+
+
+@pytest.mark.parametrize("objective", ["tight", "both"])
+def test_what_tune_best_prints_can_be_used_as_it_is(
+    objective: str, store: EmbeddingStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a sweep"
+    options = Options.model_validate({"objective": objective})
+    settings = make_settings(store, Space(dimensions={}), options=options)
+    make_study(folder, store, make_row("b", 0.5, best_loose=0.6), settings=settings)
+    run = make_run(folder / "trials" / "b")
+    command = build()
+    command(["tune", "best", str(folder)], standalone_mode=False)
+    printed = capsys.readouterr()
+    assert Config.model_validate_json(printed.out) == read_run(run).config
+    assert ("No other trial is better" in printed.err) == (objective == "both")
+    command(["tune", "best", str(folder), "--json"], standalone_mode=False)
+    document = json.loads(capsys.readouterr().out)
+    train = shlex.split(document["command"])
+    config = train[train.index("--config") + 1]
+    assert train[:3] == ["hmtas", "train", str(store.path)]
+    assert config == str(run / "run.json")
+    assert train[-2:] == ["--out", "a sweep-b"]
+    assert shlex.split(document["reproduce"]) == ["hmtas", "reproduce", str(run)]
 
 
 def test_a_study_without_a_score_has_no_best_trial(store: EmbeddingStore, tmp_path: Path) -> None:
