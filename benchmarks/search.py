@@ -4,23 +4,24 @@
 
 The curves are of real trials (`benchmarks/curves.py`). Between the tabulated points a random
 forest, fitted to the mean curve of every point, says how a point learns; a trial adds what one
-real training of the nearest tabulated point differs from that point's mean. So the landscape is
+real training of a tabulated point near by differs from that point's mean. So the landscape is
 smoother than the real one, and its noise is real. The samplers and pruners are the ones that
 `hmtas tune model` uses; workers, their speed and the order in which they report are simulated.
 
 A method picks by the held-out games, as a sweep does. `default` trains its best three again with
 two seeds each and picks by one half of the valid games. The truth is the mean curve on the other
-half. `full` is the default sampler with every trial trained to its last epoch; the rivals get
-exactly as many epochs as `default` took.
+half. `full` is the default with every trial trained to its last epoch; the rivals (`random` search,
+`tpe` as Optuna has it, `asha` over random points) get exactly as many epochs as `default` took.
 
-Keys: `epochs_share` (epochs of `default`, its second trainings included, over those of `full`) and
-`regret_points` (true quality of `full` minus that of `default`, in points of Average-mAP); the
-same for each rival under its name.
+Keys: `epochs_share` (epochs of `default` over those of `full`, the second trainings included on
+both sides) and `regret_points` (true quality of `full` minus that of `default`, in points of
+Average-mAP); the same for each rival under its name.
 """
 
 import argparse
 import heapq
 import json
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from ray.tune.schedulers import TrialScheduler
 from sklearn.ensemble import RandomForestRegressor
 
 from hmtas.config import Config
+from hmtas.errors import InputError
 from hmtas.files import read_json
 from tune.default_space import build_space
 from tune.options import TIGHT, Options
@@ -47,6 +49,7 @@ from tune.study import grace_of
 FILE = Path(__file__).parent / "curves.json"
 WORKERS = (4, 8, 16, 32, 64)
 TOP, FINAL_SEEDS = 3, 2  # the defaults of `hmtas tune model`
+NEAR = 4  # tabulated points whose noise a point may have: one alone has but a few trainings
 NOWHERE = Path("/nonexistent")
 CURVES = ("held_out", "picked", "judged")
 
@@ -68,9 +71,13 @@ class Learner:
         }
         self.means = np.array([found.mean(axis=0) for found in curves.values()])
         # The mean is of as many trainings: what one differs from it is that much too small.
+        several = {i: found for i, found in enumerate(curves.values()) if len(found) > 1}
+        if not several:
+            raise InputError("the curves have one training of each point: train a second --seeds")
+        self.noisy = self.features[list(several)]
         self.noise = [
-            (found - found.mean(axis=0)) * np.sqrt(len(found) / max(len(found) - 1, 1))
-            for found in curves.values()
+            (found - found.mean(axis=0)) * np.sqrt(len(found) / (len(found) - 1))
+            for found in several.values()
         ]
         self.forest = self._fit(self.features, self.means, seed)
         self.explained = self._explained(seed)
@@ -87,8 +94,8 @@ class Learner:
 
     def train(self, params: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
         """(3, E) of one training."""
-        distance = np.abs(self.features - self._place(params)).sum(axis=1)
-        noise = self.noise[int(distance.argmin())]
+        distance = np.abs(self.noisy - self._place(params)).sum(axis=1)
+        noise = self.noise[int(distance.argsort()[rng.integers(min(NEAR, len(distance)))])]
         curves = self.mean(params) + noise[rng.integers(len(noise))]
         curves[0] = np.maximum.accumulate(curves[0])  # the best so far
         return curves
@@ -165,7 +172,7 @@ class Running:
 
 
 DEFAULT = Method(Options(), again=True)
-FULL = Method(Options(pruner="none"))
+FULL = Method(Options(pruner="none"), again=True)
 RIVALS = {
     "random": Method(Options(sampler="random", pruner="none")),
     "tpe": Method(Options(pruner="none"), plain=True),
@@ -277,20 +284,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--curves", type=Path, default=FILE)
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--first-seed", type=int, default=0, help="others to choose a default on")
     parser.add_argument("--trials", type=int, default=100, help="points of `default` and `full`")
-    parser.add_argument("--quick", action="store_true", help="a few seeds: within a minute")
+    parser.add_argument("--quick", action="store_true", help="a seed each: within a minute")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     arguments = parser.parse_args()
-    seeds = 4 if arguments.quick else arguments.seeds
+    seeds = len(WORKERS) if arguments.quick else arguments.seeds
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    table = read_json(arguments.curves)
-    learner = Learner(table)
+    try:
+        table = read_json(arguments.curves)
+        learner = Learner(table)
+    except (InputError, OSError) as error:
+        sys.stderr.write(f"error: {arguments.curves}: {error}\n")
+        sys.exit(2)
     describe(learner, table)
     rows: dict[str, list[tuple[float, float]]] = {name: [] for name in ("default", *RIVALS)}
     full_quality = []
-    for seed in range(seeds):
-        workers = WORKERS[seed % len(WORKERS)]
+    for number in range(seeds):
+        seed, workers = arguments.first_seed + number, WORKERS[number % len(WORKERS)]
         how = {"seed": seed, "workers": workers, "num_trials": arguments.trials}
         full = search(learner, FULL, **how)
         ours = search(learner, DEFAULT, **how)
@@ -324,19 +336,33 @@ def show(
     """Print every method; the flat JSON of the benchmark."""
     print(
         f"\n{num_trials} trials, {min(WORKERS)} to {max(WORKERS)} workers, {len(full)} seeds; "
-        f"full evaluation: {np.mean(full):.2f} points"
+        f"full evaluation: {np.mean(full):.2f} points; regret by the number of workers"
     )
-    print(f"{'':10}{'epochs, %':>10}{'regret, points':>16}{'+-':>6}{'worst':>8}")
+    print(
+        f"{'':8}{'epochs, %':>10}{'regret':>8}{'+-':>6}{'behind default':>16}{'+-':>6} |"
+        + "".join(f"{workers:7}" for workers in WORKERS)
+    )
     result = {}
+    ours = np.array(rows["default"])[:, 1]
     for name, found in rows.items():
         share, regret = np.array(found).T
-        error = regret.std(ddof=1) / np.sqrt(len(regret)) if len(regret) > 1 else 0.0
-        mean, worst = regret.mean(), regret.max()
-        print(f"{name:10}{100 * share.mean():10.1f}{mean:16.2f}{error:6.2f}{worst:8.2f}")
+        # The same seeds, so the same points to begin with: differences vary less than regrets.
+        behind = f"{(regret - ours).mean():16.2f}{_error(regret - ours):6.2f}"
+        by_workers = [regret[i :: len(WORKERS)] for i in range(len(WORKERS))]
+        print(
+            f"{name:8}{100 * share.mean():10.1f}{regret.mean():8.2f}{_error(regret):6.2f}"
+            f"{' ' * 22 if name == 'default' else behind} |"
+            + "".join(f"{some.mean():7.2f}" if len(some) else f"{'-':>7}" for some in by_workers)
+        )
         prefix = "" if name == "default" else f"{name}_"
         result[f"{prefix}epochs_share"] = round(float(share.mean()), 4)
         result[f"{prefix}regret_points"] = round(float(regret.mean()), 4)
     return result
+
+
+def _error(values: np.ndarray) -> float:
+    """Standard error of the mean; 0 of one value."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":

@@ -64,16 +64,16 @@ def test_every_epoch_is_counted(benchmark: ModuleType, table: dict[str, Any]) ->
     assert learner.explained > 0.9
     how = {"seed": 0, "workers": 4, "num_trials": 30}
     full = benchmark.search(learner, benchmark.FULL, **how)
-    assert full.epochs == 30 * EPOCHS
-    ours = benchmark.search(learner, benchmark.DEFAULT, **how)
     again = benchmark.TOP * benchmark.FINAL_SEEDS * EPOCHS
+    assert full.epochs == 30 * EPOCHS + again
+    ours = benchmark.search(learner, benchmark.DEFAULT, **how)
     assert 30 + again < ours.epochs < full.epochs
     for rival in benchmark.RIVALS.values():
         found = benchmark.search(learner, rival, **how, most_epochs=ours.epochs)
         assert found.epochs == ours.epochs
-    best = 100 * 7 / 20 * (1 - 0.5**EPOCHS)
-    assert full.quality == pytest.approx(best, abs=1)
-    assert ours.quality == pytest.approx(best, abs=1)
+    best = 100 * 7 / 20 * (1 - 0.5**EPOCHS)  # L - 1 would have 5 points less
+    assert full.quality == pytest.approx(best, abs=2)
+    assert ours.quality == pytest.approx(best, abs=2)
 
 
 def test_a_search_is_the_same_for_the_same_seed(
@@ -84,6 +84,32 @@ def test_a_search_is_the_same_for_the_same_seed(
     how = {"workers": 8, "num_trials": 12}
     one, same, other = (benchmark.search(learner, method, seed=s, **how) for s in (1, 1, 2))
     assert one == same != other
+
+
+def test_a_training_is_its_mean_and_the_noise_of_a_real_one(
+    benchmark: ModuleType, table: dict[str, Any]
+) -> None:
+    learner = benchmark.Learner(table)
+    params = table["trials"][0]["params"]
+    rng = np.random.default_rng(0)
+    found = [learner.train(params, rng)[2, -1] - learner.mean(params)[2, -1] for _ in range(50)]
+    # Three trainings, a hundredth apart: their own mean hides a part of what they differ by.
+    step = 0.01 * np.sqrt(3 / 2) * (1 - 0.5**EPOCHS)
+    assert sorted({round(one / step) for one in found}) == [-1, 0, 1]
+    assert all(abs(one / step - round(one / step)) < 1e-6 for one in found)
+
+
+def test_numbers_by_hand(benchmark: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {"default": [(0.3, 0.5), (0.5, -0.1)], "random": [(0.3, 1.5), (0.5, 1.9)]}
+    found = benchmark.show(rows, [10.0, 12.0], 100)
+    assert found == {
+        "epochs_share": 0.4,
+        "regret_points": 0.2,
+        "random_epochs_share": 0.4,
+        "random_regret_points": 1.7,
+    }
+    # 1.0 and 2.0 behind: 1.5 on average, with a standard error of 0.5.
+    assert "1.50  0.50 |" in capsys.readouterr().out
 
 
 def test_the_last_line_has_every_number(
