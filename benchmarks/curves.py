@@ -50,6 +50,7 @@ SMALL = {
     "batch_size": 256,
     "windows_share": 0.12,
     "learning_rate": 4e-3,
+    "stop_windows": "config",  # the same NMS windows for both halves of the valid games
 }
 VALID_GAMES = 20  # predicted whenever an epoch is better; more cost more than the training
 
