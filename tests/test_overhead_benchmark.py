@@ -75,4 +75,4 @@ def test_the_last_line_has_every_number() -> None:
     assert list(found) == ["wall_over_ideal", "processor_over_pure"]
     # Trials of a moment: nearly all of the command is what it takes beyond them.
     assert found["wall_over_ideal"] > 2
-    assert found["processor_over_pure"] > 2
+    assert found["processor_over_pure"] > 1.5
