@@ -1,6 +1,6 @@
 """How a run begins: its games (thesis Section 5.1), its streams and its record."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -85,6 +85,7 @@ def begin_run(
     streams = {name: width for name, width in store.streams.items() if name not in excluded}
     if not streams:
         raise InputError(f"model.exclude_streams leaves no stream of {', '.join(store.streams)}")
+    _check_streams(store, games, streams)
     record = RunRecord(
         name=name,
         version=__version__,
@@ -112,6 +113,19 @@ def begin_run(
             "choose another folder or remove this one"
         )
     return begun
+
+
+def _check_streams(store: EmbeddingStore, games: GamePlan, streams: Iterable[str]) -> None:
+    """Refuse a half that has none of the streams: nothing could be said of its windows."""
+    used = set(streams)
+    halves = store.halves_of([*games.fitted, *games.stopped])
+    empty = [half for half in halves if not used.intersection(store.halves[half].streams)]
+    if empty:
+        raise InputError(
+            f"{store.place}: {empty[0]} and {len(empty) - 1} more halves have none of the streams "
+            f"{', '.join(sorted(used))}; use another stream too (model.exclude_streams), one that "
+            "every half has"
+        )
 
 
 def _notes(config: Config, games: GamePlan) -> tuple[str, ...]:

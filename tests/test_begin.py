@@ -6,8 +6,10 @@ import pytest
 
 from hmtas.begin import begin_run, plan_games, shard
 from hmtas.errors import InputError
+from hmtas.pack import pack
 from hmtas.store import EmbeddingStore
 from tests.small import make_config, make_store
+from tests.store_tree import tree
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +64,15 @@ def test_a_model_needs_a_stream(store: EmbeddingStore, tmp_path: Path) -> None:
     config = make_config(exclude_streams=["vtn", "vggish"])
     with pytest.raises(InputError, match="exclude_streams leaves no stream of vtn, vggish"):
         begin_run(store, config, plan_games(store, config.train), tmp_path, name="run")
+
+
+def test_a_half_without_any_of_the_streams_is_named(tmp_path: Path) -> None:
+    games = tree(tmp_path / "games")
+    (games / "l/s/b" / "2_vggish.npy").unlink()
+    pack(games, tmp_path / "store")
+    store = EmbeddingStore.open(tmp_path / "store")
+    both, alone = make_config(), make_config(exclude_streams=["tpn"])
+    plan = plan_games(store, both.train)
+    assert begin_run(store, both, plan, tmp_path / "run", name="run").streams == store.streams
+    with pytest.raises(InputError, match=r"l/s/b.*2.* have none of the streams vggish; use"):
+        begin_run(store, alone, plan, tmp_path / "run", name="run")
