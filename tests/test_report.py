@@ -367,6 +367,7 @@ def test_the_commands_of_the_page_repeat_the_study(
     assert found["settings"] == settings
     assert f"hmtas tune resume {shlex.quote(str(folder))}" in lines
     assert any(line.startswith(f"hmtas train {store.path} --config") for line in lines)
+    assert any(line.startswith("hmtas reproduce ") for line in lines)
     assert settings.store_checksum in visible(page)
 
 

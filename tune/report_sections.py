@@ -10,7 +10,7 @@ from tune import report_tables as tables
 from tune.default_space import space_document
 from tune.importance import FEWEST
 from tune.record import front
-from tune.repeat import SPACE_FILE, commands, train_line
+from tune.repeat import SPACE_FILE, commands, reproduce_line, train_line
 from tune.report_facts import Code, Facts, Section
 from tune.report_names import counted, in_order, label_of
 from tune.report_style import html_of
@@ -299,7 +299,10 @@ def _repeat(facts: Facts) -> Section:
     codes = [Code(one.what, one.line) for one in commands(facts.folder, facts.record)]
     if facts.best is not None:
         run = facts.folder / facts.best.run
-        codes.insert(1, Code("Train the best model again", train_line(facts.record, run)))
+        codes[1:1] = [
+            Code("Train the best model again", train_line(facts.record, run)),
+            Code("Make it again as it was, and compare", reproduce_line(run)),
+        ]
     once = facts.record.load is not None and facts.record.load.concurrent == 1
     text = "With one trial at a time the same seed proposes the same points."
     if not once:
