@@ -1,4 +1,4 @@
-"""cluster.yaml is one that `ray up` accepts, and installs what this checkout pins."""
+"""cluster.yaml is one that `ray up` accepts, installs what this checkout pins, and is explained."""
 
 import copy
 import json
@@ -82,3 +82,46 @@ def test_all_machines_ask_for_the_token(config: dict[str, Any]) -> None:
         assert len(commands) == 1
         assert "RAY_AUTH_MODE=token" in commands[0]
     assert any(path.endswith("/.ray/auth_token") for path in config["file_mounts"])
+
+
+def documented(title: str) -> tuple[set[str], set[str]]:
+    """Keys that a section of docs/cluster.md names: those of its rows, and all of them."""
+    text = (ROOT / "docs" / "cluster.md").read_text()
+    section = text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    section = re.sub("```.*?```", "", section, flags=re.DOTALL)
+    rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
+
+    def parts(lines: list[str]) -> set[str]:
+        quoted = re.findall("`([^`]+)`", "\n".join(lines))
+        return {part for words in quoted for part in re.split(r"[.:]\s*", words)}
+
+    return parts(rows), parts(section.splitlines())
+
+
+def keys(document: Any) -> set[str]:
+    """Every key of a configuration, at any depth, but not the paths of its file mounts."""
+    if isinstance(document, list):
+        return {key for item in document for key in keys(item)}
+    if not isinstance(document, dict):
+        return set()
+    below = {key for value in document.values() for key in keys(value)}
+    return below | {key for key in document if "/" not in key}
+
+
+def test_every_key_is_explained_and_none_that_is_not_there(config: dict[str, Any]) -> None:
+    rows, named = documented("cluster.yaml, key by key")
+    assert keys(config) - named == set()
+    assert set(config) <= rows, "every top-level key has a row of its own"
+    assert rows - keys(config) == set()
+
+
+def test_every_key_of_the_rayjob_is_explained() -> None:
+    job = yaml.safe_load((ROOT / "rayjob.yaml").read_text())
+    rows, named = documented("KubeRay")
+    spec = {**job["spec"], **job["spec"]["rayClusterSpec"]}
+    groups = {"rayClusterSpec", "headGroupSpec", "workerGroupSpecs"}
+    assert set(spec) - groups <= rows
+    pod = spec["workerGroupSpecs"][0]["template"]["spec"]
+    assert set(pod) - {"containers"} <= rows
+    assert rows - keys(job) == {"MLFLOW_TRACKING_URI"}
+    assert named >= {"minReplicas", "maxReplicas", "PYTHONPATH"}
