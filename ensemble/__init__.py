@@ -3,9 +3,13 @@
 Public names, imported from their modules:
 
     ensemble.stack      `stack`, `Stack`, `ModelOutput`: models aligned into one (M, T, A) array
-    ensemble.combine    `combine_weights`, `combine`: mean, weighted and squared weighted mean
+    ensemble.combiner   `Combiner`, `Fitted`, `Evidence`: what every combiner is, and is fitted on
+    ensemble.methods    `combiner_of`, `METHODS`: all of them by name
+    ensemble.combine    `weights_of_scores`, `combine`: means of probabilities or of logits
+    ensemble.library    `build_library`: hundreds of models as 16-bit codes
+    ensemble.greedy     `select`, `GreedyConfig`: greedy selection with replacement
     ensemble.fusion     `LearnedFusion`, `FusionConfig`, `fit_fusion`, `fuse`: a small transformer
-    ensemble.crossfit   `cross_fit_weights`, `cross_fit_fusion`, `plain_mean`: by fold and in all
+    ensemble.crossfit   `cross_fit`: by fold and in all
     ensemble.members    `Member`, `read_members`: run folders that take part
     ensemble.plan       `plan_fit`: read and check everything before a fit
     ensemble.build      `fit_ensembles`, `apply_ensemble`: from run folders to run folders

@@ -12,32 +12,27 @@ fitted on the same games: those would carry a fold's labels into its own weights
 import contextlib
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ensemble.combine import POWERS, combine
-from ensemble.crossfit import Fitted, cross_fit_fusion, cross_fit_weights, plain_mean
-from ensemble.fusion import fuse, load_fusion, save_fusion
+from ensemble.crossfit import CrossFit, cross_fit
 from ensemble.members import member_runs, read_members, relative_to, stack_members
+from ensemble.methods import fitted_of, settings_of
 from ensemble.plan import Plan
 from ensemble.stack import Stack
 from hmtas import __version__
 from hmtas.environment import this_environment
 from hmtas.errors import InputError
-from hmtas.evaluate import spot
-from hmtas.histograms import Histograms, histograms
-from hmtas.metrics import TIGHT_S
 from hmtas.probabilities import Provenance, write_probabilities
 from hmtas.records import HalfId, Probabilities
 from hmtas.remote import open_store
 from hmtas.runs import RECORD, RunRecord, predictions_path, read_run, write_run
 from hmtas.store import EmbeddingStore
 
-FUSION = "fusion.safetensors"
 KEPT = "mlflow.json"  # survives a new fit: MLflow's run of this folder is replaced, not doubled
 
 
@@ -61,20 +56,23 @@ def fit_ensembles(
     Raises:
         InputError: If a folder holds something else, or no weights can be made.
     """
-    for method in plan.methods:
+    step = on_step or (lambda: None)
+    for method in plan.combiners:
         _check_target(out / method)
-    counts = _count(plan, on_step)
-    for method in plan.methods:
-        _write(plan, method, _fit(plan, method, counts, on_step), out / method)
-    return {method: out / method for method in plan.methods}
+    for method in plan.combiners:
+        fit_ensemble(plan, method, out / method, on_step=step)
+    return {method: out / method for method in plan.combiners}
 
 
 def fit_ensemble(
     plan: Plan, method: str, target: Path, *, on_step: Callable[[], None] | None = None
 ) -> None:
     """Fit one method of a plan and write its run folder; see `fit_ensembles`."""
+    step = on_step or (lambda: None)
     _check_target(target)
-    _write(plan, method, _fit(plan, method, _count(plan, on_step), on_step), target)
+    fit = cross_fit(plan.combiners[method], plan.evidence, plan.folds, on_step=step)
+    _write(plan, method, fit, target)
+    step()
 
 
 def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) -> Path:
@@ -115,12 +113,8 @@ def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) ->
         opened = open_store(store)
         _check_split(stacked, opened, split)
         labels = StoreRef(opened.place, opened.checksum)
-    if settings["combiner"] == "learned":
-        model = load_fusion(run / FUSION, len(members), record.actions)
-        halves = {half: fuse(model, rows) for half, rows in stacked.halves.items()}
-    else:
-        weights = np.array([entry["weight"] for entry in settings["members"]])
-        halves = {half: combine(rows, weights) for half, rows in stacked.halves.items()}
+    fitted = fitted_of(settings, run, record.actions)
+    halves = {half: fitted.combine(rows) for half, rows in stacked.halves.items()}
     path = predictions_path(run, split)
     _write_probabilities(path, halves, stacked, record, split=split, store=labels)
     return path
@@ -145,53 +139,21 @@ def _check_target(target: Path) -> None:
         )
 
 
-def _count(plan: Plan, on_step: Callable[[], None] | None) -> list[Histograms]:
-    """Tight histograms of every member, spotted as its configuration says; none if not needed."""
-    counts: list[Histograms] = []
-    if not {"weighted", "squared"} & set(plan.methods):
-        return counts
-    for member in plan.members:
-        spots = spot(member.stored.halves, plan.stacked.actions, member.record.config.spotting)
-        counts.append(histograms(spots, plan.events, TIGHT_S, len(plan.stacked.actions)))
-        if on_step:
-            on_step()
-    return counts
-
-
-def _fit(
-    plan: Plan, method: str, counts: Sequence[Histograms], on_step: Callable[[], None] | None
-) -> Fitted:
-    if method == "mean":
-        return plain_mean(plan.stacked)
-    if method == "learned":
-        return cross_fit_fusion(
-            plan.stacked, plan.events, plan.folds, plan.fusion, on_epoch=on_step
-        )
-    return cross_fit_weights(plan.stacked, counts, plan.folds, POWERS[method])
-
-
-def _write(plan: Plan, method: str, fitted: Fitted, target: Path) -> None:
+def _write(plan: Plan, method: str, fit: CrossFit, target: Path) -> None:
     """Write a run folder aside and put it in its place when it is complete."""
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    record = _record(plan, method, fitted, target)
+    record = _record(plan, method, fit, target)
     try:
         write_run(scratch, record)
-        if fitted.fusion is not None:
-            save_fusion(
-                scratch / FUSION,
-                fitted.fusion.model,
-                plan.fusion,
-                len(plan.members),
-                record.actions,
-            )
+        fit.fitted.save(scratch)
         _write_probabilities(
             predictions_path(scratch, plan.split),
-            fitted.halves,
-            plan.stacked,
+            fit.halves,
+            plan.evidence.stacked,
             record,
             split=plan.split,
             store=StoreRef(plan.store.place, plan.store.checksum),
-            cross_fitted=bool(fitted.folds),
+            cross_fitted=bool(fit.folds),
         )
         if target.exists():
             with contextlib.suppress(FileNotFoundError):
@@ -232,11 +194,11 @@ def _write_probabilities(
     write_probabilities(path, rows, provenance)
 
 
-def _record(plan: Plan, method: str, fitted: Fitted, target: Path) -> RunRecord:
-    network = fitted.fusion.model if fitted.fusion else None
+def _record(plan: Plan, method: str, fit: CrossFit, target: Path) -> RunRecord:
+    stacked = plan.evidence.stacked
     fitted_games = {game for member in plan.members for game in member.record.fitted_games}
-    if fitted.folds:
-        fitted_games |= set(plan.stacked.games)
+    if fit.folds:
+        fitted_games |= set(stacked.games)
     stopped = {game for member in plan.members for game in member.record.stopped_games}
     streams: dict[str, int] = {}
     for member in plan.members:
@@ -247,50 +209,42 @@ def _record(plan: Plan, method: str, fitted: Fitted, target: Path) -> RunRecord:
         version=__version__,
         created=datetime.now(UTC).isoformat(),
         config=plan.members[0].record.config,
-        ensemble=_settings(plan, method, fitted, target),
+        ensemble=_settings(plan, method, fit, target),
         store=plan.store.place,
         store_checksum=plan.store.checksum,
         streams=streams,
-        actions=plan.stacked.actions,
-        rate_hz=plan.stacked.rate_hz,
+        actions=stacked.actions,
+        rate_hz=stacked.rate_hz,
         environment=this_environment(),
-        num_parameters=sum(p.numel() for p in network.parameters()) if network else None,
+        num_parameters=fit.fitted.facts.get("num_parameters"),
         fitted_games=tuple(sorted(fitted_games)),
         stopped_games=tuple(sorted(stopped)),
-        best_epoch=fitted.fusion.best_epoch if fitted.fusion else None,
+        best_epoch=fit.fitted.facts.get("best_epoch"),
     )
 
 
-def _settings(plan: Plan, method: str, fitted: Fitted, target: Path) -> dict[str, Any]:
+def _settings(plan: Plan, method: str, fit: CrossFit, target: Path) -> dict[str, Any]:
     """What `RunRecord.ensemble` holds."""
-    members: list[dict[str, Any]] = []
-    for m, member in enumerate(plan.members):
-        entry: dict[str, Any] = {
+    members: list[dict[str, Any]] = [
+        {
             "name": member.name,
             "run": relative_to(member.run, target),
             "created": member.record.created,
         }
-        if fitted.weights is not None:
-            entry["weight"] = float(fitted.weights[m])
-        if fitted.scores is not None:
-            entry["tight"] = float(fitted.scores[m])
-        members.append(entry)
-    settings: dict[str, Any] = {
+        for member in plan.members
+    ]
+    return {
         "combiner": method,
         "split": plan.split,
-        "members": members,
         "seed": plan.seed,
+        **plan.combiners[method].settings,
+        **settings_of(fit.fitted, members),
         "folds": [
             {
                 "games": list(fold.games),
-                "weights": None if fold.weights is None else fold.weights.tolist(),
-                "held_out_loss": fold.held_out_loss,
+                "weights": None if fold.fitted.weights is None else fold.fitted.weights.tolist(),
+                **fold.fitted.facts,
             }
-            for fold in fitted.folds
+            for fold in fit.folds
         ],
     }
-    if fitted.fusion is not None:
-        settings["fusion"] = plan.fusion.model_dump()
-        settings["held_out_games"] = list(fitted.fusion.held_out_games)
-        settings["held_out_loss"] = fitted.fusion.held_out_loss
-    return settings

@@ -13,7 +13,23 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Combine models from their stored probabilities; no model is run.",
 )
-Method = Literal["all", "mean", "weighted", "squared", "learned"]
+Method = Literal[
+    "all",
+    "mean",
+    "mean-logit",
+    "weighted",
+    "weighted-logit",
+    "squared",
+    "squared-logit",
+    "weighted-per-action",
+    "weighted-per-action-logit",
+    "squared-per-action",
+    "squared-per-action-logit",
+    "greedy",
+    "greedy-logit",
+    "learned",
+    "learned-small",
+]
 SHOWN_MEMBERS = 8  # in the closing table
 
 
@@ -29,13 +45,15 @@ def fit_verb(
     split: Annotated[
         str, typer.Option(help="Split whose stored probabilities are combined; never test.")
     ] = "valid",
-    method: Annotated[Method, typer.Option(help="One combiner, or all four.")] = "all",
+    method: Annotated[
+        Method, typer.Option(help="One combiner; 'all' takes eight, one of each kind.")
+    ] = "all",
     folds: Annotated[int, typer.Option(help="Folds of games for cross-fitting.")] = 5,
     store: Annotated[
         str | None,
         typer.Option(help="Store of the labels; by default the one of the members."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the folds and of the learned fusion.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the folds and of the fits.")] = 0,
     thesis_fusion: Annotated[
         bool,
         typer.Option(
@@ -56,12 +74,13 @@ def fit_verb(
     """
     from ensemble.build import fit_ensembles
     from ensemble.fusion import FusionConfig
-    from ensemble.plan import METHODS, plan_fit
+    from ensemble.methods import USUAL
+    from ensemble.plan import plan_fit
 
     plan = plan_fit(
         runs,
         split,
-        methods=METHODS if method == "all" else (method,),
+        methods=USUAL if method == "all" else (method,),
         num_folds=folds,
         store=store,
         seed=seed,

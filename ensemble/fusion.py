@@ -14,6 +14,7 @@ from ensemble.network import (
     SEQ_LEN,
     FusionConfig,
     LearnedFusion,
+    Network,
     build_fusion,
     features,
     fuse,
@@ -48,7 +49,7 @@ class FittedFusion(NamedTuple):
         held_out_loss: Loss on them at the best epoch, or None.
     """
 
-    model: LearnedFusion
+    model: Network
     epochs: int
     best_epoch: int
     held_out_games: tuple[str, ...]
@@ -185,7 +186,7 @@ def _weights(actions: Sequence[str], config: FusionConfig) -> Tensor:
 
 
 def _run_epoch(
-    model: LearnedFusion,
+    model: Network,
     optimiser: torch.optim.Optimizer,
     rows: _Rows,
     order: Tensor,
@@ -207,7 +208,7 @@ def _run_epoch(
         optimiser.step()
 
 
-def _loss_on(model: LearnedFusion, rows: _Rows, chosen: Tensor, weight_A: Tensor) -> float:
+def _loss_on(model: Network, rows: _Rows, chosen: Tensor, weight_A: Tensor) -> float:
     """Mean loss over the chosen rows."""
     model.eval()
     total = 0.0

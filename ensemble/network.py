@@ -1,4 +1,4 @@
-"""Learned fusion: a transformer over the models' probabilities (thesis Figure 5.22).
+"""Learned fusion: a transformer over the models' probabilities (thesis Figure 5.22), or less.
 
 Difference from the thesis: it counts 902,571 parameters for four models of 17 actions. Its class
 holds three Linear(68, 17) heads, of which the forward pass uses one; the two others never get a
@@ -9,8 +9,10 @@ on train, validation and test games together; whoever calls this decides the gam
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ensemble.combine import EDGE
 from hmtas.errors import InputError
 from hmtas.files import atomic_path
 from hmtas.windows import window_rows
@@ -38,6 +41,7 @@ class FusionConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    kind: Literal["attention", "shared"] = "attention"
     num_layers: int = Field(default=3, ge=1)
     feedforward: int = Field(default=64, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -72,6 +76,11 @@ class FusionConfig(BaseModel):
             max_rows=None,
             held_out_share=0.0,
         )
+
+    @classmethod
+    def small(cls) -> "FusionConfig":
+        """Weights that all actions share: for tens of games."""
+        return cls(kind="shared", learning_rate=1e-2, epochs=20)
 
 
 class LearnedFusion(nn.Module):
@@ -115,7 +124,38 @@ class LearnedFusion(nn.Module):
         return logits
 
 
-def fuse(model: LearnedFusion, stacked_MTA: np.ndarray) -> np.ndarray:
+class SharedFusion(nn.Module):
+    """Fuse M models' logits of the rows t-1, t and t+1 by weights that all actions share.
+
+    A logit of row t is the weighted sum of the 3 * M logits of its action, times a scale and plus
+    an offset of the action: 3 * M + 2 * A parameters, where Figure 5.22 has hundreds of thousands.
+    It begins as the mean of the models' logits.
+
+    Args:
+        num_models: M.
+        num_actions: A.
+    """
+
+    def __init__(self, num_models: int, num_actions: int) -> None:
+        super().__init__()
+        weight = torch.zeros(SEQ_LEN, num_models, 1)
+        weight[SEQ_LEN // 2] = 1 / num_models
+        self.weight = nn.Parameter(weight)
+        self.scale = nn.Parameter(torch.ones(num_actions))
+        self.offset = nn.Parameter(torch.zeros(num_actions))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, 3, M * A) probabilities to (B, A) logits."""
+        least = 1 / (1 + math.exp(EDGE))
+        logits = x.reshape(*x.shape[:2], self.weight.shape[1], -1).logit(least)
+        fused: Tensor = (logits * self.weight).sum(dim=(1, 2)) * self.scale + self.offset
+        return fused
+
+
+Network = LearnedFusion | SharedFusion
+
+
+def fuse(model: Network, stacked_MTA: np.ndarray) -> np.ndarray:
     """Probabilities of one half, (T, A) float32; every row has one, edge rows repeat."""
     x = features(stacked_MTA)
     neighbours = torch.from_numpy(window_rows(len(x), SEQ_LEN))
@@ -129,8 +169,10 @@ def fuse(model: LearnedFusion, stacked_MTA: np.ndarray) -> np.ndarray:
     return fused
 
 
-def build_fusion(num_models: int, num_actions: int, config: FusionConfig) -> LearnedFusion:
+def build_fusion(num_models: int, num_actions: int, config: FusionConfig) -> Network:
     """A network of the shape that `config` asks for."""
+    if config.kind == "shared":
+        return SharedFusion(num_models, num_actions)
     return LearnedFusion(
         num_models,
         num_actions,
@@ -141,7 +183,7 @@ def build_fusion(num_models: int, num_actions: int, config: FusionConfig) -> Lea
 
 
 def save_fusion(
-    path: Path, model: LearnedFusion, config: FusionConfig, models: int, actions: Sequence[str]
+    path: Path, model: Network, config: FusionConfig, models: int, actions: Sequence[str]
 ) -> None:
     """Write weights and shape as safetensors, atomically."""
     shape = {"models": models, "actions": list(actions), "config": config.model_dump()}
@@ -149,8 +191,8 @@ def save_fusion(
         save_file(model.state_dict(), scratch, metadata={"fusion": json.dumps(shape)})
 
 
-def load_fusion(path: Path, models: int, actions: Sequence[str]) -> LearnedFusion:
-    """Read a network for so many models and these actions, in evaluation mode.
+def load_fusion(path: Path, models: int, actions: Sequence[str]) -> tuple[Network, FusionConfig]:
+    """Read a network for so many models and these actions, in evaluation mode, and its settings.
 
     Raises:
         InputError: If the file is missing, damaged, or of other models or actions.
@@ -168,9 +210,10 @@ def load_fusion(path: Path, models: int, actions: Sequence[str]) -> LearnedFusio
             f"{path}: fuses {shape['models']} models of {len(shape['actions'])} actions, asked for "
             f"{models} of {len(actions)} (or other actions); fit it again on these models"
         )
-    model = build_fusion(models, len(actions), FusionConfig.model_validate(shape["config"]))
+    config = FusionConfig.model_validate(shape["config"])
+    model = build_fusion(models, len(actions), config)
     model.load_state_dict(state)
-    return model.eval()
+    return model.eval(), config
 
 
 @contextlib.contextmanager

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ensemble.combine import POWERS
+import numpy as np
+
+from ensemble.combiner import Combiner, Evidence
 from ensemble.fusion import FusionConfig
+from ensemble.greedy import GreedyConfig
 from ensemble.members import (
     Member,
     check_games,
@@ -15,13 +18,10 @@ from ensemble.members import (
     stopped_on,
     store_of,
 )
-from ensemble.stack import Stack
+from ensemble.methods import USUAL, combiner_of
 from hmtas.errors import InputError
 from hmtas.folds import game_folds
-from hmtas.records import Events, HalfId
 from hmtas.store import EmbeddingStore
-
-METHODS = (*POWERS, "learned")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,47 +30,41 @@ class Plan:
 
     Attributes:
         members: M models.
-        stacked: Their probabilities on one grid.
-        events: Annotations of every half.
-        folds: Games by fold; empty where only the mean is asked for.
+        evidence: Their probabilities on one grid, and the annotations.
+        folds: Games by fold; empty where only means are asked for.
         num_folds: Folds asked for.
         store: Whose labels and splits count.
         split: What the ensembles are fitted on.
-        methods: What is fitted.
-        fusion: How the learned fusion is fitted.
-        seed: Of the folds.
+        combiners: What is fitted, by name.
+        seed: Of the folds and the fits.
     """
 
     members: tuple[Member, ...]
-    stacked: Stack
-    events: dict[HalfId, Events]
+    evidence: Evidence
     folds: tuple[tuple[str, ...], ...]
     num_folds: int
     store: EmbeddingStore
     split: str
-    methods: tuple[str, ...]
-    fusion: FusionConfig
+    combiners: dict[str, Combiner]
     seed: int
 
     @property
     def num_steps(self) -> int:
         """How often `fit_ensembles` calls `on_step`."""
-        steps = len(self.members) if {"weighted", "squared"} & set(self.methods) else 0
-        if "learned" in self.methods:
-            steps += (len(self.folds) + 1) * self.fusion.epochs
-        return steps
+        fits = len(self.folds) + 1
+        return sum(1 + fits * combiner.num_steps for combiner in self.combiners.values())
 
     def notes(self) -> list[str]:
         """What a person should know before the fit."""
-        notes = list(self.stacked.notes)
+        notes = list(self.evidence.stacked.notes)
         if len(self.members) == 1:
-            notes.append("one member: mean, weighted and squared return it unchanged")
+            notes.append("one member: every combiner but the learned ones returns it unchanged")
         if 0 < len(self.folds) < self.num_folds:
             notes.append(
-                f"{len(self.stacked.games)} games: {len(self.folds)} folds of one game each"
+                f"{len(self.evidence.games)} games: {len(self.folds)} folds of one game each"
             )
         notes += [
-            f"{name} chose its epoch on {count} of these {len(self.stacked.games)} games: "
+            f"{name} chose its epoch on {count} of these {len(self.evidence.games)} games: "
             "its weight is flattered"
             for name, count in stopped_on(self.members).items()
         ]
@@ -86,31 +80,33 @@ def plan_fit(
     runs: Sequence[Path],
     split: str,
     *,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = USUAL,
     num_folds: int = 5,
     store: str | Path | None = None,
     seed: int = 0,
     fusion: FusionConfig | None = None,
+    greedy: GreedyConfig | None = None,
 ) -> Plan:
     """Read the members and refuse what must not be combined.
 
     Args:
         runs: Run folders with stored probabilities of `split`; their order is kept.
         split: A split of the store, never its test split.
-        methods: Of `METHODS`.
+        methods: Of `ensemble.methods.METHODS`.
         num_folds: Folds of games for cross-fitting.
         store: Store of the labels; unless given, the one all members were predicted on.
-        seed: Of the folds and of the learned fusion.
+        seed: Of the folds and the fits.
         fusion: Settings of the learned fusion; its seed is replaced by `seed`.
+        greedy: Settings of the greedy selection; likewise.
 
     Raises:
         InputError: If a rule of `ensemble.members` or `ensemble.stack` is broken.
     """
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown or not methods:
-        raise InputError(
-            f"unknown method {', '.join(unknown) or '(none)'}; the methods are {', '.join(METHODS)}"
-        )
+    if not methods:
+        raise InputError(f"no method was named; the usual ones are {', '.join(USUAL)}")
+    combiners = {
+        method: combiner_of(method, seed=seed, fusion=fusion, greedy=greedy) for method in methods
+    }
     refuse_test_split(split)
     members = read_members(runs, split)
     opened = store_of(members, store)
@@ -121,16 +117,22 @@ def plan_fit(
             f"the members predict {len(stacked.actions)} actions, {opened.place} has "
             f"{len(opened.actions)} (or others); name the store of these members with --store"
         )
-    fitted = any(method != "mean" for method in methods)
+    spottings = tuple(member.record.config.spotting for member in members)
+    # The ensemble is spotted by the configuration of its first member, as its record says.
+    windows_s = np.array([spottings[0].window_of(action) for action in stacked.actions])
+    fitted = any(combiner.is_fitted for combiner in combiners.values())
     return Plan(
         members=tuple(members),
-        stacked=stacked,
-        events={half: opened.events(half) for half in stacked.halves},
+        evidence=Evidence(
+            stacked=stacked,
+            events={half: opened.events(half) for half in stacked.num_rows},
+            spottings=spottings,
+            windows_s=windows_s,
+        ),
         folds=game_folds(stacked.games, num_folds, seed) if fitted else (),
         num_folds=num_folds,
         store=opened,
         split=split,
-        methods=tuple(dict.fromkeys(methods)),
-        fusion=(fusion or FusionConfig()).model_copy(update={"seed": seed}),
+        combiners=combiners,
         seed=seed,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ensemble.build import apply_ensemble, fit_ensemble
 from ensemble.fusion import FusionConfig
+from ensemble.greedy import GreedyConfig
 from ensemble.members import member_runs
 from ensemble.plan import plan_fit
 from hmtas.errors import InputError
@@ -36,7 +37,7 @@ def refit(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is not empty; choose another --out")
     settings = record.ensemble
-    fusion = settings.get("fusion")
+    fusion, greedy = settings.get("fusion"), settings.get("greedy")
     plan = plan_fit(
         member_runs(run, record),
         settings["split"],
@@ -45,6 +46,7 @@ def refit(
         store=store or record.store,
         seed=settings["seed"],
         fusion=None if fusion is None else FusionConfig.model_validate(fusion),
+        greedy=None if greedy is None else GreedyConfig.model_validate(greedy),
     )
     if plan.store.checksum != record.store_checksum:
         raise InputError(

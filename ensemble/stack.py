@@ -1,6 +1,10 @@
-"""Align several models' probabilities into one (M, T, A) array per half. Numpy only."""
+"""Align several models' probabilities into one (M, T, A) array per half. Numpy only.
 
-from collections.abc import Mapping, Sequence
+Halves are laid on top of each other when they are asked for: hundreds of models stay in their
+mapped files.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,28 +29,70 @@ class Stack:
     """Several models' probabilities on one grid of rows.
 
     Attributes:
-        models: M names, in the order of the first axis.
-        actions: A names, in the order of the last axis.
+        outputs: M models, in the order of the first axis.
         rate_hz: Rows per second, the finest of the models' rates.
-        halves: Half to float32 (M, T, A) in [0, 1].
+        num_rows: Rows of every half, in order.
         notes: What had to be aligned, in words; empty where the models agreed.
     """
 
-    models: tuple[str, ...]
-    actions: tuple[str, ...]
+    outputs: tuple[ModelOutput, ...]
     rate_hz: float
-    halves: dict[HalfId, np.ndarray]
+    num_rows: dict[HalfId, int]
     notes: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """M names."""
+        return tuple(output.name for output in self.outputs)
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """A names, in the order of the last axis."""
+        return self.outputs[0].actions
 
     @property
     def games(self) -> tuple[str, ...]:
         """The games, sorted."""
-        return tuple(sorted({half.game for half in self.halves}))
+        return tuple(sorted({half.game for half in self.num_rows}))
 
-    def of_games(self, games: Sequence[str]) -> dict[HalfId, np.ndarray]:
+    @property
+    def halves(self) -> Mapping[HalfId, np.ndarray]:
+        """Half to float32 (M, T, A) in [0, 1], laid together anew at each look."""
+        return _Made(tuple(self.num_rows), self._rows)
+
+    def of_games(self, games: Sequence[str]) -> Mapping[HalfId, np.ndarray]:
         """The halves of some games."""
         wanted = set(games)
-        return {half: rows for half, rows in self.halves.items() if half.game in wanted}
+        return _Made(tuple(half for half in self.num_rows if half.game in wanted), self._rows)
+
+    def of_model(self, name: str) -> Mapping[HalfId, np.ndarray]:
+        """Half to float32 (T, A) of one model."""
+        output = self.outputs[self.models.index(name)]
+        return _Made(tuple(self.num_rows), lambda half: self._row(output, half))
+
+    def _rows(self, half: HalfId) -> np.ndarray:
+        return np.stack([self._row(output, half) for output in self.outputs])
+
+    def _row(self, output: ModelOutput, half: HalfId) -> np.ndarray:
+        return _on_grid(output.halves[half], self.num_rows[half], self.rate_hz)
+
+
+class _Made(Mapping[HalfId, np.ndarray]):
+    """Arrays that are made when they are asked for."""
+
+    def __init__(self, halves: tuple[HalfId, ...], make: Callable[[HalfId], np.ndarray]) -> None:
+        self._halves, self._make = dict.fromkeys(halves), make
+
+    def __getitem__(self, half: HalfId) -> np.ndarray:
+        if half not in self._halves:
+            raise KeyError(half)
+        return self._make(half)
+
+    def __iter__(self) -> Iterator[HalfId]:
+        return iter(self._halves)
+
+    def __len__(self) -> int:
+        return len(self._halves)
 
 
 def stack(outputs: Sequence[ModelOutput]) -> Stack:
@@ -69,27 +115,26 @@ def stack(outputs: Sequence[ModelOutput]) -> Stack:
     order = sorted(outputs[0].halves)
     rates = {part.rate_hz for output in outputs for part in output.halves.values()}
     rate_hz = max(rates, default=1.0)
-    halves = {}
+    num_rows: dict[HalfId, int] = {}
     extended: dict[HalfId, int] = {}
     for half in order:
         parts = [output.halves[half] for output in outputs]
         counts = [_num_rows(part, rate_hz) for part in parts]
-        num_rows, fewest = max(counts), min(counts)
-        if num_rows - fewest > SLACK_S * rate_hz:
-            longest, shortest = outputs[counts.index(num_rows)], outputs[counts.index(fewest)]
+        most, fewest = max(counts), min(counts)
+        if most - fewest > SLACK_S * rate_hz:
+            longest, shortest = outputs[counts.index(most)], outputs[counts.index(fewest)]
             raise InputError(
-                f"{half}: {shortest.name} has {fewest} rows and {longest.name} has {num_rows} at "
+                f"{half}: {shortest.name} has {fewest} rows and {longest.name} has {most} at "
                 f"{rate_hz:g} Hz, more than {SLACK_S:g} s apart; were they predicted on different "
                 "videos?"
             )
-        if num_rows > fewest:
-            extended[half] = num_rows - fewest
-        halves[half] = np.stack([_on_grid(part, num_rows, rate_hz) for part in parts])
+        if most > fewest:
+            extended[half] = most - fewest
+        num_rows[half] = most
     return Stack(
-        models=tuple(output.name for output in outputs),
-        actions=outputs[0].actions,
+        outputs=tuple(outputs),
         rate_hz=rate_hz,
-        halves=halves,
+        num_rows=num_rows,
         notes=_notes(rates, rate_hz, extended),
     )
 

@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ensemble.combine import POWERS, combine, combine_weights
+from ensemble.combine import combine, combine_weights, weights_of_scores
+from ensemble.methods import POWERS
+from hmtas.errors import InputError
+from hmtas.records import Score
 
 SCORES = hnp.arrays(np.float64, st.integers(1, 6), elements=st.floats(0.01, 1))
 
@@ -30,6 +33,49 @@ def test_the_sum_is_divided_by_the_weights_of_the_models_used() -> None:
     four_sure_models = np.ones((4, 1, 1), dtype=np.float32)
     weights = combine_weights(np.array([0.5, 0.5, 0.4, 0.6]), 1)
     assert combine(four_sure_models, weights).item() == 1
+
+
+def scored(average_map: float, per_action: list[float], num_events: list[int]) -> Score:
+    empty = np.empty(0)
+    return Score(
+        tolerances_s=empty,
+        average_map=average_map,
+        visible=0.0,
+        unshown=0.0,
+        per_tolerance=empty,
+        per_action=np.array(per_action),
+        per_action_visible=empty,
+        per_action_unshown=empty,
+        num_events=np.array(num_events),
+        num_games=3,
+    )
+
+
+def test_weights_by_action_borrow_where_events_are_few() -> None:
+    nan = float("nan")
+    scores = [
+        scored(0.3, [0.9, 0.9, nan, 0.0], [150, 50, 0, 50]),
+        scored(0.1, [0.1, 0.1, nan, 0.0], [150, 50, 0, 50]),
+    ]
+    weights = weights_of_scores(scores, 1, per_action=True, borrowed=50)
+    # Own weights 0.9 and 0.1, common ones 0.75 and 0.25; 150 events count 3 to 1, 50 events 1 to 1.
+    # An action without events, or on which no model scores, takes the common ones.
+    np.testing.assert_allclose(weights[0], [0.8625, 0.825, 0.75, 0.75])
+    np.testing.assert_allclose(weights.sum(axis=0), 1)
+    np.testing.assert_allclose(weights_of_scores(scores, 1), [0.75, 0.25])
+
+
+def test_no_score_at_all_gives_no_weights() -> None:
+    with pytest.raises(InputError, match="every model scores 0 on 3 games"):
+        weights_of_scores([scored(0.0, [0.0], [5])], 1)
+    alone = [scored(0.0, [0.0], [5]), scored(0.2, [0.2], [5])]
+    assert weights_of_scores(alone, 2).tolist() == [0, 1]
+
+
+def test_each_action_takes_its_own_weights() -> None:
+    stacked = np.array([[[0.2, 0.0]], [[0.6, 1.0]]], dtype=np.float32)
+    fused = combine(stacked, np.array([[0.75, 0.5], [0.25, 0.5]]))
+    np.testing.assert_allclose(fused, [[0.3, 0.5]], rtol=1e-6)
 
 
 def test_combine_by_hand() -> None:
@@ -61,9 +107,9 @@ def test_one_model_returns_itself(power: int) -> None:
     np.testing.assert_array_equal(fused, stacked[0])
 
 
-@pytest.mark.parametrize("bad", [0.0, -0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("bad", [-0.1, 1.1, float("nan")])
 def test_a_score_that_is_none_is_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match=r"scores must be in \(0, 1\]"):
+    with pytest.raises(ValueError, match=r"scores must be in \[0, 1\]"):
         combine_weights(np.array([0.5, bad]), 1)
 
 

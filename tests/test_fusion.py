@@ -194,7 +194,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     save_fusion(path, model, SMALL, 3, ACTIONS)
     stacked = np.random.default_rng(0).random((3, 9, 2), dtype=np.float32)
     np.testing.assert_array_equal(
-        fuse(load_fusion(path, 3, ACTIONS), stacked), fuse(model, stacked)
+        fuse(load_fusion(path, 3, ACTIONS)[0], stacked), fuse(model, stacked)
     )
 
 

@@ -25,8 +25,9 @@ LAYERS = {
         hmtas.splits
         hmtas.statistics hmtas.store_index
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
-        ensemble ensemble.combine
-        ensemble.stack tune tune.budget tune.default_space
+        ensemble ensemble.combine ensemble.combiner ensemble.counting
+        ensemble.crossfit ensemble.greedy ensemble.library ensemble.peaks
+        ensemble.stack ensemble.weighting tune tune.budget tune.default_space
         tune.final_record
         tune.lock tune.options tune.record tune.space tune.space_entries tune.summary tune.warm
     """,
@@ -42,7 +43,8 @@ LAYERS = {
         hmtas.checkpoint hmtas.dataset hmtas.fit hmtas.loss hmtas.model hmtas.predict
         hmtas.reproduce hmtas.resident hmtas.stepping hmtas.sync_norm
         hmtas.shared_windows
-        hmtas.validate ensemble.build ensemble.crossfit ensemble.fusion ensemble.network
+        hmtas.validate ensemble.build ensemble.fusion ensemble.learned
+        ensemble.methods ensemble.network
         ensemble.plan ensemble.refit tune.objective
     """,
     "edge": """

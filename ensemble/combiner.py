@@ -1,0 +1,152 @@
+"""What every combiner is: fitted on evidence of some games, then it combines any rows. Numpy only.
+
+A `Combiner` knows its settings and nothing else; `fit` gives a `Fitted`, which knows the games no
+more. Whoever fits decides the games: `ensemble.crossfit` never combines one that was fitted on.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ensemble.combine import Space, combine
+from ensemble.library import LEAST, Library, build_library
+from ensemble.stack import Stack
+from hmtas.config import SpottingConfig
+from hmtas.evaluate import spot
+from hmtas.histograms import Histograms, histograms
+from hmtas.metrics import TIGHT_S, score
+from hmtas.records import Events, HalfId, Probabilities, Score
+
+
+def nothing() -> None:
+    """What is called when nobody listens."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """What combiners are fitted on: models and annotations of the same games.
+
+    Windows are configured ones, or fitted on the very games that a combiner is fitted on, never
+    on others: they would carry a fold's labels into its own weights. Scores and libraries are made
+    once and kept, for all fits on these games.
+
+    Attributes:
+        stacked: M models.
+        events: Annotations of every half.
+        spottings: M configurations, by which each model is scored alone.
+        windows_s: (A,) hard, symmetric windows of the ensembles that a selection tries.
+    """
+
+    stacked: Stack
+    events: Mapping[HalfId, Events]
+    spottings: tuple[SpottingConfig, ...]
+    windows_s: np.ndarray
+    _libraries: dict[tuple[Space, float], Library] = field(default_factory=dict)
+
+    @property
+    def games(self) -> tuple[str, ...]:
+        """The games, sorted."""
+        return self.stacked.games
+
+    def scores(self, games: Sequence[str]) -> list[Score]:
+        """M tight scores on some games."""
+        return [score(counts, games) for counts in self._counts]
+
+    @cached_property
+    def _counts(self) -> list[Histograms]:
+        stacked = self.stacked
+        counts = []
+        for name, spotting in zip(stacked.models, self.spottings, strict=True):
+            halves = {
+                half: Probabilities(half=half, values=rows, rate_hz=stacked.rate_hz)
+                for half, rows in stacked.of_model(name).items()
+            }
+            spots = spot(halves, stacked.actions, spotting)
+            counts.append(histograms(spots, self.events, TIGHT_S, len(stacked.actions)))
+        return counts
+
+    def library(self, space: Space, threshold: float = LEAST) -> Library:
+        """The models' codes; only the last one is kept, as it may be large."""
+        key = (space, threshold)
+        if key not in self._libraries:
+            self._libraries.clear()
+            sources = {name: self._source(name) for name in self.stacked.models}
+            self._libraries[key] = build_library(
+                sources,
+                self.events,
+                rate_hz=self.stacked.rate_hz,
+                space=space,
+                threshold=threshold,
+            )
+        return self._libraries[key]
+
+    def _source(self, name: str) -> Callable[[], Mapping[HalfId, np.ndarray]]:
+        return lambda: self.stacked.of_model(name)
+
+
+class Fitted(Protocol):
+    """A combiner fitted on some games."""
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """(M,), or (M, A) where each action has its own; None where there are none."""
+
+    @property
+    def scores(self) -> np.ndarray | None:
+        """(M,) tight Average-mAP that the weights are made of, if they are."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """How the fit went, as JSON, for the record."""
+
+    def combine(self, stacked_MTA: np.ndarray) -> np.ndarray:
+        """(T, A) float32 in [0, 1]."""
+
+    def save(self, run: Path) -> None:
+        """Write what the record cannot hold into a run folder."""
+
+
+class Combiner(Protocol):
+    """A way to make one model's probabilities of several models'."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """False for the mean, which does the same whatever the games."""
+
+    @property
+    def num_steps(self) -> int:
+        """How often one fit calls `on_step`."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that decides a fit beside the evidence, as JSON."""
+
+    def fit(
+        self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
+    ) -> Fitted:
+        """Fit on some games of the evidence, and look at no other.
+
+        Raises:
+            InputError: If nothing can be fitted, as no model scores anything.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedWeights:
+    """Weights and what they are an average of: every combiner but the learned fusion."""
+
+    weights: np.ndarray
+    space: Space = "probability"
+    scores: np.ndarray | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def combine(self, stacked_MTA: np.ndarray) -> np.ndarray:
+        """See `ensemble.combine.combine`."""
+        return combine(stacked_MTA, self.weights, self.space)
+
+    def save(self, run: Path) -> None:
+        """The record holds everything."""
