@@ -31,7 +31,7 @@ def demo(
     """The whole path on a synthetic season, in a few minutes.
 
     A season is generated and packed, models are searched with Ray Tune and Optuna, their
-    probabilities stored, NMS windows tuned, four combiners fitted, and everything compared in
+    probabilities stored, NMS windows tuned, combiners fitted, and everything compared in
     MLflow. Each step is a command of its own and shown as such: the same commands work on your
     own games, and on a Ray cluster with `--address`. Run it again to go on after an interruption.
     """
@@ -77,7 +77,7 @@ def fusing_steps(
     windows = ("tune", "windows")
     steps = [
         Step("Tune the models' NMS windows on validation games", on("valid", models, *windows)),
-        Step("Fit four combiners on validation games, cross-fitted", fit),
+        Step("Fit combiners on validation games, cross-fitted", fit),
         Step("Tune the ensembles' NMS windows", on("valid", fused, *windows)),
     ]
     if test:
