@@ -3,8 +3,9 @@
 Invented models of invented matches (hmtas.match) are written as stored probabilities, as `hmtas
 predict` writes them: each sees events more or less well, is a little late or early, and has noise
 of its own about the base rate of each action. A fresh process then reads and encodes them and
-selects 50 times; its peak is what the system gives as the most memory it ever held. Only a full
-run gives numbers to quote.
+selects 50 times; its peak is what the system gives as the most memory it ever held. On a machine
+that is busy with other work processor seconds, of all cores together, say more than seconds. Only a
+full run gives numbers to quote.
 """
 
 import argparse
@@ -43,6 +44,7 @@ class Measured(NamedTuple):
     models: int
     seconds: float
     read_seconds: float
+    cpu_seconds: float
     peak_mb: float
     codes_mb: float
     num_picks: int
@@ -100,7 +102,7 @@ def source_of(path: Path) -> Source:
 def measure(folder: Path, num_models: int, config: GreedyConfig, num_games: int) -> Measured:
     """Select from some of the models, in this process."""
     events = invent_events(num_games)
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     sources = {f"{m:03d}": source_of(folder / f"{m:03d}.arrow") for m in range(num_models)}
     library = build_library(sources, events)
     read = time.perf_counter() - started
@@ -109,6 +111,7 @@ def measure(folder: Path, num_models: int, config: GreedyConfig, num_games: int)
         models=num_models,
         seconds=time.perf_counter() - started,
         read_seconds=read,
+        cpu_seconds=time.process_time() - cpu_started,
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         codes_mb=library.num_bytes / 2**20,
         num_picks=sum(len(bag.picked) for bag in selection.bags),
@@ -137,7 +140,7 @@ def main(given: Sequence[str] | None = None) -> None:
             list(pool.map(lambda m: write_model(folder, m, events), range(sizes[-1])))
         measure(folder, 2, config.model_copy(update={"picks": 2}), num_games)  # compile
         print(f"Greedy selection, {PICKS} picks, {2 * num_games} halves, {len(ACTIONS)} actions")
-        print("  models   seconds   of them reading   peak MB   codes MB")
+        print("  models   seconds   of them reading   processor s   peak MB   codes MB")
         found = []
         for num_models in sizes:
             found.append(in_a_process(folder, num_models, config, num_games))
@@ -156,6 +159,7 @@ def main(given: Sequence[str] | None = None) -> None:
         print(json.dumps({
             "seconds_200x100x50": round(found[-1].seconds, 1),
             "peak_mb": round(found[-1].peak_mb),
+            "cpu_seconds_200x100x50": round(found[-1].cpu_seconds, 1),
             **{f"seconds_{each.models}_models": round(each.seconds, 1) for each in found},
             "screening_points": round(points, 4),
             "seconds_bagged": round(bagged.seconds, 1),
@@ -164,7 +168,7 @@ def main(given: Sequence[str] | None = None) -> None:
 
 def _show(each: Measured) -> None:
     sys.stdout.write(
-        f"  {each.models:6d} {each.seconds:9.1f} {each.read_seconds:17.1f} {each.peak_mb:9.0f}"
-        f" {each.codes_mb:10.0f}\n"
+        f"  {each.models:6d} {each.seconds:9.1f} {each.read_seconds:17.1f} {each.cpu_seconds:13.1f}"
+        f" {each.peak_mb:9.0f} {each.codes_mb:10.0f}\n"
     )
     sys.stdout.flush()

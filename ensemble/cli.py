@@ -46,7 +46,7 @@ def fit_verb(
         str, typer.Option(help="Split whose stored probabilities are combined; never test.")
     ] = "valid",
     method: Annotated[
-        Method, typer.Option(help="One combiner; 'all' takes eight, one of each kind.")
+        Method, typer.Option(help="One combiner; 'all' takes seven, of every kind.")
     ] = "all",
     folds: Annotated[int, typer.Option(help="Folds of games for cross-fitting.")] = 5,
     store: Annotated[

@@ -26,7 +26,7 @@ METHODS = (
     f"learned{SMALL}",
 )
 USUAL = ("mean", "weighted", "squared", f"squared{PER_ACTION}", f"squared{LOGIT}",
-         "greedy", "learned", f"learned{SMALL}")  # fmt: skip
+         "greedy", "learned")  # fmt: skip
 """What `all` is: one of each kind, the thesis's four among them."""
 
 

@@ -79,7 +79,7 @@ class FusionConfig(BaseModel):
 
     @classmethod
     def small(cls) -> "FusionConfig":
-        """Weights that all actions share: for tens of games."""
+        """Weights that all actions share."""
         return cls(kind="shared", learning_rate=1e-2, epochs=20)
 
 

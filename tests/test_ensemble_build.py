@@ -3,15 +3,16 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from ensemble.build import apply_ensemble, fit_ensembles
-from ensemble.cli import app
+from ensemble.cli import Method, app
 from ensemble.fusion import FusionConfig
-from ensemble.methods import METHODS
+from ensemble.methods import METHODS, USUAL
 from ensemble.plan import plan_fit
 from hmtas.config import Config
 from hmtas.errors import InputError
@@ -409,6 +410,11 @@ def test_apply_refuses_games_it_was_fitted_on_and_members_trained_again(
     write_run(runs[0], record)
     with pytest.raises(InputError, match="strong was trained again since"):
         apply_ensemble(run, "test")
+
+
+def test_the_verb_knows_every_method() -> None:
+    assert set(get_args(Method)) == {"all", *METHODS}
+    assert set(USUAL) < set(METHODS)
 
 
 def test_the_verbs(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
