@@ -158,7 +158,8 @@ def build_library(
     copies = _copies(names, columns)
     kept = [m for m, name in enumerate(names) if name not in copies]
     if copies:
-        columns = [column._replace(code_MX=column.code_MX[kept]) for column in columns]
+        for a, column in enumerate(columns):  # one at a time: all of it twice may not fit
+            columns[a] = column._replace(code_MX=column.code_MX[kept])
     return Library(
         names=tuple(names[m] for m in kept),
         copies=copies,
