@@ -80,6 +80,7 @@ class Sweep:
         address: Of the Ray that it runs on.
         mlflow: Tracking URI.
         concurrent: Trials at once.
+        extra: More words for the command that begins it.
     """
 
     out: Path
@@ -87,6 +88,7 @@ class Sweep:
     address: str
     mlflow: str
     concurrent: int = 1
+    extra: tuple[str, ...] = ()
     driver: BaseProcess = field(init=False)
 
     @property
@@ -106,6 +108,7 @@ class Sweep:
             words += ["--concurrent", str(self.concurrent), "--address", self.address]
             words += ["--top", "0", "--set", "patience=9", "--set", "width=8"]
             words += ["--set", "num_heads=2", "--set", f"batch_size={BATCH}", "--grace-epochs", "2"]
+            words += self.extra
         environment = {
             "MLFLOW_TRACKING_URI": mlflow or self.mlflow,
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",

@@ -3,10 +3,9 @@
 import contextlib
 import os
 import shutil
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hmtas.begin import begin_run, plan_games, shard
 from hmtas.cluster import ray_session, resources
@@ -16,12 +15,40 @@ from hmtas.errors import DivergedError, InputError
 from hmtas.files import write_text
 from hmtas.fit import Parallel, fit
 from hmtas.remote import open_store
-from hmtas.runs import RECORD, EpochRecord, RunRecord, read_run
+from hmtas.runs import EpochRecord, RunRecord, read_run
+from hmtas.store import EmbeddingStore
 
 MAX_FAILURES = 3  # a worker that dies is replaced, and goes on after the last complete epoch
 SCRATCH = ".ray"  # in the run folder, while Ray Train runs
 MISTAKE = "mistake.txt"
-WATCH_S = 0.5
+
+
+class Share(NamedTuple):
+    """The workers of one training, and what each of them takes."""
+
+    num_workers: int
+    cpus: int
+    gpus: float = 0.0
+
+
+def settings_of(
+    store: EmbeddingStore,
+    config: Config,
+    out: Path,
+    *,
+    name: str,
+    preset: str | None,
+    stop_after: int | None = None,
+) -> dict[str, Any]:
+    """What a worker is told; see `hmtas.fit.fit`."""
+    return {
+        "store": store,
+        "config": config.model_dump(mode="json"),
+        "out": str(out.absolute()),
+        "name": name,
+        "preset": preset,
+        "stop_after": stop_after,
+    }
 
 
 def train(
@@ -68,47 +95,70 @@ def train(
         raise _too_many(num_workers, "CPU", local_cpus)
     if address is None:  # the nodes of a cluster copy what they train on themselves
         copy_ahead(opened, [*games.fitted, *games.stopped])
-    settings = {
-        "store": opened,
-        "config": config.model_dump(mode="json"),
-        "out": str(out.absolute()),
-        "name": name,
-        "preset": preset,
-        "stop_after": stop_after,
-    }
-    with ray_session(address, threads=max(1, local_cpus // num_workers)), _watch(out, on_epoch):
-        _run_workers(settings, out, num_workers, use_gpu)
+    settings = settings_of(opened, config, out, name=name, preset=preset, stop_after=stop_after)
+    with ray_session(address, threads=max(1, local_cpus // num_workers)):
+        kind = "GPU" if use_gpu else "CPU"
+        available = resources()
+        if num_workers > available.get(kind, 0):
+            raise _too_many(num_workers, kind, int(available.get(kind, 0)))
+        cpus = max(1, int(available["CPU"]) // num_workers)
+        run_workers(train_worker, settings, Share(num_workers, cpus, float(use_gpu)), on_epoch)
     return read_run(out)
 
 
-def _run_workers(settings: dict[str, Any], out: Path, num_workers: int, use_gpu: bool) -> None:
+def run_workers(
+    worker: Callable[[dict[str, Any]], Any],
+    settings: dict[str, Any],
+    share: Share,
+    on_epoch: Callable[[EpochRecord], None],
+    *,
+    trainer: Callable[..., Any] | None = None,
+    callbacks: Sequence[Any] = (),
+) -> None:
+    """Run the workers of one training under Ray Train, and wait for their end.
+
+    Args:
+        worker: `train_worker`, or what surrounds it.
+        settings: What it is told (`settings_of`).
+        share: How many, and what each takes; Ray waits for ever for what is not there.
+        on_epoch: Called in a thread of this process soon after every epoch.
+        trainer: In place of `TorchTrainer`.
+        callbacks: More of Ray Train's.
+
+    Raises:
+        InputError: If a worker found a mistake of the user's.
+        OSError: If that is what the workers met each time they were started.
+    """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    kind = "GPU" if use_gpu else "CPU"
-    available = resources()
-    if num_workers > available.get(kind, 0):
-        raise _too_many(num_workers, kind, int(available.get(kind, 0)))
-    cpus = max(1, int(available["CPU"]) // num_workers)
-    scratch = out.absolute() / SCRATCH
-    trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={**settings, "num_threads": cpus},
-        scaling_config=ScalingConfig(
-            num_workers=num_workers, use_gpu=use_gpu, resources_per_worker={kind: 1, "CPU": cpus}
-        ),
-        run_config=RunConfig(
-            name="train",
-            storage_path=str(scratch),
-            failure_config=FailureConfig(max_failures=MAX_FAILURES),
-        ),
-    )
+    from hmtas.train_reports import hear
+
+    out = Path(settings["out"])
+    scratch = out / SCRATCH
+    needed = {"CPU": float(share.cpus)} | ({"GPU": share.gpus} if share.gpus else {})
     try:
-        trainer.fit()
-        if (scratch / MISTAKE).is_file():
-            raise InputError((scratch / MISTAKE).read_text(encoding="utf-8"))
+        with hear(out, on_epoch) as callback:
+            made = (trainer or TorchTrainer)(
+                worker,
+                train_loop_config={**settings, "num_threads": share.cpus},
+                scaling_config=ScalingConfig(
+                    num_workers=share.num_workers,
+                    use_gpu=share.gpus > 0,
+                    resources_per_worker=needed,
+                ),
+                run_config=RunConfig(
+                    name="train",
+                    storage_path=str(scratch),
+                    failure_config=FailureConfig(max_failures=MAX_FAILURES),
+                    callbacks=[callback, *callbacks],  # type: ignore[list-item]  # V1's hint
+                ),
+            )
+            made.fit()
+            if (scratch / MISTAKE).is_file():
+                raise InputError((scratch / MISTAKE).read_text(encoding="utf-8"))
     except Exception as error:
-        raise _input_error(error) or error from None
+        raise _reason_of(error) or error from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -122,35 +172,8 @@ def _too_many(num_workers: int, kind: str, available: int) -> InputError:
     )
 
 
-@contextlib.contextmanager
-def _watch(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iterator[None]:
-    """Hear of epochs through the record that rank 0 writes, wherever it runs."""
-    ended = threading.Event()
-    seen = len(read_run(out).history) if (out / RECORD).is_file() else 0
-
-    def look() -> None:
-        nonlocal seen
-        if (out / RECORD).is_file():
-            for entry in read_run(out).history[seen:]:
-                on_epoch(entry)
-                seen = entry.epoch
-
-    def watch() -> None:
-        while not ended.wait(WATCH_S):
-            look()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        look()
-
-
-def train_worker(settings: dict[str, Any]) -> None:
-    """What one worker of Ray Train does."""
+def train_worker(settings: dict[str, Any]) -> bool:
+    """What one worker of Ray Train does; False, if the loss was not finite."""
     import ray.train
     import torch
     from ray.train.torch import get_device, prepare_model
@@ -168,7 +191,7 @@ def train_worker(settings: dict[str, Any]) -> None:
         return bool(flag.item())
 
     def report(entry: EpochRecord, best: dict[str, float]) -> None:
-        ray.train.report({"train_loss": entry.train_loss, **best})
+        ray.train.report(entry.model_dump(mode="json"))
 
     try:
         fit(
@@ -186,10 +209,11 @@ def train_worker(settings: dict[str, Any]) -> None:
         # The others may wait for this one: only a failure ends them, unless all are here.
         if size > 1 and not isinstance(error, DivergedError):
             raise
-        if rank > 0:
-            return
-        # A failure would be tried again, in vain; the driver finds the words here.
-        write_text(Path(settings["out"]) / SCRATCH / MISTAKE, str(error))
+        if rank == 0:
+            # A failure would be tried again, in vain; the driver finds the words here.
+            write_text(Path(settings["out"]) / SCRATCH / MISTAKE, str(error))
+        return False
+    return True
 
 
 def describe_epoch(entry: EpochRecord) -> str:
@@ -202,11 +226,11 @@ def describe_epoch(entry: EpochRecord) -> str:
     return ", ".join(words)
 
 
-def _input_error(error: BaseException) -> InputError | None:
-    """The user's mistake inside what Ray raised, if that is what it was."""
+def _reason_of(error: BaseException) -> Exception | None:
+    """The user's mistake, or the system's error, inside what Ray raised, if it was one."""
     seen: list[BaseException | None] = [error]
     for found in seen:
-        if isinstance(found, InputError):
+        if isinstance(found, InputError | OSError):
             return found
         if found is not None:
             seen += [found.__cause__, found.__context__, getattr(found, "cause", None)]

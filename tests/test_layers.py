@@ -52,7 +52,7 @@ LAYERS = {
         hmtas.commands.ablate hmtas.cli hmtas.cluster hmtas.commands hmtas.comparison hmtas.console
         hmtas.distributed hmtas.mlflow_client hmtas.mlflow_log hmtas.mlflow_sync hmtas.outbox
         hmtas.recipe
-        hmtas.tracking
+        hmtas.tracking hmtas.train_reports
         hmtas.commands.baseline hmtas.commands.compare hmtas.commands.compare_pairs
         hmtas.commands.compare_table hmtas.commands.reproduce
         hmtas.commands.reproduce_table
@@ -63,7 +63,7 @@ LAYERS = {
         tune.report_facts tune.report_head tune.report_names tune.report_scores
         tune.report_sections tune.report_space tune.report_style tune.report_tables
         tune.report_windows
-        tune.final_table tune.optuna_windows
+        tune.final_table tune.groups tune.nested tune.optuna_windows
         tune.progress
         tune.mirror tune.pruning tune.samplers tune.search tune.space_table tune.study tune.tables
         tune.view

@@ -48,8 +48,16 @@ def model(
     concurrent: Annotated[
         int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")
     ] = None,
-    cpus_per_trial: Annotated[int, typer.Option(min=1, help="CPUs of one trial.")] = 1,
-    gpus_per_trial: Annotated[float, typer.Option(min=0, help="GPUs of one trial.")] = 0.0,
+    cpus_per_trial: Annotated[
+        int, typer.Option(min=1, help="CPUs of one trial, or of each of its workers.")
+    ] = 1,
+    gpus_per_trial: Annotated[
+        float, typer.Option(min=0, help="GPUs of one trial, or of each of its workers.")
+    ] = 0.0,
+    workers_per_trial: Annotated[
+        int,
+        typer.Option(min=1, help="Processes that train one trial together, with Ray Train."),
+    ] = 1,
     preset_name: Annotated[
         str, typer.Option("--preset", help=f"Where the search starts: {', '.join(PRESETS)}.")
     ] = "m7",
@@ -162,6 +170,7 @@ def model(
         grace_epochs=grace_epochs or grace_of(base.train.max_epochs),
         seed=seed,
         split=split,
+        workers_per_trial=workers_per_trial,
         options=options,
     )
     _finish(out / name, lambda: run_study(

@@ -4,27 +4,36 @@ from hmtas.errors import InputError
 from tune.record import Load
 
 
-def check_resources(load: Load) -> int:
+def check_resources(load: Load, workers: int = 1) -> int:
     """How many trials run at once: as many as asked for, which the cluster must hold.
 
     Ray itself would wait for ever, in silence, for CPUs that do not come.
+
+    Args:
+        load: Trials at once, and what a worker takes.
+        workers: Of one trial; they may lie on several nodes, and its own process takes no CPU.
 
     Raises:
         InputError: If the trials need more CPUs or GPUs than there are.
     """
     nodes = node_resources()
     cpus, gpus = load.cpus_per_trial, load.gpus_per_trial
-    fits = sum(_fitting(node, cpus, gpus) for node in nodes)  # a trial lies on one node
+    fits = sum(_fitting(node, cpus, gpus) for node in nodes) // workers  # one lies on one node
     wanted = max(1, fits) if load.concurrent is None else load.concurrent
     if wanted > fits:
         have_cpus, have_gpus = (sum(node.get(k, 0.0) for node in nodes) for k in ("CPU", "GPU"))
-        need = f"{wanted} x {cpus} = {wanted * cpus} CPUs"
-        need += f" and {wanted * gpus:g} GPUs" if gpus > 0 else ""
+        each, product, option = f"{cpus} CPUs each", f"{wanted} x {cpus}", ""
+        if workers > 1:
+            each = f"{workers} workers of {cpus} CPUs each"
+            product = f"{wanted} x {workers} x {cpus}"
+            option = ", --workers-per-trial"
+        need = f"{product} = {wanted * workers * cpus} CPUs"
+        need += f" and {wanted * workers * gpus:g} GPUs" if gpus > 0 else ""
         on_nodes = f" on {len(nodes)} nodes" if len(nodes) > 1 else ""
         raise InputError(
-            f"{wanted} trials at once with {cpus} CPUs each need {need}, "
+            f"{wanted} trials at once with {each} need {need}, "
             f"Ray has {have_cpus:g} CPUs and {have_gpus:g} GPUs{on_nodes}; "
-            f"lower --concurrent or --cpus-per-trial (at most {fits} fit)"
+            f"lower --concurrent{option} or --cpus-per-trial (at most {fits} fit)"
         )
     return wanted
 

@@ -12,7 +12,14 @@ import warnings
 from pathlib import Path
 
 import ray
-from ray.tune import FailureConfig, RunConfig, TuneConfig, Tuner, with_resources
+from ray.tune import (
+    FailureConfig,
+    PlacementGroupFactory,
+    RunConfig,
+    TuneConfig,
+    Tuner,
+    with_resources,
+)
 from ray.tune.experiment import Trial
 
 from hmtas.begin import plan_games
@@ -28,7 +35,9 @@ from tune.callback import MlflowCallback, finish_tracking, start_tracking
 from tune.cluster import check_resources
 from tune.final import run_final
 from tune.final_record import write_final
+from tune.groups import GroupKeeper
 from tune.mirror import mirrored
+from tune.nested import HEAD, check_workers
 from tune.objective import Job, make_trainable, predict_trial
 from tune.progress import StudyCallback
 from tune.pruning import check_pruner, make_pruner
@@ -81,8 +90,10 @@ def drive(
     """
     settings, load = record.settings, record.load or Load()
     notes = check_sampler(settings.options, settings.space)
-    num_stopped = len(plan_games(open_store(settings.store), settings.base.train).stopped)
-    notes += check_pruner(settings.options, num_stopped)
+    workers = settings.workers_per_trial
+    games = plan_games(open_store(settings.store), settings.base.train)
+    notes += check_pruner(settings.options, len(games.stopped))
+    check_workers(workers, load.gpus_per_trial, len(games.fitted))
     if settings.options.warm:
         notes.append(describe(settings.options.warm))
     os.environ.update(TUNE_ENVIRONMENT)
@@ -95,15 +106,16 @@ def drive(
                 )
             stack.enter_context(interruptible())
             stack.enter_context(full_disk(folder))
-            concurrent = check_resources(load)
+            concurrent = check_resources(load, workers)
             if record.address is None:  # nodes of a cluster copy what they train on themselves
                 _copy_ahead(settings)
             write_study(folder, record.model_copy(update={"status": "running"}))
             stack.enter_context(mirrored(folder))
             outbox = start_tracking(folder, record)
             say(
-                f"{record.num_trials} trials, {concurrent} at a time with {load.cpus_per_trial} "
-                f"CPU each, at most {settings.base.train.max_epochs} epochs"
+                f"{record.num_trials} trials, {concurrent} at a time with "
+                f"{f'{workers} workers of ' if workers > 1 else ''}{load.cpus_per_trial} CPU each, "
+                f"at most {settings.base.train.max_epochs} epochs"
             )
             for note in notes:
                 say(note)
@@ -112,7 +124,9 @@ def drive(
             record = _search(folder, concurrent, outbox, hours)
             job = make_job(folder, record)
             _predict_stopped(folder, record, job)
-            final = run_final(folder, record, job, load) if settings.options.top else None
+            final = None
+            if settings.options.top:
+                final = run_final(folder, record, job, concurrent)
             if final is not None:
                 write_final(folder, final)
             record = record.model_copy(update={"status": "done"})
@@ -141,6 +155,8 @@ def make_job(folder: Path, record: StudyRecord) -> Job:
         threads=load.cpus_per_trial,
         device="cuda" if load.gpus_per_trial > 0 else "cpu",
         objective=settings.options.objective,
+        workers=settings.workers_per_trial,
+        gpus=load.gpus_per_trial,
     )
 
 
@@ -159,21 +175,22 @@ def _search(folder: Path, concurrent: int, outbox: Outbox, hours: float | None) 
 
 def _tuner(folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox) -> Tuner:
     settings, load = record.settings, record.load or Load()
-    resources = {"cpu": float(load.cpus_per_trial), "gpu": load.gpus_per_trial}
+    nested = settings.workers_per_trial > 1  # then it is the workers who take the CPUs
+    own = HEAD if nested else {"CPU": float(load.cpus_per_trial), "GPU": load.gpus_per_trial}
     shutil.rmtree(folder / RAY, ignore_errors=True)
     return Tuner(
-        with_resources(make_trainable(make_job(folder, record)), resources),
+        with_resources(make_trainable(make_job(folder, record)), PlacementGroupFactory([own])),
         tune_config=TuneConfig(
             search_alg=StudySearch(folder, concurrent),
             scheduler=make_pruner(settings, folder),
             num_samples=record.num_trials,
-            reuse_actors=True,
+            reuse_actors=not nested,  # one that waits for workers cannot take another trial
             trial_dirname_creator=_trial_folder,
         ),
         run_config=RunConfig(
             name=RAY,
             storage_path=str(folder),
-            callbacks=[StudyCallback(folder), MlflowCallback(outbox)],
+            callbacks=[StudyCallback(folder), MlflowCallback(outbox), GroupKeeper(folder)],
             failure_config=FailureConfig(max_failures=RESTARTS),
             verbose=0,
         ),

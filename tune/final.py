@@ -18,9 +18,10 @@ from hmtas.console import progress, say
 from hmtas.runs import predictions_path, read_run
 from tune.final_record import RUNS, Against, Final, Finalist
 from tune.lock import one_writer
+from tune.nested import HEAD, train_nested
 from tune.objective import Job, lock_of
 from tune.options import Objective
-from tune.record import Load, StudyRecord, TrialRow, front, score_of
+from tune.record import StudyRecord, TrialRow, front, score_of
 
 if TYPE_CHECKING:
     from hmtas.game_counts import GameCounts
@@ -48,8 +49,8 @@ def choose_finalists(record: StudyRecord, top: int) -> list[TrialRow]:
     return chosen[:top]
 
 
-def run_final(folder: Path, record: StudyRecord, job: Job, load: Load) -> Final | None:
-    """Train the finalists as Ray tasks, as many at once as trials ran, and compare them.
+def run_final(folder: Path, record: StudyRecord, job: Job, concurrent: int) -> Final | None:
+    """Train the finalists as Ray tasks, `concurrent` at once, and compare them.
 
     What is trained already is not trained again; a training that was interrupted goes on.
 
@@ -61,17 +62,21 @@ def run_final(folder: Path, record: StudyRecord, job: Job, load: Load) -> Final 
     options = record.settings.options
     rows = choose_finalists(record, options.top)
     seeds = [record.settings.base.train.seed + FIRST_SEED + i for i in range(options.final_seeds)]
-    task = ray.remote(num_cpus=load.cpus_per_trial, num_gpus=load.gpus_per_trial)(train_final)
+    if job.workers > 1:  # its workers take the CPUs
+        task = ray.remote(num_cpus=0, resources=HEAD)(train_final)
+    else:
+        task = ray.remote(num_cpus=job.threads, num_gpus=job.gpus)(train_final)
     runs: dict[str, list[Path]] = {row.id: [] for row in rows}
-    waiting, failed = {}, []
-    for row in rows:
-        config = read_run(folder / row.run).config
-        for seed in seeds:
-            run = folder / RUNS / f"{row.id}-s{seed}"
-            fresh = config.updated({"train.seed": seed})
-            waiting[task.remote(str(run), fresh.model_dump_json(), job)] = (row.id, run)
-    with progress("Training the best again", len(waiting)) as advance:
-        while waiting:
+    todo = [(row, seed) for row in rows for seed in seeds]
+    waiting: dict[Any, tuple[str, Path]] = {}
+    failed: list[str] = []
+    with progress("Training the best again", len(todo)) as advance:
+        while todo or waiting:
+            while todo and len(waiting) < concurrent:
+                row, seed = todo.pop(0)
+                run = folder / RUNS / f"{row.id}-s{seed}"
+                fresh = read_run(folder / row.run).config.updated({"train.seed": seed})
+                waiting[task.remote(str(run), fresh.model_dump_json(), job)] = (row.id, run)
             for ended in ray.wait(list(waiting))[0]:
                 trial, run = waiting.pop(ended)
                 try:
@@ -96,8 +101,11 @@ def train_final(run: str, config: str, job: Job) -> None:
     from hmtas.predict import predict_run
     from hmtas.remote import open_store
 
-    torch.set_num_threads(job.threads)
     folder, store = Path(run), open_store(job.store)
+    if job.workers > 1:
+        train_nested(folder, Config.model_validate_json(config), job)
+        return
+    torch.set_num_threads(job.threads)
     with one_writer(lock_of(folder)):
         fit(
             store,

@@ -31,9 +31,11 @@ class Job(NamedTuple):
     preset: str
     space: Space
     split: str  # predicted by every trial
-    threads: int  # CPUs of one trial
+    threads: int  # CPUs of one trial, or of each of its workers
     device: str
     objective: Objective = "tight"
+    workers: int = 1  # that train a trial together (tune.nested)
+    gpus: float = 0.0  # of each of them
 
 
 def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
@@ -41,6 +43,10 @@ def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
 
     def trial(params: dict[str, Any]) -> None:
         from ray.tune import get_context, report
+
+        run = run_trial
+        if job.workers > 1:
+            from tune.nested import run_nested as run
 
         trial_id = get_context().get_trial_id()
         assert trial_id is not None
@@ -51,7 +57,7 @@ def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
             report(metrics)
 
         try:
-            run_trial(params, job=job, trial_id=trial_id, report=note)
+            run(params, job=job, trial_id=trial_id, report=note)
         except Exception as error:
             if may_pass(error):
                 raise  # Tune starts it again
@@ -105,7 +111,6 @@ def _train(
 ) -> None:
     import torch
 
-    from hmtas.checkpoint import remove_checkpoints
     from hmtas.fit import fit
     from hmtas.predict import predict_run
     from hmtas.remote import open_store
@@ -134,11 +139,18 @@ def _train(
     try:
         train()
     except DamagedError:  # its first epoch, most likely: there is one checkpoint then
-        remove_checkpoints(run)
-        (run / RECORD).unlink()  # mlflow.json stays: one folder, one run there
+        forget(run)
         train()
     if not predictions_path(run, job.split).is_file():
         predict_run(run, store, job.split, device=job.device)
+
+
+def forget(run: Path) -> None:
+    """Let a run whose checkpoints are all damaged start again from nothing."""
+    from hmtas.checkpoint import remove_checkpoints
+
+    remove_checkpoints(run)
+    (run / RECORD).unlink()  # mlflow.json stays: one folder, one run there
 
 
 def predict_trial(run: str, store: str, split: str, threads: int, device: str) -> None:

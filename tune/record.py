@@ -48,11 +48,12 @@ class StudySettings(_Frozen):
     grace_epochs: int  # no trial is stopped before
     seed: int = 0
     split: str = "valid"  # predicted by every trial
+    workers_per_trial: int = Field(default=1, ge=1)  # each has games of its own: other results
     options: Options = Options()
 
 
 class Load(_Frozen):
-    """Trials at once (None: as many as fit) and what each of them takes."""
+    """Trials at once (None: as many as fit) and what each of their workers takes."""
 
     concurrent: int | None = Field(default=None, ge=1)
     cpus_per_trial: int = Field(default=1, ge=1)

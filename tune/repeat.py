@@ -55,6 +55,8 @@ def commands(folder: Path, record: StudyRecord) -> list[Command]:
 def train_line(record: StudyRecord, run: Path) -> str:
     """The command that trains a model of a study again, in a new folder."""
     words = ["hmtas", "train", record.settings.store, "--config", str(run / "run.json")]
+    if record.settings.workers_per_trial != 1:
+        words += ["--workers", str(record.settings.workers_per_trial)]
     return shlex.join([*words, "--out", f"{record.name}-{run.name}"])
 
 
@@ -76,6 +78,8 @@ def model_words(folder: Path, record: StudyRecord) -> list[str]:
         words += ["--hours", f"{hours:g}"]
     if settings.grace_epochs != grace_of(settings.base.train.max_epochs):
         words += ["--grace-epochs", str(settings.grace_epochs)]
+    if settings.workers_per_trial != 1:
+        words += ["--workers-per-trial", str(settings.workers_per_trial)]
     if load.concurrent is not None:
         words += ["--concurrent", str(load.concurrent)]
     if load.cpus_per_trial != 1:
