@@ -14,7 +14,7 @@ from hmtas.errors import InputError
 from hmtas.runs import EpochRecord
 from tune.budget import start_budget, stop_budget
 from tune.options import GAMES, TIGHT, Options, PrunerName
-from tune.pruning import check_pruner, ended_reports, is_worse, make_pruner
+from tune.pruning import RECENT, check_pruner, ended_reports, is_worse, make_pruner
 from tune.record import StudyRecord, TrialRow, write_study
 
 EPOCHS = 10
@@ -59,6 +59,26 @@ def test_a_better_trial_is_never_stopped(tmp_path: Path, pruner: PrunerName) -> 
     scheduler = make(tmp_path, pruner)
     for name in ("weak", "middle", "strong"):
         assert run_through(scheduler, name) == EPOCHS
+
+
+def reaches(scheduler: TrialScheduler, score: float) -> bool:
+    """Does a trial with this score at epoch 2 go on?"""
+    trial: Any = SimpleNamespace(trial_id=f"{score} {np.random.default_rng().random()}")
+    controller: Any = None
+    scheduler.on_trial_add(controller, trial)
+    decision = scheduler.on_trial_result(controller, trial, {"epoch": 2, TIGHT: score})
+    return decision == TrialScheduler.CONTINUE
+
+
+def test_a_trial_is_compared_with_those_that_were_there_last(tmp_path: Path) -> None:
+    scheduler = make(tmp_path, "asha")
+    for _ in range(40):  # a sampler that knows nothing yet
+        reaches(scheduler, 0.1)
+    for n in range(RECENT):  # and one that does
+        reaches(scheduler, 0.2 + 0.01 * n)
+    # 0.20 to 0.31, of which a quarter are above 0.2825: far more than of all 52.
+    assert not reaches(scheduler, 0.28)
+    assert reaches(scheduler, 0.29)
 
 
 @pytest.mark.parametrize("pruner", ["asha", "wilcoxon"])

@@ -1,7 +1,9 @@
 """What ends a weak trial early.
 
 `asha`      compares the best score so far with that of the other trials at the same epoch
-            (L. Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020).
+            (L. Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020),
+            of those that were there last: a sampler that learns proposes better points as the
+            study goes on, and compared with the random ones of its beginning nearly all go on.
 `wilcoxon`  tests, game by game, whether a trial is worse than the best one was at that epoch
             (the signed-rank test, as Optuna's WilcoxonPruner). Scores are tight Average-mAP of
             single games: a loss would not do, as gamma and the class weights are part of it and
@@ -22,6 +24,7 @@ import numpy as np
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers.async_hyperband import _Bracket
 
 from hmtas.errors import InputError
 from hmtas.runs import RECORD, read_run
@@ -30,7 +33,8 @@ from tune.budget import out_of_time
 from tune.objective import Best
 from tune.options import GAMES, Objective, Options
 
-REDUCTION = 3  # of the trials at a rung, ASHA lets this share of one go on
+REDUCTION = 4  # of the trials at a rung, ASHA lets this share of one go on
+RECENT = 12  # trials at a rung that the next one is compared with (docs/search.md)
 P_VALUE = 0.01  # of one test; a trial is tested after every epoch, and always against the best
 FEWEST_GAMES = 7  # of six, even the clearest difference has a p-value above that
 
@@ -112,6 +116,7 @@ class Halving(ASHAScheduler):
         super().__init__(**asha)
         self.folder, self.objective, self.score = folder, objective, str(asha["metric"])
         self._recalled = False
+        self._brackets = [Recent(asha["grace_period"], asha["max_t"], asha["reduction_factor"], 0)]
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """Take a trial; before the first one, those that ended under an earlier driver."""
@@ -132,6 +137,15 @@ class Halving(ASHAScheduler):
         if result[self._time_attr] >= self._max_t:
             return TrialScheduler.CONTINUE
         return TrialScheduler.STOP if out_of_time(self.folder) else decision
+
+
+class Recent(_Bracket):
+    """The rungs of ASHA, each with the trials that came to it last."""
+
+    def cutoff(self, recorded: dict[str, float]) -> float | None:
+        """What the next trial at a rung must reach; None for the first one."""
+        last = list(recorded.values())[-RECENT:]
+        return float(np.percentile(last, 100 * (1 - 1 / self.rf))) if last else None
 
 
 class GameTest(FIFOScheduler):
