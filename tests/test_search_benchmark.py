@@ -72,8 +72,9 @@ def test_every_epoch_is_counted(benchmark: ModuleType, table: dict[str, Any]) ->
         found = benchmark.search(learner, rival, **how, most_epochs=ours.epochs)
         assert found.epochs == ours.epochs
     best = 100 * 7 / 20 * (1 - 0.5**EPOCHS)  # L - 1 would have 5 points less
-    assert full.quality == pytest.approx(best, abs=2)
-    assert ours.quality == pytest.approx(best, abs=2)
+    # Both end at L = 7; between the 40 points the forest rounds the corners of the landscape.
+    assert full.quality == pytest.approx(best, abs=4)
+    assert ours.quality == pytest.approx(best, abs=4)
 
 
 def test_a_search_is_the_same_for_the_same_seed(
