@@ -1,4 +1,4 @@
-"""Training survives: a killed worker, a killed process, a full disk."""
+"""Training survives: a killed worker, a killed driver, a killed process, a full disk."""
 
 import os
 import signal
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hmtas.distributed import train
+from hmtas.distributed import SCRATCH, train
+from hmtas.files import write_json
 from hmtas.fit import fit
 from hmtas.runs import RECORD, read_run
 from hmtas.store import EmbeddingStore
@@ -48,7 +49,7 @@ def start(store: EmbeddingStore, run: Path, most_bytes: int = -1) -> "subprocess
     )  # fmt: skip
 
 
-def wait_for_epoch(run: Path, epoch: int, limit_s: float = 60) -> None:
+def wait_for_epoch(run: Path, epoch: int, limit_s: float = 180) -> None:
     until = time.monotonic() + limit_s
     while time.monotonic() < until:
         if (run / RECORD).is_file() and len(read_run(run).history) >= epoch:
@@ -107,6 +108,31 @@ def test_a_killed_worker_is_replaced(store: EmbeddingStore, tmp_path: Path) -> N
 
 
 @pytest.mark.ray
+def test_a_killed_driver_is_followed_by_the_same_command(
+    store: EmbeddingStore, tmp_path: Path, local_ray: str, mlflow_store: str
+) -> None:
+    undisturbed = train(store.path, CONFIG, tmp_path / "whole", name="run", num_workers=2)
+    run = tmp_path / "run"
+    write_json(tmp_path / "config.json", CONFIG.model_dump(mode="json"))
+    words = ["train", store.path, "--config", tmp_path / "config.json", "--out", run]
+    words += ["--workers", "2", "--no-gpu", "--address", local_ray]
+    command = [sys.executable, "-m", "hmtas", *map(str, words)]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for_epoch(run, 1)
+    driver.kill()
+    driver.communicate()
+    begun = read_run(run)
+    assert begun.status == "running"
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "epoch 1:" not in again.stderr, "a complete epoch is not trained again"
+    record = read_run(run)
+    assert record.history[: len(begun.history)] == begun.history
+    assert record.weights_sha256 == undisturbed.weights_sha256
+    assert not (run / SCRATCH).exists()
+
+
+@pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
 def test_a_loss_that_is_not_finite_ends_all_workers_at_once(
     store: EmbeddingStore, tmp_path: Path
@@ -118,14 +144,23 @@ def test_a_loss_that_is_not_finite_ends_all_workers_at_once(
 
 
 def workers() -> list[int]:
-    """Processes of Ray Train's workers."""
+    """Processes of Ray Train's workers, of the nodes that this process started."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
                 command = (folder / "cmdline").read_bytes()
-            except OSError:
+                if (
+                    b"RayTrainWorker" in command
+                    and parent_of(parent_of(folder.name)) == os.getpid()
+                ):
+                    found.append(int(folder.name))
+            except OSError:  # it has ended
                 continue
-            if b"RayTrainWorker" in command:
-                found.append(int(folder.name))
     return sorted(found)
+
+
+def parent_of(process: int | str) -> int:
+    """The process that started a process; of a worker of Ray, the raylet of its node."""
+    stat = (Path("/proc") / str(process) / "stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])

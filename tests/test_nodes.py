@@ -1,16 +1,25 @@
-"""A sweep on three nodes ends with every trial, also where one of them goes in its midst."""
+"""A sweep and a training on three nodes end as they should where one goes in their midst."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
+from typing import Any
 
 import pytest
+import small
 from ray.cluster_utils import Cluster
+from test_failures import parent_of, wait_for_epoch, workers
 from tracked import copy_database
 
 from benchmarks.faults import Sweep, check_end, check_mlflow, make_store
 from hmtas.cluster import OBJECT_STORE_BYTES
+from hmtas.files import write_json
+from hmtas.runs import read_run
 
 pytestmark = pytest.mark.ray
 
@@ -48,3 +57,44 @@ def test_a_sweep_survives_a_node(
     assert check_mlflow(sweep) == []
     rows = json.loads((sweep.folder / "study.json").read_text())["trials"]
     assert {row["error"] for row in rows} == {None}
+
+
+def test_a_training_survives_a_node(
+    cluster: Cluster, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Two workers train on; what they had of the running epoch is all that is lost."""
+    store, config = small.make_store(tmp_path), small.make_config(max_epochs=12, patience=12)
+    write_json(tmp_path / "config.json", config.model_dump(mode="json"))
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": copy_database(tmp_path_factory, tmp_path / "mlflow"),
+    }
+
+    def start(name: str) -> "subprocess.Popen[str]":
+        words = ["train", store.path, "--config", tmp_path / "config.json"]
+        words += ["--out", tmp_path / name, "--workers", "2", "--no-gpu"]
+        command = [sys.executable, "-m", "hmtas", *words, "--address", cluster.address]
+        return subprocess.Popen(list(map(str, command)), env=environment, stderr=PIPE, text=True)
+
+    disturbed = start("disturbed")
+    wait_for_epoch(tmp_path / "disturbed", 1)
+    hosts = {parent_of(worker) for worker in workers()}
+    node = next(n for n in cluster.worker_nodes if raylet_of(n) in hosts)
+    cluster.remove_node(node, allow_graceful=False)
+    before = read_run(tmp_path / "disturbed")
+    assert before.status == "running", "the node went too late"
+    _, said = disturbed.communicate(timeout=400)
+    assert disturbed.returncode == 0, said
+    assert said.count("epoch 1:") == said.count("epoch 12:") == 1
+    record = read_run(tmp_path / "disturbed")
+    assert record.history[: len(before.history)] == before.history
+    whole = start("whole")
+    _, said = whole.communicate(timeout=400)
+    assert whole.returncode == 0, said
+    assert record.weights_sha256 == read_run(tmp_path / "whole").weights_sha256
+
+
+def raylet_of(node: Any) -> int:
+    """The process that stands for a node of `Cluster`."""
+    (raylet,) = node.all_processes["raylet"]
+    return int(raylet.process.pid)
