@@ -3,7 +3,9 @@
 Against the thesis's way: files per window, read and stacked for every batch; one per stream and
 one for the targets, or, as in the thesis's code, one for all visual streams side by side. Private
 memory is what a fresh process has written for itself (Private_Dirty of smaps_rollup): pages of
-mapped files are shared with every process on the machine, and can be dropped.
+mapped files are shared with every process on the machine, and can be dropped. It is measured for a
+process that reads an epoch, and for one that trains and validates: with a model of next to no
+size, as model, optimizer and activations are left out.
 """
 
 import argparse
@@ -25,7 +27,9 @@ from synthetic_store import SMALL, SPLIT, THESIS, write_store
 
 from hmtas.batches import Batch
 from hmtas.dataset import WindowDataset
+from hmtas.fit import fit
 from hmtas.labels import ACTIONS
+from hmtas.presets import preset
 from hmtas.records import HalfId
 from hmtas.store import EmbeddingStore
 from hmtas.windows import window_rows
@@ -33,6 +37,7 @@ from hmtas.windows import window_rows
 SEQ_LEN, BATCH, CHUNK = 3, 256, 32
 NUM_OUTPUTS = len(ACTIONS) + 1
 TARGET_RATIO, TARGET_MB = 50, 2000
+TRAINED_SHARE = 0.05  # of what is read: a step takes longer than its batch
 
 
 def main() -> None:
@@ -44,10 +49,11 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the epoch that is measured")
     parser.add_argument("--dir", type=Path, help="where to write the stores")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", nargs=2, metavar=("WORK", "STORE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_of:
-        print(json.dumps(peak_memory(arguments.memory_of, arguments.share)))
+        work, path = arguments.memory_of
+        print(json.dumps(peak_memory(WORKS[work], Path(path), arguments.share)))
         return
     torch.set_num_threads(1)
     num_rows = 270 if arguments.quick else 2700
@@ -155,35 +161,64 @@ def windows_per_cpu_second(loader: Callable[[], Iterator[Batch]]) -> float:
 def show_memory(
     root: Path, num_rows: int, share: float, full_width: int | None
 ) -> dict[str, float]:
-    """Peak private memory of fresh processes that read an epoch."""
+    """Peak private memory of fresh processes that read an epoch, or train one."""
     found = {}
-    table = Table(title="Peak private memory of a loader's process, model excluded")
-    for column in ("games", "features", "store, GB", "private, MB", "of which imports, MB"):
+    table = Table(title="Peak private memory of a process, model excluded")
+    for column in ("games", "features", "store, GB", "imports", "reading, MB", "training, MB"):
         table.add_column(column, justify="right")
     cases = [(50, SMALL), (500, SMALL)] + ([(full_width, THESIS)] if full_width else [])
     for num_games, streams in cases:
         path = root / f"memory-{num_games}-{sum(streams.values())}"
         store = write_store(path, num_games, num_rows, streams)
         size = sum(item.num_bytes for item in store.halves.values())
-        done = subprocess.run(
-            [sys.executable, __file__, "--memory-of", str(path), "--share", str(share)],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        peak, before = json.loads(done.stdout)
+        peaks = {}
+        for work in WORKS:
+            words = ["--memory-of", work, str(path), "--share", str(share)]
+            done = subprocess.run(
+                [sys.executable, __file__, *words], capture_output=True, text=True, check=True
+            )
+            peaks[work], before = json.loads(done.stdout)
         table.add_row(
-            *(str(num_games), f"{sum(streams.values()):,}", f"{size / 1e9:.2f}"),
-            *(f"{peak:.0f}", f"{before:.0f}"),
+            *(str(num_games), f"{sum(streams.values()):,}", f"{size / 1e9:.2f}", f"{before:.0f}"),
+            *(f"{peaks[work]:.0f}" for work in WORKS),
         )
         name = "full_width" if streams is THESIS else f"{num_games}_games"
-        found[f"private_mb_{name}"] = peak
+        found[f"private_mb_{name}"] = peaks["reading"]
+        found[f"training_private_mb_{name}"] = peaks["training"]
     Console(width=100).print(table)
     met = max(found.values()) <= TARGET_MB
     print(f"target <= {TARGET_MB} MB, not growing: {'met' if met else 'missed'}\n")
     return found
 
 
-def peak_memory(path: Path, share: float) -> tuple[float, float]:
-    """MB of private memory at most during an epoch, and before it."""
+def read_epoch(store: EmbeddingStore, share: float) -> None:
+    """Deliver a share of an epoch's windows."""
+    data = open_data(store)
+    wanted = share * len(data)
+    delivered = 0
+    for batch in data.batches(BATCH, np.random.default_rng(0)):
+        delivered += len(batch.target_BC)
+        if delivered >= wanted:
+            break
+
+
+def train_epoch(store: EmbeddingStore, share: float) -> None:
+    """Train on a share of every half's windows, and validate on a tenth of the games."""
+    settings = {"width": 8, "num_heads": 2, "stop_games": "held_out", "max_epochs": 1}
+    config = preset("smoke").updated({**settings, "windows_share": share * TRAINED_SHARE})
+    fit(store, config, store.path.with_suffix(".run"), name="memory")
+
+
+WORKS: dict[str, Callable[[EmbeddingStore, float], None]] = {
+    "reading": read_epoch,
+    "training": train_epoch,
+}
+
+
+def peak_memory(
+    work: Callable[[EmbeddingStore, float], None], path: Path, share: float
+) -> tuple[float, float]:
+    """MB of private memory at most during some work, and before it."""
     torch.set_num_threads(1)
     before = peak = private_mb()
     ended = threading.Event()
@@ -195,13 +230,7 @@ def peak_memory(path: Path, share: float) -> tuple[float, float]:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    data = open_data(EmbeddingStore.open(path))
-    wanted = share * len(data)
-    delivered = 0
-    for batch in data.batches(BATCH, np.random.default_rng(0)):
-        delivered += len(batch.target_BC)
-        if delivered >= wanted:
-            break
+    work(EmbeddingStore.open(path), share)
     peak = max(peak, private_mb())
     ended.set()
     thread.join()

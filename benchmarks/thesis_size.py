@@ -44,6 +44,22 @@ def flop_per_row(*, shared: bool) -> int:
     return (1 if shared else SEQ_LEN) * row + streams + fusion + heads
 
 
+def training_flop_per_window(chunk_windows: int = 0) -> float:
+    """Of matrix products per window of a training step.
+
+    Forwards, and backwards as much again for the weights and for what went in; the embeddings
+    need no gradient. First-layer query, key and value differ from window to window: dropout
+    comes before them.
+
+    Args:
+        chunk_windows: Windows of a chunk, whose rows are projected once; 0 for single windows.
+    """
+    projection = 2 * CONFIG.model.width * sum(STREAMS.values())
+    rows = (chunk_windows + SEQ_LEN - 1) / chunk_windows if chunk_windows else SEQ_LEN
+    rest = flop_per_row(shared=False) - SEQ_LEN * projection
+    return 2 * rows * projection + 3 * rest
+
+
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations per second of the best of some products.
 

@@ -8,13 +8,23 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from thesis_size import CONFIG, NUM_OUTPUTS, SEQ_LEN, STREAMS, interleaved, thesis_model
+from thesis_size import (
+    CONFIG,
+    NUM_OUTPUTS,
+    SEQ_LEN,
+    STREAMS,
+    interleaved,
+    matmul_peak,
+    thesis_model,
+    training_flop_per_window,
+)
 
 from hmtas.batches import Batch
 from hmtas.stepping import Stepper, build_optimizer
 
 CHUNK = 32
 THESIS_WINDOWS = 300 * 5400 * 7  # 300 games of 5,400 s, 7 epochs
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TARGETS = {"chunks_over_windows_fp32": 1.2, "chunks_over_windows_bf16": 1.9}
 
 
@@ -30,6 +40,7 @@ def main() -> None:
     rates = measure(
         device, arguments.windows, 2 if arguments.quick else 7, compiled=arguments.compile
     )
+    shares = shares_of_peak(rates, device)
     windows = rates["windows, fp32"]
     console = Console(width=100)
     table = Table(title=f"Training, {arguments.windows} windows a step, {device}")
@@ -37,12 +48,14 @@ def main() -> None:
         "batch",
         "windows per second",
         "over windows, fp32",
+        "share of matmul peak",
         "the thesis's training, hours",
     ):
         table.add_column(name, justify="left" if name == "batch" else "right")
     for name, rate in rates.items():
         hours = THESIS_WINDOWS / rate / 3600
-        table.add_row(name, f"{rate:,.0f}", f"{rate / windows:.2f}", f"{hours:,.1f}")
+        cells = f"{rate:,.0f}", f"{rate / windows:.2f}", f"{shares[name]:.0%}", f"{hours:,.1f}"
+        table.add_row(name, *cells)
     console.print(table)
     found = {
         "chunks_over_windows_fp32": rates["chunks, fp32"] / windows,
@@ -52,7 +65,8 @@ def main() -> None:
         met = "met" if found[name] >= target else "missed"
         console.print(f"{name:26} {found[name]:5.2f}  target >= {target}: {met}")
     if arguments.json:
-        print(json.dumps({k: round(v, 3) for k, v in (found | rates).items()}))
+        found |= rates | {f"share of peak, {name}": share for name, share in shares.items()}
+        print(json.dumps({k: round(v, 3) for k, v in found.items()}))
 
 
 def measure(
@@ -60,12 +74,24 @@ def measure(
 ) -> dict[str, float]:
     """Windows per second of each kind of batch: medians of interleaved steps."""
     works: dict[str, Callable[[], object]] = {}
-    for precision in ("fp32", "bf16"):
+    for precision in DTYPES:
         for chunk in (0, CHUNK):
             name = f"{'chunks' if chunk else 'windows'}, {precision}"
             works[name] = _step(device, num_windows, chunk, precision, compiled)
     seconds = np.median(interleaved(list(works.values()), rounds, device), axis=0)
     return {name: num_windows / s for name, s in zip(works, seconds, strict=True)}
+
+
+def shares_of_peak(rates: dict[str, float], device: torch.device) -> dict[str, float]:
+    """Floating-point operations of the steps' matrix products over those of large ones."""
+    peaks = {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items()}
+    return {
+        f"{kind}, {precision}": rates[f"{kind}, {precision}"]
+        * training_flop_per_window(chunk)
+        / peaks[precision]
+        for precision in DTYPES
+        for kind, chunk in (("windows", 0), ("chunks", CHUNK))
+    }
 
 
 def _step(
