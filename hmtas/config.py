@@ -129,7 +129,8 @@ class TrainConfig(_Frozen):
         default=0,
         ge=0,
         description="0 trains on single windows; n > 0 on chunks of n consecutive windows, whose "
-        "rows are projected once: faster, but the windows of a batch resemble each other",
+        "rows are read and projected once; the windows of a batch then resemble each other, which "
+        "costs accuracy (docs/training.md)",
     )
     max_epochs: int = Field(default=30, ge=1)
     patience: int = Field(default=2, ge=1, description="epochs without improvement")

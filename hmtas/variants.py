@@ -27,6 +27,7 @@ class Family(NamedTuple):
     path: str  # of the setting
     values: tuple[Any, ...]
     label: str  # of a value
+    off: str = ""  # label of the value 0, where that is another thing
 
 
 FAMILIES = {
@@ -46,6 +47,7 @@ FAMILIES = {
         "train.chunk_windows",
         (32,),
         "chunks of {} windows",
+        off="single windows",
     ),
 }
 STUDIES = (LADDER, *FAMILIES)
@@ -208,7 +210,9 @@ def title_of(study: Study, planned: Planned) -> str:
     if study.is_ladder or planned.variant.name != REFERENCE:
         return planned.variant.title
     family = FAMILIES[study.name]
-    return f"{REFERENCE}: {family.label.format(value_at(planned.config, family.path))}"
+    value = value_at(planned.config, family.path)
+    label = family.off if family.off and not value else family.label.format(value)
+    return f"{REFERENCE}: {label}"
 
 
 def _every_study() -> tuple[Study, ...]:

@@ -59,6 +59,9 @@ def test_every_value_of_a_setting_is_trained_once_and_shown_once() -> None:
     assert title_of(study, shown[0]) == "m7: L = 3"
     longer = plan([study], {"seq_len": 5}, BOTH)
     assert [found.config.train.seq_len for found in rows_of(study, longer)] == [5, 2, 3, 7]
+    (chunks,) = choose(["chunks"])
+    first = rows_of(chunks, plan([chunks], {}, BOTH))[0]
+    assert title_of(chunks, first) == "m7: single windows"
 
 
 @pytest.mark.parametrize("name", FAMILIES)
