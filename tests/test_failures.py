@@ -49,7 +49,7 @@ def start(store: EmbeddingStore, run: Path, most_bytes: int = -1) -> "subprocess
     )  # fmt: skip
 
 
-def wait_for_epoch(run: Path, epoch: int, limit_s: float = 180) -> None:
+def wait_for_epoch(run: Path, epoch: int, limit_s: float = 400) -> None:
     until = time.monotonic() + limit_s
     while time.monotonic() < until:
         if (run / RECORD).is_file() and len(read_run(run).history) >= epoch:
