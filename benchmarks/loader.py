@@ -35,6 +35,7 @@ from hmtas.store import EmbeddingStore
 from hmtas.windows import window_rows
 
 SEQ_LEN, BATCH, CHUNK = 3, 256, 32
+ROWS = 2700  # of a half
 NUM_OUTPUTS = len(ACTIONS) + 1
 TARGET_RATIO, TARGET_MB, MOST_GROWTH = 50, 2000, 1.1
 TRAINED_SHARE = 0.05  # of what is read: a step takes longer than its batch
@@ -56,7 +57,7 @@ def main() -> None:
         print(json.dumps(peak_memory(WORKS[work], Path(path), arguments.share)))
         return
     torch.set_num_threads(1)
-    num_rows = 270 if arguments.quick else 2700
+    num_rows = 270 if arguments.quick else ROWS
     with tempfile.TemporaryDirectory(dir=arguments.dir) as folder:
         root = Path(folder)
         found = show_speed(root, arguments.games, num_rows, rounds=2 if arguments.quick else 5)
@@ -70,7 +71,7 @@ def main() -> None:
 def show_speed(root: Path, num_games: int, num_rows: int, rounds: int) -> dict[str, float]:
     """Windows per CPU second, all loaders in turn, files in the page cache."""
     store = write_store(root / "speed", num_games, num_rows, THESIS)
-    num_windows = 256 if num_rows < 2700 else 2048
+    num_windows = 256 if num_rows < ROWS else 2048
     files = {
         kind: write_windows(root / kind, store, num_windows, kind) for kind in ("stream", "thesis")
     }
@@ -187,11 +188,15 @@ def show_memory(
         found[f"training_private_mb_{name}"] = peaks["training"]
     Console(width=100).print(table)
     growth = found["private_mb_500_games"] / found["private_mb_50_games"]
-    met = max(found.values()) <= TARGET_MB and growth <= MOST_GROWTH
-    print(
-        f"target <= {TARGET_MB} MB, and to read 500 games at most {MOST_GROWTH} times as much as "
-        f"50 ({growth:.2f}): {'met' if met else 'missed'}\n"
-    )
+    met = max(found.values()) <= TARGET_MB
+    print(f"target <= {TARGET_MB} MB: {'met' if met else 'missed'}")
+    if num_rows == ROWS:  # the 50 games of a quick run do not fill a block
+        met = growth <= MOST_GROWTH
+        print(
+            f"to read 500 games takes {growth:.2f} times the memory of 50, "
+            f"target <= {MOST_GROWTH}: {'met' if met else 'missed'}"
+        )
+    print()
     return found
 
 
