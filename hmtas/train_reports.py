@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ray import get_runtime_context
 from ray.exceptions import RayActorError
 from ray.train import Checkpoint, UserCallback
 from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hmtas.runs import RECORD, EpochRecord, read_run
 
@@ -43,7 +45,9 @@ def hear(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iterator[EpochCa
         out: Run folder; its epochs so far are not heard of again.
         on_epoch: Called in order of the epochs.
     """
-    queue = Queue(actor_options={"num_cpus": 0})
+    # On the node of this process: another one may go, and the training with it.
+    here = NodeAffinitySchedulingStrategy(get_runtime_context().get_node_id(), soft=False)
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     seen = _num_epochs(out)
     problems: list[Exception] = []
 

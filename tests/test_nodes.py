@@ -44,7 +44,9 @@ def test_a_sweep_survives_a_node(
     uri = copy_database(tmp_path_factory, tmp_path / "sweep")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     store = make_store(tmp_path)
-    sweep = Sweep(tmp_path / "sweep", store, cluster.address, uri, concurrent=3)
+    # Long trials, none stopped: the first must still run when the third has begun.
+    extra = ("--pruner", "none", "--max-epochs", "40", "--set", "patience=40")
+    sweep = Sweep(tmp_path / "sweep", store, cluster.address, uri, concurrent=3, extra=extra)
     sweep.start()
     until = time.monotonic() + 90
     while len(sweep.writers()) < 3 and time.monotonic() < until and sweep.driver.is_alive():
