@@ -5,8 +5,7 @@ more. Whoever fits decides the games: `ensemble.crossfit` never combines one tha
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,8 +30,8 @@ class Evidence:
     """What combiners are fitted on: models and annotations of the same games.
 
     Windows are configured ones, or fitted on the very games that a combiner is fitted on, never
-    on others: they would carry a fold's labels into its own weights. Scores and libraries are made
-    once and kept, for all fits on these games.
+    on others: they would carry a fold's labels into its own weights. Counts and libraries are made
+    once and kept, for all fits with these windows; a library also for others.
 
     Attributes:
         stacked: M models.
@@ -45,33 +44,49 @@ class Evidence:
     events: Mapping[HalfId, Events]
     spottings: tuple[SpottingConfig, ...]
     windows_s: np.ndarray
-    _libraries: dict[tuple[Space, float], Library] = field(default_factory=dict)
+    _counts: dict[str, Histograms] = field(default_factory=dict)
+    _libraries: dict[tuple[tuple[str, ...], Space, float], Library] = field(default_factory=dict)
 
     @property
     def games(self) -> tuple[str, ...]:
         """The games, sorted."""
         return self.stacked.games
 
+    def with_windows(
+        self, spottings: tuple[SpottingConfig, ...], windows_s: np.ndarray
+    ) -> "Evidence":
+        """The same models and games with other windows."""
+        return replace(self, spottings=spottings, windows_s=windows_s, _counts={})
+
+    def of_models(self, kept: Sequence[int]) -> "Evidence":
+        """Some of the models, by their index."""
+        return replace(
+            self,
+            stacked=replace(self.stacked, outputs=tuple(self.stacked.outputs[m] for m in kept)),
+            spottings=tuple(self.spottings[m] for m in kept),
+        )
+
     def scores(self, games: Sequence[str]) -> list[Score]:
         """M tight scores on some games."""
-        return [score(counts, games) for counts in self._counts]
+        return [
+            score(self._counts_of(name, spotting), games)
+            for name, spotting in zip(self.stacked.models, self.spottings, strict=True)
+        ]
 
-    @cached_property
-    def _counts(self) -> list[Histograms]:
-        stacked = self.stacked
-        counts = []
-        for name, spotting in zip(stacked.models, self.spottings, strict=True):
+    def _counts_of(self, name: str, spotting: SpottingConfig) -> Histograms:
+        if name not in self._counts:
+            stacked = self.stacked
             halves = {
                 half: Probabilities(half=half, values=rows, rate_hz=stacked.rate_hz)
                 for half, rows in stacked.of_model(name).items()
             }
             spots = spot(halves, stacked.actions, spotting)
-            counts.append(histograms(spots, self.events, TIGHT_S, len(stacked.actions)))
-        return counts
+            self._counts[name] = histograms(spots, self.events, TIGHT_S, len(stacked.actions))
+        return self._counts[name]
 
     def library(self, space: Space, threshold: float = LEAST) -> Library:
         """The models' codes; only the last one is kept, as it may be large."""
-        key = (space, threshold)
+        key = (self.stacked.models, space, threshold)
         if key not in self._libraries:
             self._libraries.clear()
             sources = {name: self._source(name) for name in self.stacked.models}
@@ -116,6 +131,13 @@ class Combiner(Protocol):
     @property
     def is_fitted(self) -> bool:
         """False for the mean, which does the same whatever the games."""
+
+    @property
+    def flatters(self) -> bool:
+        """Is what it says of its own fitting games surer than what it says of others?
+
+        So it is with thousands of parameters, hardly with a weight for each model.
+        """
 
     @property
     def num_steps(self) -> int:

@@ -51,6 +51,7 @@ class Learned:
 
     config: FusionConfig = field(default_factory=FusionConfig)
     is_fitted: bool = True
+    flatters: bool = True
 
     @property
     def num_steps(self) -> int:

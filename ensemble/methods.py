@@ -11,6 +11,7 @@ from ensemble.combiner import Combiner, Fitted, FittedWeights
 from ensemble.fusion import FusionConfig
 from ensemble.greedy import GreedyConfig
 from ensemble.learned import FittedNetwork, Learned
+from ensemble.shortlist import MOST_LEARNED, Shortlisted
 from ensemble.weighting import Greedy, ScoreWeights
 from hmtas.errors import InputError
 
@@ -28,6 +29,26 @@ METHODS = (
 USUAL = ("mean", "weighted", "squared", f"squared{PER_ACTION}", f"squared{LOGIT}",
          "greedy", "learned")  # fmt: skip
 """What `all` is: one of each kind, the thesis's four among them."""
+
+SELECTED = (*USUAL, f"greedy{LOGIT}")
+"""What an automated selection tries, beside the single model."""
+
+
+def candidate_of(
+    method: str,
+    *,
+    seed: int = 0,
+    fusion: FusionConfig | None = None,
+    greedy: GreedyConfig | None = None,
+) -> Combiner:
+    """A combiner as an automated selection tries it: of the better models only.
+
+    Raises:
+        InputError: If there is no such method.
+    """
+    combiner = combiner_of(method, seed=seed, fusion=fusion, greedy=greedy)
+    most = MOST_LEARNED if method.startswith("learned") else None
+    return Shortlisted(combiner=combiner, most=most)
 
 
 def combiner_of(

@@ -26,6 +26,7 @@ class ScoreWeights:
     per_action: bool = False
     space: Space = "probability"
     borrowed: float = BORROWED
+    flatters: bool = False
 
     @property
     def is_fitted(self) -> bool:
@@ -68,6 +69,7 @@ class Greedy:
     space: Space = "probability"
     config: GreedyConfig = field(default_factory=GreedyConfig)
     is_fitted: bool = True
+    flatters: bool = False
 
     @property
     def num_steps(self) -> int:

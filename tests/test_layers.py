@@ -26,7 +26,8 @@ LAYERS = {
         hmtas.statistics hmtas.store_index
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
         ensemble ensemble.combine ensemble.combiner ensemble.counting
-        ensemble.crossfit ensemble.greedy ensemble.library ensemble.peaks
+        ensemble.crossfit ensemble.greedy ensemble.library ensemble.nested ensemble.peaks
+        ensemble.selection ensemble.shortlist
         ensemble.stack ensemble.weighting tune tune.budget tune.default_space
         tune.final_record
         tune.lock tune.options tune.record tune.space tune.space_entries tune.summary tune.warm

@@ -1,0 +1,151 @@
+"""Which models a combiner may use at all, and the single model that an ensemble must beat. Numpy.
+
+A mean gives every model its share, also one that says nothing. So models that are far behind the
+best are left out first, by their scores on the fitting games: hundreds of trials hold many that
+were stopped early or went wrong.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ensemble.combiner import Combiner, Evidence, Fitted, FittedWeights, nothing
+from hmtas.errors import InputError
+
+FLOOR = 0.5
+"""Of the best model's score: a model below it takes no part."""
+
+MOST_LEARNED = 4
+"""Models of a learned fusion: as many as the thesis fused; its inputs grow with their number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Single:
+    """The model with the best score on the fitting games, alone."""
+
+    is_fitted: bool = True
+    flatters: bool = False
+    num_steps: int = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """For the record."""
+        return {"space": "probability"}
+
+    def fit(
+        self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
+    ) -> FittedWeights:
+        """All weight to the best; of equals to the first."""
+        del on_step
+        scores = scores_of(evidence, games)
+        weights = np.zeros(len(scores))
+        weights[int(scores.argmax())] = 1.0
+        return FittedWeights(weights=weights, scores=scores)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shortlisted:
+    """A combiner of the better models only.
+
+    Attributes:
+        combiner: What is fitted on them.
+        floor: Share of the best model's score that a model must reach.
+        most: How many take part, the best ones; None for all that reach it.
+    """
+
+    combiner: Combiner
+    floor: float = FLOOR
+    most: int | None = None
+    is_fitted: bool = True
+
+    @property
+    def flatters(self) -> bool:
+        """As the combiner does."""
+        return self.combiner.flatters
+
+    @property
+    def num_steps(self) -> int:
+        """Of the combiner."""
+        return self.combiner.num_steps
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """For the record."""
+        return {**self.combiner.settings, "floor": self.floor, "most": self.most}
+
+    def fit(
+        self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
+    ) -> "OfShortlist":
+        """Choose the models by their scores on these games, then fit on the same games."""
+        kept = shortlist(scores_of(evidence, games), self.floor, self.most)
+        fitted = self.combiner.fit(evidence.of_models(kept), games, on_step)
+        return OfShortlist(fitted, kept, len(evidence.stacked.models))
+
+
+@dataclass(frozen=True, eq=False)
+class OfShortlist:
+    """A combiner fitted on some of the models, that takes the rows of all of them.
+
+    Attributes:
+        fitted: On the models of the shortlist.
+        kept: Their indices among all models.
+        num_models: How many all are.
+    """
+
+    fitted: Fitted
+    kept: tuple[int, ...]
+    num_models: int
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """Of all models, 0 for those left out; None where there are none."""
+        return self._among_all(self.fitted.weights)
+
+    @property
+    def scores(self) -> np.ndarray | None:
+        """Of all models, 0 for those left out."""
+        return self._among_all(self.fitted.scores)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Of the fit."""
+        return self.fitted.facts
+
+    def combine(self, stacked_MTA: np.ndarray) -> np.ndarray:
+        """(T, A) of the rows of all models."""
+        return self.fitted.combine(stacked_MTA[list(self.kept)])
+
+    def save(self, run: Path) -> None:
+        """Write what the record cannot hold."""
+        self.fitted.save(run)
+
+    def _among_all(self, values: np.ndarray | None) -> np.ndarray | None:
+        if values is None:
+            return None
+        every = np.zeros((self.num_models, *values.shape[1:]))
+        every[list(self.kept)] = values
+        return every
+
+
+def scores_of(evidence: Evidence, games: Sequence[str]) -> np.ndarray:
+    """(M,) tight Average-mAP of each model.
+
+    Raises:
+        InputError: If every model scores 0.
+    """
+    scores = np.array([score.average_map for score in evidence.scores(games)])
+    if not scores.any():
+        raise InputError(
+            f"every model scores 0 on {len(games)} games, so none is better than another; "
+            "are they trained at all, and are these their labels?"
+        )
+    return scores
+
+
+def shortlist(scores_M: np.ndarray, floor: float, most: int | None) -> tuple[int, ...]:
+    """Indices, ascending, of the best models that reach a share of the best score."""
+    ranked = np.argsort(-np.round(scores_M, 12), kind="stable")[:most]
+    return tuple(sorted(int(m) for m in ranked if scores_M[m] >= floor * scores_M.max()))
