@@ -38,7 +38,7 @@ FAMILIES = {
         "attention over {}",
     ),
     "mixup": Family("Mix-up", "train.mixup_alpha", (0.2,), "mix-up alpha {}"),
-    "length": Family("Length of a window", "train.seq_len", (2, 3, 5, 7), "L = {}"),
+    "length": Family("Length of a window", "train.seq_len", (2, 3, 4, 5, 7), "L = {}"),
     "gamma": Family(
         "Share of the fused loss", "train.gamma", (0.3, 0.5, 0.7, 0.9, 1.0), "gamma = {}"
     ),

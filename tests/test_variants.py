@@ -55,10 +55,11 @@ def test_every_value_of_a_setting_is_trained_once_and_shown_once() -> None:
     planned = plan([study], {}, BOTH)
     assert planned["length-3"].same_as == "m7"
     shown = rows_of(study, planned)
-    assert [found.variant.name for found in shown] == ["m7", "length-2", "length-5", "length-7"]
+    lengths = [f"length-{value}" for value in (2, 4, 5, 7)]
+    assert [found.variant.name for found in shown] == ["m7", *lengths]
     assert title_of(study, shown[0]) == "m7: L = 3"
     longer = plan([study], {"seq_len": 5}, BOTH)
-    assert [found.config.train.seq_len for found in rows_of(study, longer)] == [5, 2, 3, 7]
+    assert [found.config.train.seq_len for found in rows_of(study, longer)] == [5, 2, 3, 4, 7]
     (chunks,) = choose(["chunks"])
     first = rows_of(chunks, plan([chunks], {}, BOTH))[0]
     assert title_of(chunks, first) == "m7: single windows"
