@@ -12,7 +12,7 @@ fitted on the same games: those would carry a fold's labels into its own weights
 import contextlib
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from ensemble.stack import Stack
 from hmtas import __version__
 from hmtas.environment import this_environment
 from hmtas.errors import InputError
+from hmtas.files import write_json
 from hmtas.probabilities import Provenance, write_probabilities
 from hmtas.records import HalfId, Probabilities
 from hmtas.remote import open_store
@@ -71,7 +72,15 @@ def fit_ensemble(
     step = on_step or (lambda: None)
     _check_target(target)
     fit = cross_fit(plan.combiners[method], plan.evidence, plan.folds, on_step=step)
-    _write(plan, method, fit, target)
+    folds = [
+        {
+            "games": list(fold.games),
+            "weights": None if fold.fitted.weights is None else fold.fitted.weights.tolist(),
+            **fold.fitted.facts,
+        }
+        for fold in fit.folds
+    ]
+    write_ensemble(plan, method, fit, target, folds=folds)
     step()
 
 
@@ -139,13 +148,36 @@ def _check_target(target: Path) -> None:
         )
 
 
-def _write(plan: Plan, method: str, fit: CrossFit, target: Path) -> None:
-    """Write a run folder aside and put it in its place when it is complete."""
+def write_ensemble(
+    plan: Plan,
+    method: str,
+    fit: CrossFit,
+    target: Path,
+    *,
+    folds: list[dict[str, Any]],
+    documents: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a run folder aside and put it in its place when it is complete.
+
+    Args:
+        plan: Its members are those of the ensemble.
+        method: Name of its combiner.
+        fit: Of these members.
+        target: Run folder to write; an earlier ensemble there is replaced.
+        folds: For the record, what was fitted for each fold.
+        documents: More files of the folder, by their place in it, as JSON.
+
+    Raises:
+        InputError: If `target` holds something else.
+    """
+    _check_target(target)
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    record = _record(plan, method, fit, target)
+    record = _record(plan, method, fit, target, folds)
     try:
         write_run(scratch, record)
         fit.fitted.save(scratch)
+        for place, document in (documents or {}).items():
+            write_json(scratch / place, document)
         _write_probabilities(
             predictions_path(scratch, plan.split),
             fit.halves,
@@ -194,7 +226,9 @@ def _write_probabilities(
     write_probabilities(path, rows, provenance)
 
 
-def _record(plan: Plan, method: str, fit: CrossFit, target: Path) -> RunRecord:
+def _record(
+    plan: Plan, method: str, fit: CrossFit, target: Path, folds: list[dict[str, Any]]
+) -> RunRecord:
     stacked = plan.evidence.stacked
     fitted_games = {game for member in plan.members for game in member.record.fitted_games}
     if fit.folds:
@@ -209,7 +243,7 @@ def _record(plan: Plan, method: str, fit: CrossFit, target: Path) -> RunRecord:
         version=__version__,
         created=datetime.now(UTC).isoformat(),
         config=plan.members[0].record.config,
-        ensemble=_settings(plan, method, fit, target),
+        ensemble=_settings(plan, method, fit, target, folds),
         store=plan.store.place,
         store_checksum=plan.store.checksum,
         streams=streams,
@@ -223,7 +257,9 @@ def _record(plan: Plan, method: str, fit: CrossFit, target: Path) -> RunRecord:
     )
 
 
-def _settings(plan: Plan, method: str, fit: CrossFit, target: Path) -> dict[str, Any]:
+def _settings(
+    plan: Plan, method: str, fit: CrossFit, target: Path, folds: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What `RunRecord.ensemble` holds."""
     members: list[dict[str, Any]] = [
         {
@@ -239,12 +275,5 @@ def _settings(plan: Plan, method: str, fit: CrossFit, target: Path) -> dict[str,
         "seed": plan.seed,
         **plan.combiners[method].settings,
         **settings_of(fit.fitted, members),
-        "folds": [
-            {
-                "games": list(fold.games),
-                "weights": None if fold.fitted.weights is None else fold.fitted.weights.tolist(),
-                **fold.fitted.facts,
-            }
-            for fold in fit.folds
-        ],
+        "folds": folds,
     }

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ensemble.commands_select import select
 from hmtas.console import Json, emit, progress, say, show
-from hmtas.files import read_json
 from hmtas.runs import read_run
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ Method = Literal[
     "learned-small",
 ]
 SHOWN_MEMBERS = 8  # in the closing table
+app.command("select")(select)
 
 
 @app.command("fit")
@@ -76,6 +77,7 @@ def fit_verb(
     from ensemble.fusion import FusionConfig
     from ensemble.methods import USUAL
     from ensemble.plan import plan_fit
+    from ensemble.tracking import experiment_of
 
     plan = plan_fit(
         runs,
@@ -90,7 +92,7 @@ def fit_verb(
         say(note)
     with progress("fitting ensembles", plan.num_steps) as step:
         written = fit_ensembles(plan, out, on_step=step)
-    found = experiment or _experiment_of(runs)
+    found = experiment or experiment_of(runs)
     if found is not None:
         for run in written.values():
             _sync(run, found)
@@ -139,16 +141,6 @@ def refit_verb(
     with progress("fitting again", None) as step:
         refit(ensemble, out, store=store, on_step=step)
     say(f"wrote {out}")
-
-
-def _experiment_of(runs: list[Path]) -> str | None:
-    """The MLflow experiment of the first member that has one."""
-    for run in runs:
-        if (run / "mlflow.json").is_file():
-            name = read_json(run / "mlflow.json").get("experiment")
-            if name:
-                return str(name)
-    return None
 
 
 def _sync(run: Path, experiment: str | None) -> None:

@@ -75,14 +75,18 @@ class Evidence:
 
     def _counts_of(self, name: str, spotting: SpottingConfig) -> Histograms:
         if name not in self._counts:
-            stacked = self.stacked
-            halves = {
-                half: Probabilities(half=half, values=rows, rate_hz=stacked.rate_hz)
-                for half, rows in stacked.of_model(name).items()
-            }
-            spots = spot(halves, stacked.actions, spotting)
-            self._counts[name] = histograms(spots, self.events, TIGHT_S, len(stacked.actions))
+            actions = self.stacked.actions
+            spots = spot(self.probabilities(self.stacked.of_model(name)), actions, spotting)
+            self._counts[name] = histograms(spots, self.events, TIGHT_S, len(actions))
         return self._counts[name]
+
+    def probabilities(self, halves: Mapping[HalfId, np.ndarray]) -> dict[HalfId, Probabilities]:
+        """Rows (T, A) on the grid of the models, as records."""
+        rate_hz = self.stacked.rate_hz
+        return {
+            half: Probabilities(half=half, values=rows, rate_hz=rate_hz)
+            for half, rows in halves.items()
+        }
 
     def library(self, space: Space, threshold: float = LEAST) -> Library:
         """The models' codes; only the last one is kept, as it may be large."""

@@ -89,7 +89,7 @@ def fitting_sets(
     games = [evidence.games, *(_others(evidence.games, fold) for fold in folds)]
     tables_MS = []
     for name in evidence.stacked.models:
-        halves = _probabilities(evidence, evidence.stacked.of_model(name))
+        halves = evidence.probabilities(evidence.stacked.of_model(name))
         tables_MS.append(tabulate(halves, evidence.events, games, settings))
         on_model()
     sets = []
@@ -138,7 +138,7 @@ def nested_fit(
         fitted = combiner.fit(evidence, games, on_step)
         own = _own_games(combiner, fitted, evidence, games, on_step)
         spotting = _spotting(evidence, _fit_windows(evidence, own, games, settings))
-        rows = _probabilities(evidence, _combined(fitted, evidence, held_out))
+        rows = evidence.probabilities(_combined(fitted, evidence, held_out))
         spots |= spot(rows, actions, spotting)
         unseen |= rows
         fits.append(FoldFit(held_out, fitted))
@@ -169,12 +169,12 @@ def _own_games(
 ) -> dict[HalfId, Probabilities]:
     """What to fit the windows on: the fitting games as unseen ones would look."""
     if not combiner.flatters:
-        return _probabilities(evidence, _combined(fitted, evidence, games))
+        return evidence.probabilities(_combined(fitted, evidence, games))
     halves: dict[HalfId, np.ndarray] = {}
     for inner in game_folds(games, INNER_FOLDS):
         other = combiner.fit(evidence, _others(games, inner), on_step)
         halves |= _combined(other, evidence, inner)
-    return _probabilities(evidence, halves)
+    return evidence.probabilities(halves)
 
 
 def _combined(fitted: Fitted, evidence: Evidence, games: Sequence[str]) -> dict[HalfId, np.ndarray]:
@@ -188,16 +188,6 @@ def _fit_windows(
     settings: Sequence[Setting],
 ) -> list[Setting]:
     return fit_exact(tabulate(halves, evidence.events, [games], settings)[0])
-
-
-def _probabilities(
-    evidence: Evidence, halves: Mapping[HalfId, np.ndarray]
-) -> dict[HalfId, Probabilities]:
-    rate_hz = evidence.stacked.rate_hz
-    return {
-        half: Probabilities(half=half, values=rows, rate_hz=rate_hz)
-        for half, rows in halves.items()
-    }
 
 
 def _spotting(evidence: Evidence, settings_A: Sequence[Setting]) -> SpottingConfig:

@@ -37,6 +37,11 @@ def refit(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is not empty; choose another --out")
     settings = record.ensemble
+    if "floor" in settings or settings["combiner"] == "single":
+        raise InputError(
+            f"{run}: `hmtas ensemble select` chose its members, among models that its record does "
+            "not hold; repeat that command, it gives the same answer"
+        )
     fusion, greedy = settings.get("fusion"), settings.get("greedy")
     plan = plan_fit(
         member_runs(run, record),

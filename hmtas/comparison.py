@@ -71,11 +71,15 @@ def score_metrics(
     return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
-def read_table(experiment: str) -> list[ComparedRun]:
+def read_table(experiment: str, filter_string: str = "") -> list[ComparedRun]:
     """All models and ensembles of an experiment, best validation score first.
 
+    Args:
+        experiment: Its name.
+        filter_string: In MLflow's language, such as `metrics.valid_tight > 0.05`; all unless given.
+
     Raises:
-        InputError: If there is no such experiment.
+        InputError: If there is no such experiment, or MLflow cannot read the filter.
     """
     client = reader()
     found = client.get_experiment_by_name(experiment)
@@ -84,7 +88,7 @@ def read_table(experiment: str) -> list[ComparedRun]:
         raise InputError(
             f"{public_uri(client.tracking_uri)}: no experiment {experiment!r}; there are: {known}"
         )
-    runs = _search(client, found.experiment_id)
+    runs = _search(client, found.experiment_id, filter_string)
     return sort_table(_row(run) for run in runs if run.data.tags.get("hmtas.kind") in _KINDS)
 
 
@@ -130,10 +134,22 @@ def experiments(client: "MlflowClient") -> list["Experiment"]:
     return sorted(latest, key=lambda experiment: -latest[experiment])
 
 
-def _search(client: "MlflowClient", experiment_id: str) -> Iterable["Run"]:
+def _search(client: "MlflowClient", experiment_id: str, filter_string: str) -> Iterable["Run"]:
+    from mlflow.exceptions import MlflowException
+
     token = None
     while True:
-        page = client.search_runs([experiment_id], max_results=1000, page_token=token)
+        try:
+            page = client.search_runs(
+                [experiment_id], filter_string, max_results=1000, page_token=token
+            )
+        except MlflowException as error:
+            if not filter_string:
+                raise
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"--filter {filter_string!r}: MLflow cannot read it: {reason}"
+            ) from None
         yield from page
         token = page.token
         if not token:

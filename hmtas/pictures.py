@@ -44,11 +44,11 @@ def write_pictures(document: Mapping[str, Any], folder: Path) -> list[Path]:
 def draw_study(document: Mapping[str, Any], study: Mapping[str, Any]) -> "Figure":
     """Scores left, paired differences right, a line per variant."""
     rows = list(study["rows"])
-    figure = _figure(11.6, 1.7 + 0.52 * len(rows))
+    figure = new_figure(11.6, 1.7 + 0.52 * len(rows))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.15))
     labels = [_label(row) for row in rows]
     for axes in (left, right):
-        _style(axes, "x")
+        style_axes(axes, "x")
         axes.set_ylim(len(rows) - 0.4, -0.6)
     left.set_yticks(range(len(rows)), labels)
     left.tick_params(axis="y", labelsize=9.5, labelcolor=INK)
@@ -86,7 +86,7 @@ def draw_losses(study: Mapping[str, Any]) -> "Figure":
     rows = [row for row in study["rows"] if row["same_as"] is None]
     num_columns = min(4, len(rows))
     num_lines = -(-len(rows) // num_columns)
-    figure = _figure(max(2.9 * num_columns, 5.0), 0.9 + 2.35 * num_lines)
+    figure = new_figure(max(2.9 * num_columns, 5.0), 0.9 + 2.35 * num_lines)
     grid = figure.subplots(num_lines, num_columns, squeeze=False, sharex=True)
     most = max(len(curve["train"]) for row in rows for curve in row["curves"])
     for place, axes in enumerate(grid.flat):
@@ -94,7 +94,7 @@ def draw_losses(study: Mapping[str, Any]) -> "Figure":
             figure.delaxes(axes)
             continue
         row = rows[place]
-        _style(axes, "both")
+        style_axes(axes, "both")
         _draw_curves(axes, row["curves"])
         axes.set_title(row["name"], **_TITLE)
         axes.set_xlim(0.5, most + 0.5)
@@ -123,9 +123,9 @@ def draw_positives(positives: Mapping[str, Any]) -> "Figure":
     counts = dict(sorted(positives["counts"].items(), key=lambda item: -item[1]))
     total = positives["num_windows"]
     shares = [100 * count / total for count in counts.values()]
-    figure = _figure(9.0, 1.3 + 0.3 * len(counts))
+    figure = new_figure(9.0, 1.3 + 0.3 * len(counts))
     axes = figure.subplots()
-    _style(axes, "x")
+    style_axes(axes, "x")
     colours = [GREY if name == BACKGROUND else BLUE for name in counts]
     axes.barh(range(len(counts)), shares, color=colours, height=0.72)
     axes.set_ylim(-0.6, len(counts) - 0.4)
@@ -154,13 +154,15 @@ def draw_positives(positives: Mapping[str, Any]) -> "Figure":
 _TITLE: dict[str, Any] = {"loc": "left", "fontsize": 10, "color": MUTED}
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure, in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _style(axes: "Axes", grid: Literal["x", "y", "both"]) -> None:
+def style_axes(axes: "Axes", grid: Literal["x", "y", "both"]) -> None:
+    """The look of every picture: a faint grid, no box."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

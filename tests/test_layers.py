@@ -26,8 +26,9 @@ LAYERS = {
         hmtas.statistics hmtas.store_index
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
         ensemble ensemble.combine ensemble.combiner ensemble.counting
-        ensemble.crossfit ensemble.greedy ensemble.library ensemble.nested ensemble.peaks
-        ensemble.selection ensemble.shortlist
+        ensemble.crossfit ensemble.diversity ensemble.greedy
+        ensemble.library ensemble.nested ensemble.peaks
+        ensemble.selection ensemble.selection_document ensemble.shortlist
         ensemble.stack ensemble.weighting tune tune.budget tune.default_space
         tune.final_record
         tune.lock tune.options tune.record tune.space tune.space_entries tune.summary tune.warm
@@ -37,16 +38,17 @@ LAYERS = {
         hmtas.baseline hmtas.begin hmtas.bucket hmtas.journal hmtas.node_copy hmtas.pack
         hmtas.probabilities hmtas.remote hmtas.store hmtas.store_files hmtas.upload
         hmtas.verify hmtas.embed hmtas.embed.clock hmtas.embed.commentary hmtas.embed.encoder
-        hmtas.embed.transcripts hmtas.commands.score_inputs ensemble.members tune.run_windows
+        hmtas.embed.transcripts hmtas.commands.score_inputs ensemble.leaks ensemble.members
+        tune.run_windows
     """,
     "learning": """
         hmtas.batches hmtas.rows
         hmtas.checkpoint hmtas.dataset hmtas.fit hmtas.loss hmtas.model hmtas.predict
         hmtas.reproduce hmtas.resident hmtas.stepping hmtas.sync_norm
         hmtas.shared_windows
-        hmtas.validate ensemble.build ensemble.fusion ensemble.learned
+        hmtas.validate ensemble.build ensemble.candidates ensemble.fusion ensemble.learned
         ensemble.methods ensemble.network
-        ensemble.plan ensemble.refit tune.objective
+        ensemble.plan ensemble.refit ensemble.selected tune.objective
     """,
     "edge": """
         hmtas.__main__ hmtas.ablation hmtas.ablation_tables hmtas.ablation_watch hmtas.pictures
@@ -59,6 +61,8 @@ LAYERS = {
         hmtas.commands.reproduce_table
         hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn hmtas.commands.score
         hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli
+        ensemble.commands_select ensemble.selection_pictures ensemble.selection_table
+        ensemble.tracking
         tune.asking tune.callback tune.cli tune.cluster tune.drive tune.final
         tune.importance tune.repeat tune.report tune.report_figures tune.report_models
         tune.report_facts tune.report_head tune.report_names tune.report_scores

@@ -1,0 +1,241 @@
+"""`hmtas ensemble select`: the best combination of some models, or the best single one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hmtas.console import Json, emit, progress, say, show
+from hmtas.errors import InputError
+from hmtas.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from ensemble.candidates import Candidates
+    from ensemble.selection import Selection
+
+DOCUMENT, PICTURE = "selection.json", "selection.png"
+SELECTED, SINGLE = "selected", "single"  # run folders below OUT
+
+
+def select(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUN...", help="Run folders; or name an --experiment."),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the result.")],
+    experiment: Annotated[
+        str | None,
+        typer.Option(help="MLflow experiment whose models are the candidates, all of them."),
+    ] = None,
+    filter_: Annotated[
+        str, typer.Option("--filter", help="MLflow's filter, e.g. 'metrics.valid_tight > 0.05'.")
+    ] = "",
+    split: Annotated[str, typer.Option(help="Split that selects; never test.")] = "valid",
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="Combiner to try; repeat it. By default one of each kind."),
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Folds of games for cross-fitting.")] = 5,
+    store: Annotated[
+        str | None, typer.Option(help="Store of the labels; by default the one of the models.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the folds and of the fits.")] = 0,
+    test: Annotated[
+        bool,
+        typer.Option("--test", help="Score the answer on the test split, once, at the end."),
+    ] = False,
+    allow_suspicious: Annotated[
+        bool,
+        typer.Option("--allow-suspicious", help="Use models whose input seems to hold the labels."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Find the best combination of models, or learn that the best single one is as good.
+
+    Everything is fitted on some games and scored on others (nested cross-fitting over games): which
+    model is the best, which take part, weights, networks, NMS windows. A combination takes the
+    place of the single model only if the paired interval of their difference lies above 0; the
+    intervals of all combiners hold together. What is claimed of the winner is corrected for having
+    been picked.
+
+    Writes OUT/selection.json, OUT/selection.png and the run folders OUT/selected and OUT/single,
+    with cross-fitted probabilities and fitted windows, for `hmtas score`, `hmtas compare` and
+    `hmtas ensemble promote`.
+
+    Examples: `hmtas ensemble select --experiment sweep --out best`; `hmtas ensemble select
+    sweep/trials/* --method mean --method greedy --out best --test`
+    """
+    from ensemble.candidates import gather, read_candidates
+    from ensemble.members import refuse_test_split
+
+    refuse_test_split(split)
+    _check_out(out, test=test)
+    found = gather(_runs(runs, experiment, filter_), split)
+    for name, reason in list(found.skipped.items())[:3]:
+        say(f"skipped {name}: {reason}")
+    if len(found.skipped) > 3:
+        say(f"skipped {len(found.skipped) - 3} more; {out / DOCUMENT} names them")
+    candidates = read_candidates(found.runs, split, store=store, num_folds=folds, seed=seed)
+    for note in (*candidates.evidence.stacked.notes, *_stopped(candidates)):
+        say(note)
+    leaks = _look_for_leaks(candidates, allowed=allow_suspicious)
+    document = {
+        "split": split,
+        "num_games": len(candidates.evidence.games),
+        "num_models": len(found.runs),
+        "num_folds": len(candidates.folds),
+        "seed": seed,
+        "experiment": experiment,
+        "filter": filter_,
+        "skipped": dict(found.skipped),
+        "stopped_on": dict(candidates.stopped),
+        "suspicious": leaks,
+        **_select(candidates, methods, out, seed),
+        "test": None,
+    }
+    write_json(out / DOCUMENT, document)
+    if test:
+        document["test"] = _test(out, document)
+        write_json(out / DOCUMENT, document)
+    _finish(out, document, experiment, found.runs)
+    _report(out, document, as_json=as_json)
+
+
+def _check_out(out: Path, *, test: bool) -> None:
+    if (out / DOCUMENT).is_file():
+        before = read_json(out / DOCUMENT).get("test")
+        if before:
+            raise InputError(
+                f"{out}: its answer was scored on the test split on {before['scored'][:10]}; a "
+                "selection made after that score was seen would not be one. Choose another --out, "
+                f"and mind that {'its test score too is' if test else 'it is'} no longer the first"
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: holds something else than a selection; choose another --out")
+
+
+def _runs(runs: list[Path] | None, experiment: str | None, filter_string: str) -> list[Path]:
+    """Run folders as named, or those of an experiment."""
+    if bool(runs) == bool(experiment):
+        raise InputError("name either run folders or an --experiment to select from")
+    if runs:
+        if filter_string:
+            raise InputError("--filter is for an --experiment; run folders are named one by one")
+        return runs
+    from hmtas.comparison import read_table
+
+    assert experiment is not None
+    found = [row for row in read_table(experiment, filter_string) if row.kind == "model"]
+    if not found:
+        raise InputError(f"experiment {experiment!r} has no model that fits {filter_string!r}")
+    return list(dict.fromkeys(Path(row.run_dir) for row in found if row.run_dir))
+
+
+def _stopped(candidates: "Candidates") -> list[str]:
+    num_games = len(candidates.evidence.games)
+    return [
+        f"{name} chose its epoch on {count} of these {num_games} games: "
+        "every score that it has a share in is flattered"
+        for name, count in candidates.stopped.items()
+    ]
+
+
+def _look_for_leaks(candidates: "Candidates", *, allowed: bool) -> list[str]:
+    from ensemble.candidates import find_leaks, refuse_leaks
+
+    with progress("looking for leaks", None) as step:
+        leaks = find_leaks(candidates, on_game=step)
+    if not allowed:
+        refuse_leaks(leaks)
+    for leak in leaks:
+        say(f"suspicious: {leak.reason}")
+    return [leak.reason for leak in leaks]
+
+
+def _select(
+    candidates: "Candidates", methods: list[str] | None, out: Path, seed: int
+) -> dict[str, Any]:
+    """Select, write the run folders and the picture; the document."""
+    from ensemble.diversity import error_correlations
+    from ensemble.methods import SELECTED as USUAL
+    from ensemble.methods import candidate_of
+    from ensemble.nested import settings_to_try
+    from ensemble.selected import write_selected
+    from ensemble.selection import num_search_steps, search
+    from ensemble.selection_document import document_of
+    from ensemble.shortlist import Single
+
+    plan, evidence = candidates.plan, candidates.evidence
+    combiners = {name: candidate_of(name, seed=seed) for name in methods or USUAL}
+    names = evidence.stacked.models
+    total = num_search_steps(combiners, len(names), len(candidates.folds))
+    with progress(f"selecting from {len(names)} models", total) as step:
+        selection = search(
+            evidence,
+            combiners,
+            candidates.folds,
+            settings_to_try(),
+            split=plan.split,
+            seed=seed,
+            on_step=step,
+        )
+    every = {SINGLE: Single(), **combiners}
+    for folder, name in ((SELECTED, selection.chosen), (SINGLE, SINGLE)):
+        write_selected(plan, selection.of(name).nested, every[name], out / folder)
+    diversity = error_correlations(evidence, _of_interest(selection, len(names)))
+    return document_of(selection, diversity, names, evidence.stacked.actions)
+
+
+MOST_SHOWN = 12  # models whose errors are compared
+
+
+def _of_interest(selection: "Selection", num_models: int) -> list[int]:
+    """Models with the largest weights in the answer, then those that other combiners use."""
+    order: dict[int, None] = {}
+    ranked = sorted(selection.ranked, key=lambda each: each.nested.method != selection.chosen)
+    for each in ranked:
+        weights = each.nested.fitted.weights
+        if weights is not None:
+            weight_M = weights.reshape(num_models, -1).mean(axis=1)
+            order |= {int(m): None for m in (-weight_M).argsort(kind="stable") if weight_M[m] > 0}
+    return list(order)[:MOST_SHOWN]
+
+
+def _test(out: Path, document: dict[str, Any]) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    from ensemble.selected import score_test
+
+    chosen = SINGLE if document["chosen"] == SINGLE else SELECTED
+    found = score_test(
+        out / chosen, out / SINGLE, on_run=lambda name: say(f"predicting test: {name}")
+    )
+    return {
+        "scored": datetime.now(UTC).isoformat(timespec="seconds"),
+        "selected": found.chosen,
+        "single": found.single,
+        "difference": found.difference,
+    }
+
+
+def _finish(out: Path, document: dict[str, Any], experiment: str | None, runs: Any) -> None:
+    """The picture, and the runs of MLflow with the lineage to their members."""
+    from ensemble.selection_pictures import write_picture
+    from ensemble.tracking import log_selection
+
+    write_picture(document, out / PICTURE)
+    log_selection(
+        out, document, experiment, runs, files=(DOCUMENT, PICTURE), folders=(SELECTED, SINGLE)
+    )
+
+
+def _report(out: Path, document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        emit(document)
+        return
+    from ensemble.selection_table import tables_of
+
+    for table in tables_of(document):
+        show(table)
+    say(f"wrote {out / DOCUMENT}, {out / PICTURE} and the run folder {out / SELECTED}")

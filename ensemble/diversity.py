@@ -1,0 +1,82 @@
+"""How much models err together: what an average of them can gain depends on it. Numpy only.
+
+The error of a model at a moment is its probability less the label. Nearly all moments of a half are
+quiet for every model, and there all agree: looked at are those where some model is above a
+threshold, or where the action happens.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ensemble.combiner import Evidence
+
+LOUD = 0.05  # probability from which on a moment is not quiet
+
+
+class Diversity(NamedTuple):
+    """Correlations of the errors of M models.
+
+    Attributes:
+        models: M names.
+        correlation_AMM: (A, M, M) of each action; nan where no moment is loud or an error constant.
+        moments_A: (A,) int64, moments looked at.
+    """
+
+    models: tuple[str, ...]
+    correlation_AMM: np.ndarray
+    moments_A: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(M, M) the mean over the actions."""
+        known = ~np.isnan(self.correlation_AMM).all(axis=(1, 2))
+        if not known.any():
+            return np.full(self.correlation_AMM.shape[1:], np.nan)
+        mean: np.ndarray = np.nanmean(self.correlation_AMM[known], axis=0)
+        return mean
+
+    @property
+    def pairwise(self) -> np.ndarray:
+        """(A,) the mean over pairs of different models; nan for a single one."""
+        pairs = np.triu_indices(len(self.models), 1)
+        of_pairs = self.correlation_AMM[:, pairs[0], pairs[1]]
+        known = ~np.isnan(of_pairs).all(axis=1) if len(pairs[0]) else np.zeros(len(of_pairs), bool)
+        result = np.full(len(of_pairs), np.nan)
+        result[known] = np.nanmean(of_pairs[known], axis=1)
+        return result
+
+
+def error_correlations(evidence: Evidence, kept: Sequence[int]) -> Diversity:
+    """Pairwise correlations of errors, by action.
+
+    Args:
+        evidence: All models.
+        kept: Indices of those to look at.
+    """
+    stacked = evidence.stacked
+    some = evidence.of_models(kept).stacked
+    num_models, num_actions = len(kept), len(stacked.actions)
+    count_A = np.zeros(num_actions)
+    sum_AM = np.zeros((num_actions, num_models))
+    product_AMM = np.zeros((num_actions, num_models, num_models))
+    for half, rows_MTA in some.halves.items():
+        label_TA = np.zeros(rows_MTA.shape[1:], dtype=np.float32)
+        events = evidence.events[half]
+        row = np.minimum((events.time_s * stacked.rate_hz).astype(np.int64), len(label_TA) - 1)
+        label_TA[row, events.action] = 1.0
+        loud_TA = (rows_MTA.max(axis=0) >= LOUD) | (label_TA > 0)
+        error_MTA = rows_MTA - label_TA
+        for a in range(num_actions):
+            error_MN = error_MTA[:, loud_TA[:, a], a].astype(np.float64)
+            count_A[a] += error_MN.shape[1]
+            sum_AM[a] += error_MN.sum(axis=1)
+            product_AMM[a] += error_MN @ error_MN.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean_AM = sum_AM / count_A[:, None]
+        covariance = product_AMM / count_A[:, None, None] - mean_AM[:, :, None] * mean_AM[:, None]
+        error = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0))
+        correlation = covariance / (error[:, :, None] * error[:, None])
+    correlation[~np.isfinite(correlation)] = np.nan
+    return Diversity(some.models, correlation, count_A.astype(np.int64))

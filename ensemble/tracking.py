@@ -1,0 +1,71 @@
+"""A selection in MLflow: one run for it, below it the answer and the single model, with lineage."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hmtas.files import read_json
+from hmtas.runs import read_run
+from hmtas.tracking import close_parent, log_parent_files, open_parent, sync_run
+
+STATE = "mlflow.json"
+
+
+def log_selection(
+    out: Path,
+    document: Mapping[str, Any],
+    experiment: str | None,
+    runs: Sequence[Path],
+    *,
+    files: Sequence[str],
+    folders: Sequence[str],
+) -> str | None:
+    """Log a selection, if its models are in MLflow or an experiment is named.
+
+    Args:
+        out: Folder of the selection.
+        document: From `ensemble.selection_document`.
+        experiment: Name of the experiment; that of the models unless given.
+        runs: Run folders of the models.
+        files: Files of `out` to log.
+        folders: Run folders of `out`, each an MLflow run of its own below that of the selection.
+
+    Returns:
+        The MLflow run id of the selection; None where nothing was logged.
+    """
+    name = experiment or experiment_of(runs)
+    if name is None:
+        return None
+    params = {key: document[key] for key in ("split", "num_games", "num_models", "seed", "filter")}
+    tags = {"hmtas.kind": "selection", "hmtas.chosen": str(document["chosen"])}
+    parent = open_parent(name, out.name, tags, params)
+    for folder in folders:
+        lineage = {"hmtas.member_runs": " ".join(_member_ids(out / folder))}
+        sync_run(out / folder, experiment=name, parent=parent, tags=lineage, status="FINISHED")
+    log_parent_files(parent, out, [out / file for file in files])
+    metrics = {"claimed_tight": float(document["claimed"])}
+    if document["test"]:
+        metrics["test_tight"] = document["test"]["selected"]["tight"]["average_map"]
+    close_parent(parent, "FINISHED", metrics)
+    return parent
+
+
+def experiment_of(runs: Sequence[Path]) -> str | None:
+    """The MLflow experiment of the first run that has one."""
+    for run in runs:
+        if (run / STATE).is_file():
+            name = read_json(run / STATE).get("experiment")
+            if name:
+                return str(name)
+    return None
+
+
+def _member_ids(run: Path) -> list[str]:
+    """MLflow run ids of the members of an ensemble, of those that have one."""
+    from ensemble.members import member_runs
+
+    return [
+        str(read_json(member / STATE)["run_id"])
+        for member in member_runs(run, read_run(run))
+        if (member / STATE).is_file()
+    ]
