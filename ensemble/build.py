@@ -155,6 +155,7 @@ def write_ensemble(
     target: Path,
     *,
     folds: list[dict[str, Any]],
+    name: str | None = None,
     documents: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a run folder aside and put it in its place when it is complete.
@@ -165,6 +166,7 @@ def write_ensemble(
         fit: Of these members.
         target: Run folder to write; an earlier ensemble there is replaced.
         folds: For the record, what was fitted for each fold.
+        name: Of the run; that of the combiner unless given.
         documents: More files of the folder, by their place in it, as JSON.
 
     Raises:
@@ -173,6 +175,8 @@ def write_ensemble(
     _check_target(target)
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     record = _record(plan, method, fit, target, folds)
+    if name is not None:
+        record = record.model_copy(update={"name": name})
     try:
         write_run(scratch, record)
         fit.fitted.save(scratch)

@@ -26,7 +26,10 @@ def select(
     out: Annotated[Path, typer.Option(help="Folder of the result.")],
     experiment: Annotated[
         str | None,
-        typer.Option(help="MLflow experiment whose models are the candidates, all of them."),
+        typer.Option(
+            help="MLflow experiment whose models are the candidates, unless RUNs are named; "
+            "the result is logged there."
+        ),
     ] = None,
     filter_: Annotated[
         str, typer.Option("--filter", help="MLflow's filter, e.g. 'metrics.valid_tight > 0.05'.")
@@ -117,8 +120,8 @@ def _check_out(out: Path, *, test: bool) -> None:
 
 def _runs(runs: list[Path] | None, experiment: str | None, filter_string: str) -> list[Path]:
     """Run folders as named, or those of an experiment."""
-    if bool(runs) == bool(experiment):
-        raise InputError("name either run folders or an --experiment to select from")
+    if not runs and not experiment:
+        raise InputError("name run folders, or an --experiment, to select from")
     if runs:
         if filter_string:
             raise InputError("--filter is for an --experiment; run folders are named one by one")
@@ -182,7 +185,9 @@ def _select(
         )
     every = {SINGLE: Single(), **combiners}
     for folder, name in ((SELECTED, selection.chosen), (SINGLE, SINGLE)):
-        write_selected(plan, selection.of(name).nested, every[name], out / folder)
+        shown = f"{SELECTED}: {name}" if folder == SELECTED else name
+        nested = selection.of(name).nested
+        write_selected(plan, nested, every[name], out / folder, name=shown)
     diversity = error_correlations(evidence, _of_interest(selection, len(names)))
     return document_of(selection, diversity, names, evidence.stacked.actions)
 
@@ -207,9 +212,9 @@ def _test(out: Path, document: dict[str, Any]) -> dict[str, Any]:
 
     from ensemble.selected import score_test
 
-    chosen = SINGLE if document["chosen"] == SINGLE else SELECTED
+    single = SELECTED if document["chosen"] == SINGLE else SINGLE
     found = score_test(
-        out / chosen, out / SINGLE, on_run=lambda name: say(f"predicting test: {name}")
+        out / SELECTED, out / single, on_run=lambda name: say(f"predicting test: {name}")
     )
     return {
         "scored": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -225,9 +230,8 @@ def _finish(out: Path, document: dict[str, Any], experiment: str | None, runs: A
     from ensemble.tracking import log_selection
 
     write_picture(document, out / PICTURE)
-    log_selection(
-        out, document, experiment, runs, files=(DOCUMENT, PICTURE), folders=(SELECTED, SINGLE)
-    )
+    folders = (SELECTED,) if document["chosen"] == SINGLE else (SELECTED, SINGLE)
+    log_selection(out, document, experiment, runs, files=(DOCUMENT, PICTURE), folders=folders)
 
 
 def _report(out: Path, document: dict[str, Any], *, as_json: bool) -> None:

@@ -30,7 +30,9 @@ from hmtas.runs import WINDOWS, predictions_path, read_run, score_path
 from hmtas.statistics import paired_difference
 
 
-def write_selected(plan: Plan, nested: Nested, combiner: Combiner, target: Path) -> None:
+def write_selected(
+    plan: Plan, nested: Nested, combiner: Combiner, target: Path, *, name: str
+) -> None:
     """Write a fitted combiner with its windows and cross-fitted probabilities as a run folder.
 
     Models without weight are no members of it. A folder of an earlier selection is replaced.
@@ -40,6 +42,7 @@ def write_selected(plan: Plan, nested: Nested, combiner: Combiner, target: Path)
         nested: What was fitted on them.
         combiner: What it was fitted by.
         target: Run folder to write.
+        name: Of the run.
 
     Raises:
         InputError: If `target` holds something else.
@@ -61,7 +64,7 @@ def write_selected(plan: Plan, nested: Nested, combiner: Combiner, target: Path)
         WINDOWS: nested.windows.model_dump(mode="json"),
         f"scores/{plan.split}.json": _score(plan, nested),
     }
-    write_ensemble(some, nested.method, fit, target, folds=folds, documents=documents)
+    write_ensemble(some, nested.method, fit, target, folds=folds, name=name, documents=documents)
 
 
 def weights_by_name(fold: FoldFit, names: Sequence[str]) -> dict[str, float] | None:

@@ -10,7 +10,7 @@ from hmtas.files import read_json
 from hmtas.probabilities import read_probabilities
 from hmtas.runs import predictions_path, read_run, score_path
 
-SEASON = ("--train", "4", "--valid", "3", "--test", "2", "--minutes", "4",
+SEASON = ("--train", "4", "--valid", "4", "--test", "2", "--minutes", "4",
           "--streams", "vtn=6,vggish=3")  # fmt: skip
 SWEEP = ("--preset", "smoke", "--trials", "2", "--max-epochs", "1", "--set", "width=8",
          "--set", "num_heads=2", "--weights", "fixed", "--experiment", "demo")  # fmt: skip
@@ -39,6 +39,9 @@ def test_the_demo(
         stored = read_probabilities(predictions_path(run, "test"))
         assert len(stored.games) == 2
         assert not set(stored.games) & set(stored.provenance.fitted_games)
+    selected = out / "selection" / "selected"
+    assert read_run(selected).name in first.out
+    assert not read_json(score_path(selected, "test"))["cross_fitted"]
     assert "best" in first.out + first.err
     assert "mlflow ui" in first.out + first.err or mlflow_store in first.out + first.err
 

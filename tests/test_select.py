@@ -68,6 +68,7 @@ def test_models_that_miss_other_events_are_combined(store: EmbeddingStore, tmp_p
     assert found["claimed"] <= by_name[found["chosen"]]["tight"]
     record = read_run(out / "selected")
     assert record.kind == "ensemble"
+    assert record.name == f"selected: {found['chosen']}"
     assert record.ensemble is not None
     assert [member["name"] for member in record.ensemble["members"]] == ["a", "b", "c"]
     stored = read_probabilities(predictions_path(out / "selected", "valid"))
@@ -165,7 +166,6 @@ def test_what_cannot_take_part_is_passed_over_and_named(
     ("words", "message"),
     [
         (("--split", "test"), "the test split compares ensembles"),
-        (("--experiment", "e"), "name either run folders or an --experiment"),
         (("--filter", "x"), "--filter is for an --experiment"),
         (("--method", "median"), "unknown method median"),
         (("--method", "single"), "unknown method single"),
@@ -177,6 +177,10 @@ def test_bad_input_is_one_line_and_writes_nothing(
     result = call(*equals(tmp_path, store), *words, out=tmp_path / "out", methods=())
     assert message in failure(result)
     assert not (tmp_path / "out").exists()
+
+
+def test_something_to_select_from_must_be_named(tmp_path: Path) -> None:
+    assert "name run folders, or an --experiment" in failure(call(out=tmp_path / "out"))
 
 
 def test_too_few_games_are_refused(tmp_path: Path) -> None:

@@ -87,6 +87,12 @@ def fusing_steps(
             Step("Score the test games, once",
                  lambda: ["score", *models(), *fused(), "--split", "test"]),
         ]  # fmt: skip
+    selection = ["--out", str(ensembles.parent / "selection"), "--experiment", experiment]
+    once = ["--test"] if test else []
+    steps.append(
+        Step("Select: the best combination, or the single model",
+             lambda: ["ensemble", "select", *models(), *selection, *once])
+    )  # fmt: skip
     return steps
 
 
