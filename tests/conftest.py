@@ -2,12 +2,17 @@
 
 import os
 import secrets
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from s3 import ENVIRONMENT as S3_ENVIRONMENT
-from tracked import copy_database
+from tracked import copy_database, free_port
 
 from hmtas.cluster import ENVIRONMENT, OBJECT_STORE_BYTES
 
@@ -50,3 +55,29 @@ def mlflow_store(
     uri = copy_database(tmp_path_factory, tmp_path / "mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     return os.environ["MLFLOW_TRACKING_URI"]
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A tracking server with a registry, on an empty database of its own."""
+    uri = copy_database(tmp_path_factory, tmp_path / "server")
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", uri, "--workers", "1"]
+    command += ["--artifacts-destination", str(tmp_path / "server" / "artifacts")]
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (tmp_path / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            for _ in range(300):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+                    break
+                except (urllib.error.URLError, ConnectionError, TimeoutError):
+                    time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(process.pid, 15)
+            process.wait(timeout=20)

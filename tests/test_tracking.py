@@ -2,20 +2,16 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
-from tracked import copy_database, make_run, write_score
+from tracked import copy_database, free_port, make_run, write_score
 
 from hmtas import mlflow_client
 from hmtas.comparison import metric_names
@@ -293,45 +289,16 @@ def test_processes_that_create_one_database_at_once(tmp_path: Path) -> None:
     assert len(active(connect(f"sqlite:///{tmp_path}/fresh.db"), "e")) == 2
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    uri = copy_database(tmp_path_factory, tmp_path / "server")
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", uri, "--workers", "1"]
-    command += ["--artifacts-destination", str(tmp_path / "server" / "artifacts")]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (tmp_path / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            for _ in range(300):
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-                    break
-                except (urllib.error.URLError, ConnectionError, TimeoutError):
-                    time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, 15)
-            process.wait(timeout=20)
-
-
 def test_a_tracking_server_is_served_too(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     run = make_run(tmp_path / "m", files=True)
     write_score(run, "test", 0.5)
     run_id = sync_run(run, experiment="e", parent=open_parent("e", "sweep"))
     assert sync_run(run) == run_id
     assert read_table("e")[0].scores["test"].per_action["Yellow->red card"] == 0.5
-    stored = connect(server).download_artifacts(run_id, "predictions/valid.arrow", str(tmp_path))
+    stored = connect(mlflow_server).download_artifacts(
+        run_id, "predictions/valid.arrow", str(tmp_path)
+    )
     assert Path(stored).read_bytes() == b"probabilities"

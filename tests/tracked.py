@@ -1,6 +1,7 @@
 """What the tests of tracking share: a migrated MLflow database to copy, fabricated run folders."""
 
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,10 @@ def write_score(
             "cross_fitted": cross_fitted,
         },
     )
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
