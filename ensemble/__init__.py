@@ -13,6 +13,9 @@ Public names, imported from their modules:
     ensemble.members    `Member`, `read_members`: run folders that take part
     ensemble.plan       `plan_fit`: read and check everything before a fit
     ensemble.build      `fit_ensembles`, `apply_ensemble`: from run folders to run folders
+    ensemble.package    `write_package`: an ensemble as one folder that needs nothing else
+    ensemble.packaged   `Packaged`: streams of one half in, spots out
+    ensemble.registry   `promote`: champion or challenger in MLflow's model registry
 
 No score of a test game may shape an ensemble, and no game is combined with weights that it helped
 to choose: what is fitted is fitted on the other folds.

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ensemble.commands_promote import promote
 from ensemble.commands_select import select
 from hmtas.console import Json, emit, progress, say, show
 from hmtas.runs import read_run
@@ -32,6 +33,7 @@ Method = Literal[
 ]
 SHOWN_MEMBERS = 8  # in the closing table
 app.command("select")(select)
+app.command("promote")(promote)
 
 
 @app.command("fit")

@@ -144,7 +144,7 @@ def predict_run(
             on_half()
         return found
 
-    with _halves_at_once(device) as pool:
+    with halves_at_once(device) as pool:
         predicted = list(pool.map(predict, halves))
     path = predictions_path(run, split)
     provenance = Provenance(
@@ -165,7 +165,7 @@ def predict_run(
 
 
 @contextlib.contextmanager
-def _halves_at_once(device: torch.device | str) -> Iterator[ThreadPoolExecutor]:
+def halves_at_once(device: torch.device | str) -> Iterator[ThreadPoolExecutor]:
     """On a CPU a thread per core, each with a half: the products are too small to be shared."""
     threads = torch.get_num_threads()
     at_once = threads if torch.device(device).type == "cpu" else 1

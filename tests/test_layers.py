@@ -26,7 +26,7 @@ LAYERS = {
         hmtas.splits
         hmtas.statistics hmtas.store_index
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
-        ensemble ensemble.combine ensemble.combiner ensemble.counting
+        ensemble ensemble.combine ensemble.combiner ensemble.contest ensemble.counting
         ensemble.crossfit ensemble.diversity ensemble.greedy
         ensemble.library ensemble.nested ensemble.peaks
         ensemble.selection ensemble.selection_document ensemble.shortlist
@@ -40,7 +40,7 @@ LAYERS = {
         hmtas.probabilities hmtas.remote hmtas.store hmtas.store_files hmtas.upload
         hmtas.verify hmtas.embed hmtas.embed.clock hmtas.embed.commentary hmtas.embed.encoder
         hmtas.embed.transcripts hmtas.commands.score_inputs ensemble.leaks ensemble.members
-        tune.run_windows
+        ensemble.scored tune.run_windows
     """,
     "learning": """
         hmtas.batches hmtas.rows
@@ -48,7 +48,7 @@ LAYERS = {
         hmtas.reproduce hmtas.resident hmtas.stepping hmtas.sync_norm
         hmtas.shared_windows
         hmtas.validate ensemble.build ensemble.candidates ensemble.fusion ensemble.learned
-        ensemble.methods ensemble.network
+        ensemble.methods ensemble.network ensemble.package ensemble.packaged
         ensemble.plan ensemble.refit ensemble.selected tune.objective
     """,
     "edge": """
@@ -64,6 +64,7 @@ LAYERS = {
         hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli
         ensemble.commands_select ensemble.selection_pictures ensemble.selection_table
         ensemble.tracking
+        ensemble.commands_promote ensemble.model_version ensemble.registry ensemble.served
         tune.asking tune.callback tune.cli tune.cluster tune.drive tune.final
         tune.importance tune.repeat tune.report tune.report_figures tune.report_models
         tune.report_facts tune.report_head tune.report_names tune.report_scores
@@ -83,7 +84,10 @@ FORBIDDEN = {
     "edge": (),
 }
 OTHER_PACKAGES = {"hmtas": ("tune", "ensemble"), "tune": ("ensemble",), "ensemble": ("tune",)}
-MLFLOW_HOME = {"hmtas.mlflow_client", "hmtas.mlflow_log", "hmtas.tracking", "hmtas.comparison"}
+MLFLOW_HOME = {
+    *("hmtas.mlflow_client", "hmtas.mlflow_log", "hmtas.tracking", "hmtas.comparison"),
+    *("ensemble.model_version", "ensemble.registry", "ensemble.served"),
+}
 
 
 def modules_of(layer: str, package: str) -> list[str]:
