@@ -1,6 +1,7 @@
 """The replay of searches counts its epochs, gives rivals as many, and finds what is there."""
 
 import importlib.util
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import optuna
 import pytest
 from small import make_config
 
+import tune.cli
 from tune.default_space import build_space, space_document
 from tune.options import Options
 from tune.space import first_point, suggest
@@ -85,6 +87,24 @@ def test_a_search_is_the_same_for_the_same_seed(
     how = {"workers": 8, "num_trials": 12}
     one, same, other = (benchmark.search(learner, method, seed=s, **how) for s in (1, 1, 2))
     assert one == same != other
+
+
+def test_the_replay_has_the_defaults_of_the_verb(benchmark: ModuleType) -> None:
+    defaults = inspect.signature(tune.cli.model).parameters
+    assert (
+        defaults["top"].default,
+        defaults["final_seeds"].default,
+    ) == (benchmark.TOP, benchmark.FINAL_SEEDS)
+    for name in ("sampler", "pruner", "objective"):
+        assert getattr(benchmark.DEFAULT.options, name) == defaults[name].default
+
+
+def test_the_mean_is_what_the_forest_predicts(benchmark: ModuleType, table: dict[str, Any]) -> None:
+    learner = benchmark.Learner(table)
+    for trial in table["trials"][::7]:
+        place = learner._place(trial["params"])[None]
+        expected = learner.forest.predict(place).reshape(3, EPOCHS)
+        np.testing.assert_allclose(learner.mean(trial["params"]), expected, rtol=1e-12)
 
 
 def test_a_training_is_its_mean_and_the_noise_of_a_real_one(

@@ -13,6 +13,7 @@ from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
 from tune.budget import MANY
+from tune.options import FINAL_SEEDS, TOP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,8 +113,10 @@ def model(
             min=0,
             help="So many of the best are trained again with fresh seeds and compared on --split.",
         ),
-    ] = 3,
-    final_seeds: Annotated[int, typer.Option(min=1, help="Trainings of each of them.")] = 2,
+    ] = TOP,
+    final_seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of each of them.")
+    ] = FINAL_SEEDS,
     earlier: Annotated[
         Path | None,
         typer.Option("--from", help="An earlier study to learn from, also over another space."),

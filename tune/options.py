@@ -22,6 +22,12 @@ METRICS: dict[Objective, tuple[str, ...]] = {
 }
 
 
+# Unless asked otherwise `hmtas tune model` trains so many of the best again, so often each.
+# More finalists, or a third training, did not pick better ones (docs/search.md).
+TOP = 3
+FINAL_SEEDS = 2
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
