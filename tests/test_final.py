@@ -14,7 +14,7 @@ from hmtas.verdicts import compare_to
 from hmtas.winner import corrected_winner
 from tune.final import by_candidate, choose_finalists, seed_deviation
 from tune.final_record import Against, Final, Finalist, read_final, verdict_of, write_final
-from tune.record import StudyRecord, TrialRow
+from tune.record import StudyRecord, TrialRow, ranked
 
 
 def make_record(*trials: tuple[str, float, float, int], **options: Any) -> StudyRecord:
@@ -44,6 +44,16 @@ def test_the_finalists_are_the_best_that_differ(objective: str, expected: str) -
     record = make_record(*TRIALS, objective=objective)
     assert "".join(row.id for row in choose_finalists(record, 9)) == expected
     assert len(choose_finalists(record, 2)) == 2
+
+
+@pytest.mark.parametrize(("objective", "expected"), [("tight", "adcb"), ("loose", "badc")])
+def test_of_equal_trials_the_earlier_is_the_better(objective: str, expected: str) -> None:
+    record = make_record(*TRIALS, objective=objective)
+    assert "".join(row.id for row in ranked(record)) == expected
+    failed = [row.model_copy(update={"status": "failed"}) for row in record.trials[:1]]
+    unscored = [record.trials[1].model_copy(update={"best_tight": None, "best_loose": None})]
+    rows = (*failed, *unscored, *record.trials[2:])
+    assert "".join(row.id for row in ranked(record.model_copy(update={"trials": rows}))) == "dc"
 
 
 def test_a_trial_that_failed_or_runs_is_no_finalist() -> None:

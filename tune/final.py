@@ -21,7 +21,7 @@ from tune.lock import one_writer
 from tune.nested import HEAD, train_nested
 from tune.objective import Job, lock_of
 from tune.options import Objective
-from tune.record import StudyRecord, TrialRow, front, score_of
+from tune.record import StudyRecord, TrialRow, front, ranked
 
 if TYPE_CHECKING:
     from hmtas.game_counts import GameCounts
@@ -36,15 +36,13 @@ def choose_finalists(record: StudyRecord, top: int) -> list[TrialRow]:
 
     Where two numbers are maximised the front comes first, and then the best tight.
     """
-    objective = record.settings.options.objective
-    ended = [row for row in record.trials if row.status in ("done", "stopped")]
-    scored = [(score, row) for row in ended if (score := score_of(row, objective)) is not None]
-    rows = [row for _, row in sorted(scored, key=lambda one: -one[0])]
-    if objective == "both":
-        rows = [row for row in front(record) if row in ended] + rows
+    rows = ranked(record)
+    if record.settings.options.objective == "both":
+        rows = front(record) + rows
     chosen: list[TrialRow] = []
     for row in rows:
-        if all(row.settings != other.settings for other in chosen):
+        ended = row.status in ("done", "stopped")
+        if ended and all(row.settings != other.settings for other in chosen):
             chosen.append(row)
     return chosen[:top]
 

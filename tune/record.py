@@ -158,6 +158,17 @@ def score_of(row: TrialRow, objective: Objective) -> float | None:
     return row.best_loose if objective == "loose" else row.best_tight
 
 
+def ranked(record: StudyRecord) -> list[TrialRow]:
+    """The trials that have a score and did not fail, best first, and of equal ones the earlier."""
+    objective = record.settings.options.objective
+    scored = [
+        (score, row)
+        for row in record.trials
+        if (score := score_of(row, objective)) is not None and row.status != "failed"
+    ]
+    return [row for _, row in sorted(scored, key=lambda one: -one[0])]
+
+
 def front(record: StudyRecord) -> list[TrialRow]:
     """The trials that no other one beats in both tight and loose, best tight first."""
     scored = [
@@ -187,15 +198,10 @@ def best_trial(folder: Path) -> TrialRow:
     final = read_final(folder)
     if final is not None and record.status == "done":
         return next(row for row in record.trials if row.id == final.picked)
-    objective = record.settings.options.objective
-    scored = [
-        (score, row)
-        for row in record.trials
-        if (score := score_of(row, objective)) is not None and row.status != "failed"
-    ]
-    if not scored:
+    rows = ranked(record)
+    if not rows:
         raise InputError(f"{folder}: no trial has finished an epoch yet; wait, or resume the study")
-    return max(scored, key=lambda one: one[0])[1]
+    return rows[0]
 
 
 def history_of(run: Path) -> tuple[EpochRecord, ...]:

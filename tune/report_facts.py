@@ -10,7 +10,7 @@ from hmtas.runs import RunRecord
 from tune.budget import Budget
 from tune.final_record import Final
 from tune.importance import Importances
-from tune.record import StudyRecord, TrialRow, score_of
+from tune.record import StudyRecord, TrialRow, ranked
 from tune.report_scores import Scores
 from tune.report_tables import Table
 
@@ -90,10 +90,4 @@ def best_of(record: StudyRecord, final: Final | None) -> TrialRow | None:
     """The trial that was picked among those trained again, else the search's; None without one."""
     if final is not None:
         return next(row for row in record.trials if row.id == final.picked)
-    objective = record.settings.options.objective
-    scored = [
-        row
-        for row in record.trials
-        if row.status != "failed" and score_of(row, objective) is not None
-    ]
-    return max(scored, key=lambda row: score_of(row, objective) or 0.0, default=None)
+    return next(iter(ranked(record)), None)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tune.budget import MANY, budget_now
 from tune.lock import driver_of
-from tune.record import StudyRecord, TrialRow, history_of, read_study, score_of
+from tune.record import StudyRecord, TrialRow, history_of, ranked, read_study, score_of
 
 ENDED = ("done", "stopped", "failed")
 NEARLY = 0.9  # of a trial that runs longer than the others took: it is not over yet
@@ -130,15 +130,10 @@ def summarize(folder: Path, record: StudyRecord) -> Summary:
 
 def best_so_far(folder: Path, record: StudyRecord) -> BestTrial | None:
     """The best trial with its interval; None before the first epoch."""
-    objective = record.settings.options.objective
-    scored = [
-        (score, row)
-        for row in record.trials
-        if (score := score_of(row, objective)) is not None and row.status != "failed"
-    ]
-    if not scored:
+    rows, objective = ranked(record), record.settings.options.objective
+    if not rows:
         return None
-    score, row = max(scored, key=lambda one: one[0])
+    row, score = rows[0], score_of(rows[0], objective)
     metric: Literal["tight", "loose"] = "loose" if objective == "loose" else "tight"
     # The run folder may be an epoch ahead of the record.
     epoch = next((e for e in history_of(folder / row.run) if getattr(e, metric) == score), None)
