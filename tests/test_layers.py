@@ -69,6 +69,7 @@ LAYERS = {
         tune.importance tune.repeat tune.report tune.report_figures tune.report_models
         tune.report_facts tune.report_head tune.report_names tune.report_scores
         tune.report_sections tune.report_space tune.report_style tune.report_tables
+        tune.report_model_sections tune.report_record_sections tune.report_search_sections
         tune.report_windows
         tune.final_table tune.groups tune.nested tune.optuna_windows
         tune.progress
