@@ -17,7 +17,6 @@ import numpy as np
 from numba import njit
 
 from hmtas.game_counts import GameCounts
-from hmtas.labels import ACTIONS
 from hmtas.match import rates_per_match
 from hmtas.metrics import TIGHT_S
 
@@ -32,12 +31,14 @@ class Model:
         skill: Distance, in logits, of events from moments that only look like one.
         own_noise: Standard deviation, in logits, of what the model alone makes of a moment.
         own_shift_s: The same of its error in time, in seconds.
+        shared: How much it has of what all models make of a moment; 0 errs independently.
         seed: Two models that differ in nothing else are equally good.
     """
 
     skill: float = 2.0
     own_noise: float = 0.55
     own_shift_s: float = 0.25
+    shared: float = 1.0
     seed: int = 0
 
 
@@ -45,6 +46,7 @@ class Moments(NamedTuple):
     """Moments of games that a model may take for an action; N in all."""
 
     num_games: int
+    num_actions: int
     cell: np.ndarray  # (N,) int64, game x number of actions + action
     is_event: np.ndarray  # (N,) bool
     logit: np.ndarray  # (N,) float32, without the model's skill and noise
@@ -52,10 +54,17 @@ class Moments(NamedTuple):
     seed: int
 
 
-def simulate_moments(num_games: int, seed: int) -> Moments:
-    """Draw games: their events, and three times as many moments that look like one."""
+def simulate_moments(num_games: int, seed: int, rate_A: np.ndarray | None = None) -> Moments:
+    """Draw games: their events, and three times as many moments that look like one.
+
+    Args:
+        num_games: How many.
+        seed: Of the games.
+        rate_A: Events of each action in a game, those of real matches unless given.
+    """
     generator = np.random.default_rng(seed)
-    rate_A = rates_per_match()
+    if rate_A is None:
+        rate_A = rates_per_match()
     num_actions = len(rate_A)
     busy_G = generator.gamma(20, 1 / 20, size=(num_games, 1))
     num_events = generator.poisson(busy_G * rate_A).ravel()
@@ -71,6 +80,7 @@ def simulate_moments(num_games: int, seed: int) -> Moments:
     own = generator.standard_normal(len(cell), dtype=np.float32)
     return Moments(
         num_games=num_games,
+        num_actions=num_actions,
         cell=cell,
         is_event=is_event,
         logit=(own + sign * hard_GA.ravel()[cell]).astype(np.float32),
@@ -79,14 +89,20 @@ def simulate_moments(num_games: int, seed: int) -> Moments:
     )
 
 
-def simulate_model(moments: Moments, model: Model) -> GameCounts:
-    """What the metric counts of a model on these games."""
-    num_actions, num_games = len(ACTIONS), moments.num_games
+def look(moments: Moments, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """What a model makes of each moment: its logits, and its errors in time in seconds, (N,)."""
     generator = np.random.default_rng([moments.seed, model.seed, 1])
     own = generator.standard_normal(len(moments.cell), dtype=np.float32)
-    logit = moments.logit + model.own_noise * own + (model.skill * moments.is_event - 2)
+    logit = model.shared * moments.logit + model.own_noise * own
+    logit += model.skill * moments.is_event - 2
     own = generator.standard_normal(len(moments.cell), dtype=np.float32)
-    shift_s = moments.shift_s + model.own_shift_s * own
+    return logit, model.shared * moments.shift_s + model.own_shift_s * own
+
+
+def simulate_model(moments: Moments, model: Model) -> GameCounts:
+    """What the metric counts of a model on these games."""
+    num_actions, num_games = moments.num_actions, moments.num_games
+    logit, shift_s = look(moments, model)
     detections = np.zeros((num_games * num_actions, NUM_THRESHOLDS), np.uint16)
     hits = np.zeros((num_games * num_actions, len(TIGHT_S), NUM_THRESHOLDS), np.uint16)
     events = np.bincount(moments.cell[moments.is_event], minlength=num_games * num_actions)
