@@ -1,30 +1,32 @@
 """Fitting the learned fusion (thesis Figure 5.22 and Section 5.6)."""
 
 import copy
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ensemble.fusion_rows import Material, Rows, lay_out
 from ensemble.network import (
     PREDICT_BATCH,
-    SEQ_LEN,
     FusionConfig,
     LearnedFusion,
     Network,
     build_fusion,
-    features,
     fuse,
     load_fusion,
     one_thread,
     save_fusion,
 )
-from hmtas.errors import InputError
+from ensemble.team import Team
+from hmtas.errors import DivergedError
 from hmtas.records import Events, HalfId
-from hmtas.windows import window_rows, window_targets
+from hmtas.runs import EpochRecord
 
 __all__ = [
     "FittedFusion",
@@ -32,6 +34,7 @@ __all__ = [
     "LearnedFusion",
     "build_fusion",
     "fit_fusion",
+    "fit_rows",
     "fuse",
     "load_fusion",
     "save_fusion",
@@ -56,16 +59,20 @@ class FittedFusion(NamedTuple):
     held_out_loss: float | None
 
 
-class _Rows(NamedTuple):
-    """Rows of several halves below each other: features, neighbours and targets."""
+class FitFusion(Protocol):
+    """`fit_fusion`, or what does the same with more processes."""
 
-    x: Tensor  # (T, M * A)
-    neighbours: Tensor  # (T, 3) int64, rows of x
-    target: Tensor  # (T, A)
-    background: Tensor  # (T,) bool
-
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return self.x[self.neighbours[rows]], self.target[rows]
+    def __call__(
+        self,
+        halves: Mapping[HalfId, np.ndarray],
+        events: Mapping[HalfId, Events],
+        actions: Sequence[str],
+        config: FusionConfig,
+        *,
+        rate_hz: float = 1.0,
+        on_epoch: Callable[[], None] | None = None,
+    ) -> FittedFusion:
+        """See `fit_fusion`."""
 
 
 def fit_fusion(
@@ -94,32 +101,69 @@ def fit_fusion(
         InputError: If no half is given, a weight names an unknown action, or the loss is not
             finite.
     """
-    if not halves:
-        raise InputError("the learned fusion needs labelled halves to fit on, got none")
-    fitting, held_out_games = _hold_out(halves, config)
-    num_models, _, num_actions = next(iter(halves.values())).shape
+    material = lay_out(halves, events, actions, config, rate_hz)
+    return fit_rows(material, config, on_epoch=on_epoch)
+
+
+def fit_rows(
+    material: Material,
+    config: FusionConfig,
+    *,
+    team: Team | None = None,
+    on_epoch: Callable[[], None] | None = None,
+) -> FittedFusion:
+    """Fit the network on rows that are laid out; see `fit_fusion`.
+
+    A team gives the network of one process with the same batches, but for dropout and the order of
+    sums: all draw the same rows and see the same losses, so they stop alike and end with the same
+    weights.
+
+    Args:
+        material: The same in every process of a team.
+        config: Network and training.
+        team: The processes that fit together; by default this one is alone.
+        on_epoch: As in `fit_fusion`.
+
+    Raises:
+        DivergedError: If a loss is not finite, in all processes at the same step.
+    """
+    team = team or Team()
     rng = torch.Generator().manual_seed(config.seed)
-    train = _rows({half: halves[half] for half in fitting}, events, rate_hz)
-    held_out = {half: halves[half] for half in halves if half.game in held_out_games}
-    check = _rows(held_out, events, rate_hz) if held_out else None
-    check_rows = _sample(check, config, rng) if check else None
+    check_rows = _sample(material.check, config, rng) if material.check else None
+    train = material.train.to(team.device)
+    check = material.check.to(team.device) if material.check else None
+    weight_A = material.weight_A.to(team.device)
     with one_thread(), torch.random.fork_rng(devices=[]):  # initial weights and dropout
         torch.manual_seed(config.seed)
-        model = build_fusion(num_models, num_actions, config)
-        weight_A = _weights(actions, config)
+        model = build_fusion(material.num_models, len(weight_A), config).to(team.device)
+        if team.rank > 0:
+            torch.manual_seed(_dropout_seed(config.seed, team.rank))
         optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, amsgrad=True)
         best_loss, best_epoch, best_state = float("inf"), 0, model.state_dict()
         epoch = 0
         for epoch in range(1, config.epochs + 1):
-            order = _sample(train, config, rng)
-            _run_epoch(model, optimiser, train, order, weight_A=weight_A, config=config)
+            start = time.perf_counter()
+            order = _sample(material.train, config, rng)
+            train_loss = _run_epoch(
+                model, optimiser, train, order, weight_A=weight_A, config=config, team=team
+            )
+            loss = None
+            if check is not None and check_rows is not None:
+                loss = _loss_on(model, check, check_rows, weight_A, team)
+                _check_finite(loss, config)
+            entry = EpochRecord(
+                epoch=epoch,
+                train_loss=train_loss,
+                val_loss=loss,
+                seconds=time.perf_counter() - start,
+                windows=len(order),
+            )
+            team.report(entry)
             if on_epoch:
                 on_epoch()
-            if check is None or check_rows is None:
+            if loss is None:
                 best_epoch = epoch
-                continue
-            loss = _loss_on(model, check, check_rows, weight_A)
-            if loss < best_loss:
+            elif loss < best_loss:
                 best_loss, best_epoch = loss, epoch
                 best_state = copy.deepcopy(model.state_dict())
             elif epoch - best_epoch >= config.patience:
@@ -130,41 +174,17 @@ def fit_fusion(
     if check is not None:
         model.load_state_dict(best_state)
     loss_or_none = best_loss if check is not None else None
-    return FittedFusion(model.eval(), epoch, best_epoch, held_out_games, loss_or_none)
-
-
-def _rows(
-    halves: Mapping[HalfId, np.ndarray], events: Mapping[HalfId, Events], rate_hz: float
-) -> _Rows:
-    x, neighbours, targets = [], [], []
-    start = 0
-    for half, stacked in halves.items():
-        _, num_rows, num_actions = stacked.shape
-        of_half = events.get(half) or Events.empty(half)
-        x.append(features(stacked))
-        neighbours.append(start + window_rows(num_rows, SEQ_LEN))
-        targets.append(window_targets(of_half, num_rows, SEQ_LEN, num_actions, rate_hz))
-        start += num_rows
-    target = torch.from_numpy(np.concatenate(targets))
-    return _Rows(
-        torch.cat(x), torch.from_numpy(np.concatenate(neighbours)), target[:, 1:], target[:, 0] > 0
+    return FittedFusion(
+        model.cpu().eval(), epoch, best_epoch, material.held_out_games, loss_or_none
     )
 
 
-def _hold_out(
-    halves: Mapping[HalfId, np.ndarray], config: FusionConfig
-) -> tuple[list[HalfId], tuple[str, ...]]:
-    """Halves to fit on, and the games that stop the fit."""
-    games = sorted({half.game for half in halves})
-    num_held_out = max(1, round(config.held_out_share * len(games)))
-    if config.held_out_share == 0 or len(games) < 4:
-        num_held_out = 0
-    picked = np.random.default_rng(config.seed).permutation(len(games))[:num_held_out]
-    held_out = tuple(sorted(games[i] for i in picked))
-    return [half for half in halves if half.game not in held_out], held_out
+def _dropout_seed(seed: int, rank: int) -> int:
+    """Other rows need other dropout: the same in each share would be drawn once for all."""
+    return int(np.random.SeedSequence([seed, rank]).generate_state(1, np.uint64)[0])
 
 
-def _sample(rows: _Rows, config: FusionConfig, rng: torch.Generator) -> Tensor:
+def _sample(rows: Rows, config: FusionConfig, rng: torch.Generator) -> Tensor:
     """Row numbers of one epoch, shuffled: every positive row, a share of the background rows."""
     background = rows.background.nonzero()[:, 0]
     num_kept = round(config.rows_share * len(background))
@@ -174,48 +194,57 @@ def _sample(rows: _Rows, config: FusionConfig, rng: torch.Generator) -> Tensor:
     return shuffled if config.max_rows is None else shuffled[: config.max_rows]
 
 
-def _weights(actions: Sequence[str], config: FusionConfig) -> Tensor:
-    unknown = sorted(set(config.weights_by_action) - set(actions))
-    if unknown:
-        raise InputError(
-            f"class weights name unknown actions {', '.join(unknown)}; "
-            f"the actions are {', '.join(actions)}"
-        )
-    weights = [config.weights_by_action.get(name, config.positive_weight) for name in actions]
-    return torch.tensor(weights, dtype=torch.float32)
-
-
 def _run_epoch(
     model: Network,
     optimiser: torch.optim.Optimizer,
-    rows: _Rows,
+    rows: Rows,
     order: Tensor,
     *,
     weight_A: Tensor,
     config: FusionConfig,
-) -> None:
+    team: Team,
+) -> float:
+    """Step through all batches; returns the mean loss over the rows."""
     model.train()
+    total = 0.0
     for start in range(0, len(order), config.batch_size):
-        x, target = rows.batch(order[start : start + config.batch_size])
-        loss = F.binary_cross_entropy_with_logits(model(x), target, pos_weight=weight_A)
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"the loss of the learned fusion became {loss.item()}; lower its learning rate "
-                f"({config.learning_rate:g})"
-            )
+        batch = order[start : start + config.batch_size]
+        share = team.share(batch)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss_of_share = 0.0
+        if len(share):  # of a last batch of few rows there may be none
+            x, target = rows.batch(share.to(team.device))
+            loss = F.binary_cross_entropy_with_logits(model(x), target, pos_weight=weight_A)
+            # Shares differ by a row: each counts by its rows, so that the sum over all processes
+            # is the mean over the batch, for gradients too.
+            loss = loss * (len(share) / len(batch))
+            loss.backward()  # type: ignore[no-untyped-call]
+            loss_of_share = loss.item()
+        loss_of_batch = team.total(loss_of_share)
+        _check_finite(loss_of_batch, config)
+        team.add_up_gradients(model)
         optimiser.step()
+        total += loss_of_batch * len(batch)
+    return total / max(len(order), 1)
 
 
-def _loss_on(model: Network, rows: _Rows, chosen: Tensor, weight_A: Tensor) -> float:
-    """Mean loss over the chosen rows."""
+def _loss_on(model: Network, rows: Rows, chosen: Tensor, weight_A: Tensor, team: Team) -> float:
+    """Mean loss over the chosen rows, the same in all processes."""
     model.eval()
     total = 0.0
+    share = team.share(chosen)
     with torch.inference_mode():
-        for start in range(0, len(chosen), PREDICT_BATCH):
-            part = chosen[start : start + PREDICT_BATCH]
-            x, target = rows.batch(part)
+        for start in range(0, len(share), PREDICT_BATCH):
+            part = share[start : start + PREDICT_BATCH]
+            x, target = rows.batch(part.to(team.device))
             loss = F.binary_cross_entropy_with_logits(model(x), target, pos_weight=weight_A)
             total += loss.item() * len(part)
-    return total / max(len(chosen), 1)
+    return team.total(total) / max(len(chosen), 1)
+
+
+def _check_finite(loss: float, config: FusionConfig) -> None:
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the loss of the learned fusion became {loss}; lower its learning rate "
+            f"({config.learning_rate:g})"
+        )

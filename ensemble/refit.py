@@ -31,6 +31,9 @@ def refit(
         InputError: If `run` is no ensemble, `out` is not empty, a member is gone or was trained
             again, or the store is another one.
     """
+    from ensemble.distributed import with_workers
+    from hmtas.reproduce import device_of
+
     record = read_run(run)
     if record.kind != "ensemble" or record.ensemble is None:
         raise InputError(f"{run}: a run of kind {record.kind!r}, not an ensemble")
@@ -60,7 +63,9 @@ def refit(
         )
     if out.exists():
         out.rmdir()  # a folder is put in its place when it is complete
-    fit_ensemble(plan, settings["combiner"], out, on_step=on_step)
+    use_gpu = record.environment is not None and device_of(record) == "cuda"
+    with with_workers(plan, out.parent, record.num_workers, use_gpu=use_gpu) as shared:
+        fit_ensemble(shared, settings["combiner"], out, on_step=on_step)
     for path in sorted((run / "predictions").glob("*.arrow")):
         if path.stem != plan.split:
             apply_ensemble(out, path.stem)

@@ -91,16 +91,15 @@ def train(
         return read_run(out)
     shard(games.fitted, 0, num_workers)
     local_cpus = os.cpu_count() or 1
-    if address is None and num_workers > local_cpus:
-        raise _too_many(num_workers, "CPU", local_cpus)
-    if address is None:  # the nodes of a cluster copy what they train on themselves
+    if address is None:
+        check_workers(num_workers, "CPU", local_cpus)
+        # The nodes of a cluster copy what they train on themselves.
         copy_ahead(opened, [*games.fitted, *games.stopped])
     settings = settings_of(opened, config, out, name=name, preset=preset, stop_after=stop_after)
     with ray_session(address, threads=max(1, local_cpus // num_workers)):
         kind = "GPU" if use_gpu else "CPU"
         available = resources()
-        if num_workers > available.get(kind, 0):
-            raise _too_many(num_workers, kind, int(available.get(kind, 0)))
+        check_workers(num_workers, kind, available.get(kind, 0))
         cpus = max(1, int(available["CPU"]) // num_workers)
         run_workers(train_worker, settings, Share(num_workers, cpus, float(use_gpu)), on_epoch)
     return read_run(out)
@@ -165,11 +164,22 @@ def run_workers(
             out.rmdir()  # where nothing else is in it: a run that failed leaves no empty folder
 
 
-def _too_many(num_workers: int, kind: str, available: int) -> InputError:
-    return InputError(
-        f"--workers {num_workers}: each worker needs a {kind} and there are {available}; "
-        "use fewer workers, or a cluster with --address"
-    )
+def check_workers(num_workers: int, kind: str, available: float) -> None:
+    """Refuse what Ray would wait for, for ever.
+
+    Args:
+        num_workers: Processes that train together.
+        kind: What each of them needs one of: CPU or GPU.
+        available: How many there are.
+
+    Raises:
+        InputError: If there are fewer.
+    """
+    if num_workers > available:
+        raise InputError(
+            f"--workers {num_workers}: each worker needs a {kind} and there are {int(available)}; "
+            "use fewer workers, or a cluster with --address"
+        )
 
 
 def train_worker(settings: dict[str, Any]) -> bool:

@@ -47,9 +47,9 @@ LAYERS = {
         hmtas.checkpoint hmtas.dataset hmtas.fit hmtas.loss hmtas.model hmtas.predict
         hmtas.reproduce hmtas.resident hmtas.stepping hmtas.sync_norm
         hmtas.shared_windows
-        hmtas.validate ensemble.build ensemble.candidates ensemble.fusion ensemble.learned
-        ensemble.methods ensemble.network ensemble.package ensemble.packaged
-        ensemble.plan ensemble.refit ensemble.selected tune.objective
+        hmtas.validate ensemble.build ensemble.candidates ensemble.fusion ensemble.fusion_rows
+        ensemble.learned ensemble.methods ensemble.network ensemble.package ensemble.packaged
+        ensemble.plan ensemble.refit ensemble.selected ensemble.team tune.objective
     """,
     "edge": """
         hmtas.__main__ hmtas.ablation hmtas.ablation_tables hmtas.ablation_watch hmtas.pictures
@@ -62,6 +62,7 @@ LAYERS = {
         hmtas.commands.reproduce_table
         hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn hmtas.commands.score
         hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli
+        ensemble.distributed
         ensemble.commands_select ensemble.selection_pictures ensemble.selection_table
         ensemble.tracking
         ensemble.commands_promote ensemble.model_version ensemble.registry ensemble.served
