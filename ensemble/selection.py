@@ -9,11 +9,13 @@ interval is above 0. There is one comparison for each combiner, and the interval
 (`hmtas.verdicts`): who tries ten combiners does not find one that is better by luck.
 
 The claim: of several combinations that are better, the one with the best score is taken, and was
-lucky to be. What is claimed of it is corrected for that (`hmtas.winner`).
+lucky to be; and whichever side of the guard's threshold a difference comes out on, the answer was
+helped there by luck. What is claimed of it is corrected for both (`_claim`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import NamedTuple
 
 from ensemble.combiner import Combiner, Evidence, nothing
@@ -145,22 +147,43 @@ def choose(fits: Sequence[Nested], *, seed: int = 0) -> Selection:
     return Selection(
         ranked=tuple(ranked),
         chosen=names[chosen],
-        claimed=_claim(fits, tight, chosen, single, seed),
+        claimed=_claim(fits, tight, against, chosen, seed),
         claimed_reach=tight.reach(chosen),
         reason=_reason(names, against, chosen, single),
     )
 
 
-def _claim(fits: Sequence[Nested], tight: Resampled, chosen: int, single: int, seed: int) -> float:
-    """The score of the chosen one, less what it owes to having been chosen."""
+def _claim(
+    fits: Sequence[Nested],
+    tight: Resampled,
+    against: Mapping[int, Comparison],
+    chosen: int,
+    seed: int,
+) -> float:
+    """The score of the chosen one, less what it owes to having been chosen.
+
+    Twice it was. Of several combinations it is the best: what survives of its lead is known from
+    halvings of the games. And it is a combination, or the single model, because a difference came
+    out on one side of a threshold: of two normal scores s1 and s2, of which the first counts if
+    s1 - s2 > c, the one that counts is on average too high by e phi((c - d) / e), where d is the
+    true difference, e its standard error and phi the normal density. d is put as observed.
+    """
     own = float(tight.scores[chosen])
-    if chosen == single:
-        return own  # nobody chose it for this score
-    winner = corrected_winner([fit.tight for fit in fits], seed=seed)
-    mean = float(tight.scores.mean())
-    lead = winner.score - mean
-    kept = (winner.corrected - mean) / lead if lead > 0 else 1.0
-    return mean + kept * (own - mean)
+    if chosen in against:
+        winner = corrected_winner([fit.tight for fit in fits], seed=seed)
+        mean = float(tight.scores.mean())
+        lead = winner.score - mean
+        kept = (winner.corrected - mean) / lead if lead > 0 else 1.0
+        own = mean + kept * (own - mean)
+    rivals = [against[chosen]] if chosen in against else list(against.values())
+    return own - max((_luck_of_the_side(found) for found in rivals), default=0.0)
+
+
+def _luck_of_the_side(found: Comparison) -> float:
+    """By how much the side of the guard's threshold that a difference came out on flatters."""
+    if found.standard_error == 0 or found.low <= -1:  # copies; or one game, which says nothing
+        return 0.0
+    return found.standard_error * NormalDist().pdf(found.low / found.standard_error)
 
 
 def _reason(
