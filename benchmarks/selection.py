@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from simulated_seasons import INDEPENDENT, KINDS, SINGLE, Season, Sizes, simulate_season
 
-FULL, QUICK = Sizes(100, 24, 50, 10), Sizes(5, 6, 12, 2)
+FULL, QUICK = Sizes(100, 24, 50, 6), Sizes(5, 6, 12, 2)
 AIMS = (
     ("claim_bias_points", "<=", 0.3),
     ("naive_bias_points", ">=", 2.0),

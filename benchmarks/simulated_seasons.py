@@ -2,11 +2,12 @@
 
 The truth of a choice is its mean score on sets of as many unseen games of the same kind: a score
 depends on the number of games. Greedy selection has fewer bags and picks than by default, fewer NMS
-windows are tried, and the learned fusion is left out, all to save time.
+windows are tried, and the selection goes without the learned fusion, all to save time.
 
 Naive selection fits the same combiners and the best windows of each on the validation games and
-takes what scores highest on these very games. It does without what keeps fits from being luck:
-folds, the shortlist, bags, and what actions borrow from each other. For comparison the fits of the
+takes what scores highest on these very games, a learned fusion of the best four models among them,
+as the thesis did. It does without what keeps fits from being luck: folds, the shortlist, bags, what
+actions borrow from each other, and games that stop the fusion. For comparison the fits of the
 selection itself are scored on the games that they were fitted on, too.
 
 Some sets of games are harder than others, for every choice alike. That noise is taken out of what
@@ -22,11 +23,13 @@ import numpy as np
 from simulated_models import NAMES, Games, evidence_of, records, rows_of, simulate_games
 
 from ensemble.combiner import Combiner, Evidence, Fitted, FittedWeights
+from ensemble.fusion import FusionConfig
 from ensemble.greedy import GreedyConfig
+from ensemble.learned import Learned
 from ensemble.methods import candidate_of, combiner_of
 from ensemble.nested import fitting_sets
 from ensemble.selection import SINGLE, Selection, search
-from ensemble.shortlist import Single
+from ensemble.shortlist import MOST_LEARNED, Shortlisted, Single
 from ensemble.weighting import ScoreWeights
 from hmtas.config import SpottingConfig
 from hmtas.evaluate import spot
@@ -43,6 +46,7 @@ FIXED = SpottingConfig(nms="hard", windows_s=dict.fromkeys(NAMES, 5.0))
 SCORED = ("mean", "squared", "squared-per-action", "squared-logit")
 GREEDY = GreedyConfig(bags=4, picks=20)
 METHODS = (*SCORED, "greedy", "greedy-logit")
+SEEN_FUSION = FusionConfig(epochs=30, max_rows=4096, held_out_share=0.0)
 MEASURED = 4  # of equal models, whose mean score is that of them all
 WORSE = 0.002  # a choice that is this much worse than the single model is a failure of the guard
 EQUAL, UNEQUAL, ONE_BEST, INDEPENDENT, NOISE = KINDS = (
@@ -211,6 +215,7 @@ def fit_naively(evidence: Evidence) -> dict[str, Fitted]:
         if isinstance(combiner, ScoreWeights):
             combiner = replace(combiner, borrowed=0.0)
         plain[method] = combiner
+    plain["learned"] = Shortlisted(combiner=Learned(config=SEEN_FUSION), most=MOST_LEARNED)
     return {name: combiner.fit(seen, seen.games) for name, combiner in plain.items()}
 
 
