@@ -149,7 +149,7 @@ def test_single_settings_are_all_compared_with_m7(tmp_path: Path) -> None:
     planned = plan([study], {}, ["vtn"])
     scored = {
         name: [run_of(seed, tmp_path)]
-        for seed, name in enumerate(("m7", "length-2", "length-5", "length-7"), start=1)
+        for seed, name in enumerate(("m7", *(f"length-{n}" for n in (2, 4, 5, 7))), start=1)
     }
     document = study_document(study, planned, scored, means_of(scored, num=200))
     assert [row["name"] for row in document["rows"]] == list(scored)
