@@ -103,7 +103,9 @@ def embed(source: Path, games: Path) -> list[str]:
     if not (games / "splits.json").is_file():
         say("  unpacking")
         with tarfile.open(source / "games.tar.xz") as archive:
-            archive.extractall(games, filter="data")
+            if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
+                archive.extraction_filter = tarfile.data_filter
+            archive.extractall(games)
         shutil.copyfile(source / "half_seconds.json", games / "half_seconds.json")
         shutil.copyfile(source / "splits.json", games / "splits.json")
     return ["embed", "commentary", str(games), "--width", WIDTH]
