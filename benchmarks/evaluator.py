@@ -122,7 +122,9 @@ def real_season() -> Season:
 def unpack_labels(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as tar:
         labels = (member for member in tar if member.name.endswith(LABEL_FILE))
-        tar.extractall(folder, members=labels, filter="data")
+        if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
+            tar.extraction_filter = tarfile.data_filter
+        tar.extractall(folder, members=labels)
 
 
 def synthetic(name: str, num_games: int, spots_of_game: int, seed: int = 0) -> Season:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from archives import extract
 from official import NAMES, assert_official, evaluate, needs_soccernet
 from store_tree import label, packed, save_labels
 from typer.testing import CliRunner
@@ -100,7 +101,7 @@ def games(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if member.name.endswith("Labels-v2.json")
             and member.name.removeprefix("./").rpartition("/")[0] in test
         )
-        archive.extractall(root, members=labels, filter="data")
+        extract(archive, root, labels)
     return root
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import typer
+from archives import extract
 from store_tree import label as annotation
 from store_tree import rows, save, save_labels, save_splits
 from typer.testing import CliRunner, Result
@@ -315,7 +316,7 @@ def test_real_predictions_score_what_the_official_evaluator_gives(tmp_path: Path
     real = Path(REAL or "")
     with tarfile.open(real / "games.tar.xz") as archive:
         labels = (member for member in archive if member.name.endswith("Labels-v2.json"))
-        archive.extractall(tmp_path, members=labels, filter="data")
+        extract(archive, tmp_path, labels)
     found = document(
         real / "netvlad_v2_results_spotting_test.zip",
         "--games", tmp_path, "--splits", real / "splits.json", "--split", "test",
