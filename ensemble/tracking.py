@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hmtas import tracking
 from hmtas.files import read_json
 from hmtas.runs import read_run
-from hmtas.tracking import close_parent, log_parent_files, open_parent, sync_run
 
 STATE = "mlflow.json"
 
@@ -38,15 +38,17 @@ def log_selection(
         return None
     params = {key: document[key] for key in ("split", "num_games", "num_models", "seed", "filter")}
     tags = {"hmtas.kind": "selection", "hmtas.chosen": str(document["chosen"])}
-    parent = open_parent(name, out.name, tags, params)
+    parent = tracking.open_parent(name, out.name, tags, params)
     for folder in folders:
         lineage = {"hmtas.member_runs": " ".join(_member_ids(out / folder))}
-        sync_run(out / folder, experiment=name, parent=parent, tags=lineage, status="FINISHED")
-    log_parent_files(parent, out, [out / file for file in files])
+        tracking.sync_run(
+            out / folder, experiment=name, parent=parent, tags=lineage, status="FINISHED"
+        )
+    tracking.log_parent_files(parent, out, [out / file for file in files])
     metrics = {"claimed_tight": float(document["claimed"])}
     if document["test"]:
         metrics["test_tight"] = document["test"]["selected"]["tight"]["average_map"]
-    close_parent(parent, "FINISHED", metrics)
+    tracking.close_parent(parent, "FINISHED", metrics)
     return parent
 
 
