@@ -12,7 +12,6 @@ import torch
 from hmtas.batches import Batch, join_batches, move
 from hmtas.chunks import Cut
 from hmtas.records import HalfId
-from hmtas.reuse import Pool
 from hmtas.rows import Memory, Rows, read_rows
 from hmtas.store import EmbeddingStore
 
@@ -60,8 +59,7 @@ class WindowDataset:
         num_samples, rest = divmod(batch_size, self.cut.num_windows)
         if rest:
             raise ValueError(f"{batch_size} is not a multiple of {self.cut.num_windows}")
-        memory: Memory = {}  # of this epoch alone, as the pool: two may be under way
-        pool = Pool()
+        memory: Memory = {}  # of this epoch alone: two may be under way
         left: list[Batch] = []
         held = 0
         for halves in self._blocks(rng):
@@ -73,8 +71,7 @@ class WindowDataset:
             on_device = move(torch.from_numpy(spans[chosen]), rows.target_RC.device)
             ends = [*range(num_samples - held, len(chosen), num_samples), len(chosen)]
             for start, end in zip([0, *ends], ends, strict=False):
-                of_streams = present[chosen[start:end]]
-                left.append(rows.cut(self.cut, on_device[start:end], of_streams, pool))
+                left.append(rows.cut(self.cut, on_device[start:end], present[chosen[start:end]]))
                 held += end - start
                 if held == num_samples:
                     yield join_batches(left)

@@ -10,7 +10,6 @@ from torch import Tensor
 from hmtas.batches import Batch, move
 from hmtas.chunks import Cut
 from hmtas.records import HalfId
-from hmtas.reuse import Pool
 from hmtas.store import EmbeddingStore
 from hmtas.windows import window_targets
 
@@ -24,8 +23,8 @@ class Rows(NamedTuple):
     streams: dict[str, Tensor]  # stream to (R, F) float16
     target_RC: Tensor  # (R, C) bool
 
-    def cut(self, cut: Cut, spans_K3: Tensor, present_KE: np.ndarray, pool: Pool) -> Batch:
-        """The samples at some spans (`hmtas.chunks.Cut.spans`), on a CPU in memory of the pool."""
+    def cut(self, cut: Cut, spans_K3: Tensor, present_KE: np.ndarray) -> Batch:
+        """The samples at some spans (`hmtas.chunks.Cut.spans`)."""
         first, low, high = (column.unsqueeze(1) for column in spans_K3.unbind(dim=1))
 
         def at(length: int, before: int) -> Tensor:
@@ -33,10 +32,10 @@ class Rows(NamedTuple):
             return (first + steps).clamp(low, high).flatten()
 
         rows = at(cut.num_rows, cut.seq_len // 2)
-        target_BC = _take(self.target_RC, at(cut.num_windows, 0), pool)
+        target_BC = _take(self.target_RC, at(cut.num_windows, 0))
         return Batch(
             {
-                name: _take(values, rows, pool).view(-1, cut.num_rows, values.shape[1])
+                name: _take(values, rows).view(-1, cut.num_rows, values.shape[1])
                 for name, values in self.streams.items()
             },
             None if present_KE.all() else move(torch.from_numpy(present_KE), rows.device),
@@ -96,9 +95,11 @@ def read_rows(
     return rows, bases
 
 
-def _take(values: Tensor, rows: Tensor, pool: Pool) -> Tensor:
+def _take(values: Tensor, rows: Tensor) -> Tensor:
     if values.device.type == "cpu":
-        return torch.from_numpy(pool.take(values.numpy(), rows.numpy()))
+        # Three times as fast as torch: numpy keeps the memory of the batch before, torch asks the
+        # system for new pages.
+        return torch.from_numpy(np.take(values.numpy(), rows.numpy(), axis=0))
     return values.index_select(0, rows)
 
 
