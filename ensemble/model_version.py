@@ -4,16 +4,14 @@ import json
 import re
 import tempfile
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ensemble.package import Package
 from ensemble.scored import Scored
 from hmtas import __version__
-from hmtas.files import read_json
 from hmtas.mlflow_client import public_uri
-from hmtas.tracking import STATE
+from hmtas.tracking import tracked_at
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -130,7 +128,5 @@ def _lineage(
 
 def _run_id_of(run: Path, uri: str) -> str | None:
     """The MLflow run of a run folder in this store, if it is known."""
-    if not (run / STATE).is_file():
-        return None
-    state: Mapping[str, Any] = read_json(run / STATE)
-    return state.get("run_id") if state.get("tracking_uri") == public_uri(uri) else None
+    tracked = tracked_at(run)
+    return tracked.run_id if tracked and public_uri(tracked.uri) == public_uri(uri) else None

@@ -81,7 +81,7 @@ def promote(
         run_id = sync_run(run, experiment=experiment)
         tracked = tracked_at(run)
         assert tracked is not None
-        client = connect(tracked[0])
+        client = connect(tracked.uri)
         champion = _champion(client, name)
         found = _find(client, name, package.checksum)
         is_champion = found is not None and champion is not None and _same(found, champion)

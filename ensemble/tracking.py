@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hmtas import tracking
-from hmtas.files import read_json
 from hmtas.runs import read_run
-
-STATE = "mlflow.json"
 
 
 def log_selection(
@@ -54,12 +51,8 @@ def log_selection(
 
 def experiment_of(runs: Sequence[Path]) -> str | None:
     """The MLflow experiment of the first run that has one."""
-    for run in runs:
-        if (run / STATE).is_file():
-            name = read_json(run / STATE).get("experiment")
-            if name:
-                return str(name)
-    return None
+    found = (tracking.tracked_at(run) for run in runs)
+    return next((tracked.experiment for tracked in found if tracked), None)
 
 
 def _member_ids(run: Path) -> list[str]:
@@ -67,7 +60,7 @@ def _member_ids(run: Path) -> list[str]:
     from ensemble.members import member_runs
 
     return [
-        str(read_json(member / STATE)["run_id"])
+        tracked.run_id
         for member in member_runs(run, read_run(run))
-        if (member / STATE).is_file()
+        if (tracked := tracking.tracked_at(member))
     ]

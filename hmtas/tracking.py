@@ -8,7 +8,7 @@ no active run and no current experiment, which MLflow keeps per process, are eve
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ComparedRun",
+    "Tracked",
     "close_parent",
     "log_parent",
     "log_parent_files",
@@ -160,10 +161,20 @@ def log_parent_files(run_id: str, folder: Path, files: Sequence[Path]) -> None:
         client.log_artifact(run_id, str(file), None if place == "." else place)
 
 
-def tracked_at(run: Path) -> tuple[str, str] | None:
-    """The store and the experiment that hold a run folder; None if it was never logged."""
+class Tracked(NamedTuple):
+    """Where MLflow has a run folder: the store, the experiment, the run."""
+
+    uri: str
+    experiment: str
+    run_id: str
+
+
+def tracked_at(run: Path) -> Tracked | None:
+    """Where MLflow has a run folder; None if it was never logged."""
     state = _read_state(run)
-    return (tracking_uri(recorded=state.tracking_uri), state.experiment) if state else None
+    if state is None:
+        return None
+    return Tracked(tracking_uri(recorded=state.tracking_uri), state.experiment, state.run_id)
 
 
 def _read_state(run: Path) -> RunLog | None:

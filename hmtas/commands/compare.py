@@ -107,7 +107,7 @@ def _rows_of(runs: list[Path]) -> "tuple[list[ComparedRun], dict[str, Path], str
     from hmtas.tracking import sync_run, tracked_at
 
     ids = {sync_run(run): run for run in runs}  # up to date; entered if new
-    places = {place for run in runs if (place := tracked_at(run))}
+    places = {place[:2] for run in runs if (place := tracked_at(run))}
     stores = sorted({store for store, _ in places})
     if len(stores) > 1:
         raise InputError(
