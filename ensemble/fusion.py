@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -59,20 +59,8 @@ class FittedFusion(NamedTuple):
     held_out_loss: float | None
 
 
-class FitFusion(Protocol):
-    """`fit_fusion`, or what does the same with more processes."""
-
-    def __call__(
-        self,
-        halves: Mapping[HalfId, np.ndarray],
-        events: Mapping[HalfId, Events],
-        actions: Sequence[str],
-        config: FusionConfig,
-        *,
-        rate_hz: float = 1.0,
-        on_epoch: Callable[[], None] | None = None,
-    ) -> FittedFusion:
-        """See `fit_fusion`."""
+FitFusion = Callable[..., FittedFusion]
+"""`fit_fusion`, or what does the same with more processes."""
 
 
 def fit_fusion(
