@@ -127,7 +127,7 @@ class Season(NamedTuple):
 
 
 def combiners() -> dict[str, Combiner]:
-    return {method: candidate_of(method, greedy=GREEDY) for method in METHODS}
+    return {method: candidate_of(method, combiner_of(method, greedy=GREEDY)) for method in METHODS}
 
 
 def invent_models(kind: str, num: int, seed: int) -> list[Model | None]:

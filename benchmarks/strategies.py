@@ -23,7 +23,7 @@ from rich.table import Table
 
 from ensemble.candidates import read_candidates
 from ensemble.combiner import Evidence, FittedWeights, nothing
-from ensemble.methods import candidate_of
+from ensemble.methods import candidate_of, combiner_of
 from ensemble.nested import Nested, fitting_sets, nested_fit, settings_to_try
 from ensemble.selection_table import against, scored
 from ensemble.shortlist import Single
@@ -89,7 +89,8 @@ def fit_seed(out: Path, seed: int, split: str, methods: Sequence[str]) -> dict[s
     settings = settings_to_try()
     sets = fitting_sets(candidates.evidence, candidates.folds, settings)
     alone = {f"L = {length}": Only(model=m) for m, length in enumerate(LENGTHS)}
-    every = {**alone, SINGLE: Single(), **{name: candidate_of(name) for name in methods}}
+    combined = {name: candidate_of(name, combiner_of(name)) for name in methods}
+    every = {**alone, SINGLE: Single(), **combined}
     fits = {}
     for name, combiner in every.items():
         fits[name] = nested_fit(name, combiner, sets, candidates.folds, settings, split=split)

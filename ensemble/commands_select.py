@@ -10,11 +10,15 @@ from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ensemble.candidates import Candidates
+    from ensemble.combiner import Combiner
     from ensemble.selection import Selection
 
 DOCUMENT, PICTURE = "selection.json", "selection.png"
 SELECTED, SINGLE = "selected", "single"  # run folders below OUT
+MOST_SHOWN = 12  # models whose errors are compared
 
 
 def select(
@@ -70,16 +74,24 @@ def select(
     sweep/trials/* --method mean --method greedy --out best --test`
     """
     from ensemble.candidates import gather, read_candidates
-    from ensemble.members import refuse_test_split
+    from ensemble.members import TEST_SPLIT, refuse_test_split
+    from ensemble.methods import USUAL, candidate_of, combiner_of
+    from ensemble.selection_pictures import write_picture
+    from ensemble.tracking import log_selection
 
     refuse_test_split(split)
-    _check_out(out, test=test)
+    combiners = {
+        name: candidate_of(name, combiner_of(name, seed=seed)) for name in methods or USUAL
+    }
+    _check_out(out)
     found = gather(_runs(runs, experiment, filter_), split)
     for name, reason in list(found.skipped.items())[:3]:
         say(f"skipped {name}: {reason}")
     if len(found.skipped) > 3:
         say(f"skipped {len(found.skipped) - 3} more; {out / DOCUMENT} names them")
     candidates = read_candidates(found.runs, split, store=store, num_folds=folds, seed=seed)
+    if test:
+        candidates.plan.store.games(TEST_SPLIT)  # refused now, not when all is fitted
     for note in (*candidates.evidence.stacked.notes, *_stopped(candidates)):
         say(note)
     leaks = _look_for_leaks(candidates, allowed=allow_suspicious)
@@ -94,25 +106,27 @@ def select(
         "skipped": dict(found.skipped),
         "stopped_on": dict(candidates.stopped),
         "suspicious": leaks,
-        **_select(candidates, methods, out, seed),
+        **_select(candidates, combiners, out, seed),
         "test": None,
     }
     write_json(out / DOCUMENT, document)
+    write_picture(document, out / PICTURE)
     if test:
         document["test"] = _test(out, document)
         write_json(out / DOCUMENT, document)
-    _finish(out, document, experiment, found.runs)
+    folders = (SELECTED,) if document["chosen"] == SINGLE else (SELECTED, SINGLE)
+    log_selection(out, document, experiment, found.runs, files=(DOCUMENT, PICTURE), folders=folders)
     _report(out, document, as_json=as_json)
 
 
-def _check_out(out: Path, *, test: bool) -> None:
+def _check_out(out: Path) -> None:
     if (out / DOCUMENT).is_file():
         before = read_json(out / DOCUMENT).get("test")
         if before:
             raise InputError(
                 f"{out}: its answer was scored on the test split on {before['scored'][:10]}; a "
-                "selection made after that score was seen would not be one. Choose another --out, "
-                f"and mind that {'its test score too is' if test else 'it is'} no longer the first"
+                "selection made after that score was seen is no honest one. Another --out makes "
+                "it all the same, and its test score is not the first"
             )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: holds something else than a selection; choose another --out")
@@ -157,12 +171,10 @@ def _look_for_leaks(candidates: "Candidates", *, allowed: bool) -> list[str]:
 
 
 def _select(
-    candidates: "Candidates", methods: list[str] | None, out: Path, seed: int
+    candidates: "Candidates", combiners: "Mapping[str, Combiner]", out: Path, seed: int
 ) -> dict[str, Any]:
-    """Select, write the run folders and the picture; the document."""
+    """Select and write the run folders; the document."""
     from ensemble.diversity import error_correlations
-    from ensemble.methods import SELECTED as USUAL
-    from ensemble.methods import candidate_of
     from ensemble.nested import settings_to_try
     from ensemble.selected import write_selected
     from ensemble.selection import num_search_steps, search
@@ -170,7 +182,6 @@ def _select(
     from ensemble.shortlist import Single
 
     plan, evidence = candidates.plan, candidates.evidence
-    combiners = {name: candidate_of(name, seed=seed) for name in methods or USUAL}
     names = evidence.stacked.models
     total = num_search_steps(combiners, len(names), len(candidates.folds))
     with progress(f"selecting from {len(names)} models", total) as step:
@@ -190,9 +201,6 @@ def _select(
         write_selected(plan, nested, every[name], out / folder, name=shown)
     diversity = error_correlations(evidence, _of_interest(selection, len(names)))
     return document_of(selection, diversity, names, evidence.stacked.actions)
-
-
-MOST_SHOWN = 12  # models whose errors are compared
 
 
 def _of_interest(selection: "Selection", num_models: int) -> list[int]:
@@ -222,16 +230,6 @@ def _test(out: Path, document: dict[str, Any]) -> dict[str, Any]:
         "single": found.single,
         "difference": found.difference,
     }
-
-
-def _finish(out: Path, document: dict[str, Any], experiment: str | None, runs: Any) -> None:
-    """The picture, and the runs of MLflow with the lineage to their members."""
-    from ensemble.selection_pictures import write_picture
-    from ensemble.tracking import log_selection
-
-    write_picture(document, out / PICTURE)
-    folders = (SELECTED,) if document["chosen"] == SINGLE else (SELECTED, SINGLE)
-    log_selection(out, document, experiment, runs, files=(DOCUMENT, PICTURE), folders=folders)
 
 
 def _report(out: Path, document: dict[str, Any], *, as_json: bool) -> None:

@@ -28,25 +28,11 @@ METHODS = (
 )
 USUAL = ("mean", "weighted", "squared", f"squared{PER_ACTION}", f"squared{LOGIT}",
          "greedy", "learned")  # fmt: skip
-"""What `all` is: one of each kind, the thesis's four among them."""
-
-SELECTED = (*USUAL, f"greedy{LOGIT}")
-"""What an automated selection tries, beside the single model."""
+"""One of each kind, the thesis's four among them: what `all` is, and what a selection tries."""
 
 
-def candidate_of(
-    method: str,
-    *,
-    seed: int = 0,
-    fusion: FusionConfig | None = None,
-    greedy: GreedyConfig | None = None,
-) -> Combiner:
-    """A combiner as an automated selection tries it: of the better models only.
-
-    Raises:
-        InputError: If there is no such method.
-    """
-    combiner = combiner_of(method, seed=seed, fusion=fusion, greedy=greedy)
+def candidate_of(method: str, combiner: Combiner) -> Combiner:
+    """A combiner as an automated selection tries it: of the better models only."""
     most = MOST_LEARNED if method.startswith("learned") else None
     return Shortlisted(combiner=combiner, most=most)
 

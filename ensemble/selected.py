@@ -4,7 +4,7 @@ OUT/selected/   the chosen combination; with one member of weight 1 where the si
 OUT/single/     the single model that validation picks, in the same form
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from hmtas.histograms import Histograms, histograms
 from hmtas.metrics import TIGHT_S
 from hmtas.predict import predict_run, predicted
 from hmtas.probabilities import read_probabilities
+from hmtas.records import HalfId
 from hmtas.remote import open_store
 from hmtas.runs import WINDOWS, predictions_path, read_run, score_path
 from hmtas.statistics import paired_difference
@@ -59,10 +60,11 @@ def write_selected(
         {"games": list(fold.games), "weights": weights_by_name(fold, names), **fold.fitted.facts}
         for fold in nested.folds
     ]
-    fit = CrossFit(nested.cross_fitted(plan.evidence), fitted, nested.folds)
+    halves = nested.cross_fitted(plan.evidence)
+    fit = CrossFit(halves, fitted, nested.folds)
     documents = {
         WINDOWS: nested.windows.model_dump(mode="json"),
-        f"scores/{plan.split}.json": _score(plan, nested),
+        f"scores/{plan.split}.json": _score(plan, nested, halves),
     }
     write_ensemble(some, nested.method, fit, target, folds=folds, name=name, documents=documents)
 
@@ -92,11 +94,11 @@ def _members_of(fitted: Fitted) -> tuple[tuple[int, ...], Fitted]:
     return kept, replace(inner, weights=weights[list(kept)], scores=of_kept)
 
 
-def _score(plan: Plan, nested: Nested) -> dict[str, Any]:
+def _score(plan: Plan, nested: Nested, halves: Mapping[HalfId, np.ndarray]) -> dict[str, Any]:
     """The cross-fitted score, as `hmtas tune windows` writes it."""
     evidence = plan.evidence
-    stored = evidence.probabilities(nested.cross_fitted(evidence))
     actions = evidence.stacked.actions
+    stored = evidence.probabilities(halves)
     spots = spot_fitted(stored, actions, nested.windows, plan.split)
     return {
         **score_document(spots, evidence.events, actions),
@@ -137,7 +139,7 @@ def score_test(
         on_run: Called with the name of each model that is predicted.
 
     Raises:
-        InputError: If its games are not annotated, or a member cannot be predicted.
+        InputError: If a member cannot be predicted.
     """
     runs = list(dict.fromkeys([chosen, single]))
     for run in runs:
@@ -165,11 +167,7 @@ def _predict(run: Path, split: str, on_run: Callable[[str], None]) -> None:
 
 def _score_split(run: Path, split: str) -> tuple[dict[str, Any], Histograms]:
     stored = read_probabilities(apply_ensemble(run, split))
-    store = open_store(stored.provenance.store)
-    unlabelled = [game for game in stored.games if not store.has_labels(game)]
-    if unlabelled:
-        raise InputError(f"{store.place}: {unlabelled[0]!r} of split {split!r} has no labels")
-    events = store.events_of(stored.games)
+    events = open_store(stored.provenance.store).events_of(stored.games)
     actions = stored.provenance.actions
     windows = read_windows(run / WINDOWS)
     spots = spot_fitted(stored.halves, actions, windows, split)

@@ -8,6 +8,7 @@ import numpy as np
 from ensemble.diversity import Diversity
 from ensemble.nested import Nested
 from ensemble.selection import Ranked, Selection
+from ensemble.shortlist import OfShortlist
 from hmtas.verdicts import Comparison
 
 
@@ -46,7 +47,7 @@ def members_of(nested: Nested, models: Sequence[str]) -> list[dict[str, Any]]:
     """Models with a part in what was fitted on all games, the largest weight first."""
     fitted = nested.fitted
     if fitted.weights is None:
-        kept = getattr(fitted, "kept", range(len(models)))
+        kept = fitted.kept if isinstance(fitted, OfShortlist) else range(len(models))
         return [{"name": models[m], "weight": None} for m in kept]
     weight_M = fitted.weights.reshape(len(models), -1).mean(axis=1)
     order = np.argsort(-weight_M, kind="stable")

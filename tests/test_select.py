@@ -201,6 +201,13 @@ def test_the_test_split_is_scored_once(store: EmbeddingStore, tmp_path: Path) ->
     assert "was scored on the test split on 20" in failure(call(*runs, out=out))
 
 
+def test_a_test_score_that_cannot_be_had_is_refused_first(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "season", {"train": ("train 0",), "valid": GAMES})
+    runs = equals(tmp_path, store, splits=("valid",))
+    assert "no split 'test'" in failure(call(*runs, "--test", out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_selection_may_be_made_again_before_the_test_split_was_scored(
     store: EmbeddingStore, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from ensemble.combine import combine
 from ensemble.combiner import Evidence, FittedWeights
 from ensemble.greedy import GreedyConfig
-from ensemble.methods import candidate_of
+from ensemble.methods import candidate_of, combiner_of
 from ensemble.nested import Nested, fitting_sets, nested_fit
 from ensemble.selection import SINGLE, Selection, choose, num_search_steps, search
 from ensemble.shortlist import OfShortlist, Single, shortlist
@@ -131,7 +131,9 @@ def test_no_fit_knows_the_labels_of_its_fold(simulated: ModuleType) -> None:
     }
     without = replace(evidence, events=false, _counts={}, _libraries={})
     for method in (SINGLE, *METHODS):
-        combiner = Single() if method == SINGLE else candidate_of(method, greedy=BAG)
+        combiner = (
+            Single() if method == SINGLE else candidate_of(method, combiner_of(method, greedy=BAG))
+        )
         fits = [
             nested_fit(method, combiner, fitting_sets(of, folds, SETTINGS), folds, SETTINGS)
             for of in (evidence, without)
@@ -152,7 +154,7 @@ def test_every_step_is_told(simulated: ModuleType) -> None:
     games = simulated.simulate_games(4, 0)
     models = [Model(seed=0), Model(seed=1)]
     evidence = simulated.evidence_of(games, simulated.rows_of(games, models))
-    combiners = {"greedy": candidate_of("greedy", greedy=BAG)}
+    combiners = {"greedy": candidate_of("greedy", combiner_of("greedy", greedy=BAG))}
     steps: list[int] = []
     folds = game_folds(evidence.games, 2)
     found = search(evidence, combiners, folds, SETTINGS, on_step=lambda: steps.append(1))
