@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from ensemble.methods import candidate_of, combiner_of
 from ensemble.nested import Nested, fitting_sets, nested_fit, settings_to_try
 from ensemble.selection_table import against, scored
 from ensemble.shortlist import Single
+from hmtas.ablation_document import average_seeds
 from hmtas.console import say, show
 from hmtas.statistics import Resampled, resample
 from hmtas.verdicts import compare_to
@@ -71,12 +72,7 @@ def main(given: Sequence[str] | None = None) -> None:
     by_seed = [
         fit_seed(arguments.out, seed, arguments.split, methods) for seed in range(arguments.seeds)
     ]
-    names = list(by_seed[0])
-    tight, loose = (
-        mean_of_seeds([[getattr(fits[name], which) for name in names] for fits in by_seed])
-        for which in ("tight", "loose")
-    )
-    rows = rows_of(names, tight, loose, by_seed)
+    rows = rows_of(by_seed)
     _show(rows, arguments)
     if arguments.json:
         sys.stdout.write(json.dumps({row["name"]: row["tight"] for row in rows}) + "\n")
@@ -98,24 +94,19 @@ def fit_seed(out: Path, seed: int, split: str, methods: Sequence[str]) -> dict[s
     return fits
 
 
-def mean_of_seeds(counts: Sequence[Sequence[Any]]) -> Resampled:
-    """Scores of each strategy, mean over seeds, on the same resamples of the games."""
-    each = [resample(of_seed) for of_seed in counts]
-    return replace(
-        each[0],
-        scores=np.mean([found.scores for found in each], axis=0),
-        resamples=np.mean([found.resamples for found in each], axis=0),
-    )
-
-
-def rows_of(
-    names: Sequence[str], tight: Resampled, loose: Resampled, by_seed: Sequence[dict[str, Nested]]
-) -> list[dict[str, Any]]:
-    """A row of the table for each strategy."""
+def rows_of(by_seed: Sequence[dict[str, Nested]]) -> list[dict[str, Any]]:
+    """A row of the table for each strategy: the mean of its seeds, on the same resamples."""
+    names = list(by_seed[0])
+    fits = [of_seed[name] for name in names for of_seed in by_seed]
+    num_seeds = len(by_seed)
+    groups = [range(m * num_seeds, (m + 1) * num_seeds) for m in range(len(names))]
+    each = resample([fit.tight for fit in fits])
+    tight = average_seeds(each, groups)
+    loose = average_seeds(resample([fit.loose for fit in fits]), groups)
     single = names.index(SINGLE)
     found = compare_to(tight, single, picked=False)
-    own = np.array([resample([fits[n].tight for n in names], 1).scores for fits in by_seed])
-    steps = own - own[:, [single]]
+    own = each.scores.reshape(len(names), num_seeds)
+    steps = own - own[single]
     return [
         {
             "name": name,
@@ -124,7 +115,7 @@ def rows_of(
             "loose": float(loose.scores[m]),
             "loose_interval": _ends(loose, m),
             "against_single": found[m]._asdict() if m in found else None,
-            "seeds": (float(steps[:, m].min()), float(steps[:, m].max())),
+            "seeds": (float(steps[m].min()), float(steps[m].max())),
         }
         for m, name in enumerate(names)
     ]
