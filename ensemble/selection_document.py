@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ensemble.combiner import Fitted
 from ensemble.diversity import Diversity
 from ensemble.nested import Nested
 from ensemble.selection import Ranked, Selection
@@ -25,7 +26,7 @@ def document_of(
 
     Returns:
         `chosen`, `claimed`, `interval`, `reason`, `combiners` (best first; each with `tight`,
-        `loose`, their intervals, `against_single`, `members`) and `diversity`.
+        `loose`, their intervals, `against_single`, `members`, `used`) and `diversity`.
     """
     low, high = _interval(selection.claimed, selection.claimed_reach)
     return {
@@ -43,9 +44,8 @@ def document_of(
     }
 
 
-def members_of(nested: Nested, models: Sequence[str]) -> list[dict[str, Any]]:
-    """Models with a part in what was fitted on all games, the largest weight first."""
-    fitted = nested.fitted
+def members_of(fitted: Fitted, models: Sequence[str]) -> list[dict[str, Any]]:
+    """Models with a part in a fit, the largest weight first."""
     if fitted.weights is None:
         kept = fitted.kept if isinstance(fitted, OfShortlist) else range(len(models))
         return [{"name": models[m], "weight": None} for m in kept]
@@ -64,8 +64,15 @@ def _combiner(each: Ranked, models: Sequence[str]) -> dict[str, Any]:
         "loose": each.loose,
         "loose_interval": _interval(each.loose, each.loose_reach),
         "against_single": None if each.against_single is None else _paired(each.against_single),
-        "members": members_of(each.nested, models),
+        "members": members_of(each.nested.fitted, models),
+        "used": _used(each.nested, models),
     }
+
+
+def _used(nested: Nested, models: Sequence[str]) -> list[str]:
+    """Models with a part in any fit, those of the folds too, whose score is the one shown."""
+    fits = (nested.fitted, *(fold.fitted for fold in nested.folds))
+    return sorted({member["name"] for fitted in fits for member in members_of(fitted, models)})
 
 
 def _paired(found: Comparison) -> Mapping[str, Any]:

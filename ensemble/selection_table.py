@@ -24,7 +24,7 @@ def _combiners(document: Mapping[str, Any]) -> Table:
         table.add_column(name, overflow="fold")
     flattered = document["stopped_on"]
     for row in document["combiners"]:
-        mark = "*" if any(member["name"] in flattered for member in row["members"]) else ""
+        mark = "*" if flattered.keys() & set(row["used"]) else ""
         style = "bold" if row["name"] == document["chosen"] else ""
         table.add_row(
             row["name"] + mark,
@@ -35,7 +35,7 @@ def _combiners(document: Mapping[str, Any]) -> Table:
             style=style,
         )
     if flattered:
-        table.caption = "* a member chose its epoch on some of these games: flattered"
+        table.caption = "* a model of some fold chose its epoch on some of these games: flattered"
     return table
 
 
