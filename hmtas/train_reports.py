@@ -8,7 +8,7 @@ hangs for ever.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ class EpochCallback(UserCallback):
 def hear(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iterator[EpochCallback]:
     """Call `on_epoch` in a thread for every new epoch, each one once, while the block runs.
 
-    An epoch whose report is lost with its worker is heard of at the end, from the record of the
-    run. What `on_epoch` raises is raised at the end.
+    An epoch whose report is lost with its worker is heard of from the record of the run, before
+    the next one or at the end. What `on_epoch` raises is raised at the end.
 
     Args:
         out: Run folder; its epochs so far are not heard of again.
@@ -48,12 +48,14 @@ def hear(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iterator[EpochCa
     # On the node of this process: another one may go, and the training with it.
     here = NodeAffinitySchedulingStrategy(get_runtime_context().get_node_id(), soft=False)
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-    seen = _num_epochs(out)
+    seen = len(_history(out))
     problems: list[Exception] = []
 
     def take(entry: EpochRecord) -> None:
         nonlocal seen
         if entry.epoch > seen:
+            for lost in _history(out)[seen : entry.epoch - 1]:  # written before it is reported
+                on_epoch(lost)
             on_epoch(entry)
             seen = entry.epoch
 
@@ -77,10 +79,9 @@ def hear(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iterator[EpochCa
         queue.shutdown(force=True)
         if problems:
             raise problems[0]
-        if (out / RECORD).is_file():
-            for entry in read_run(out).history[seen:]:
-                take(entry)
+        for entry in _history(out)[seen:]:
+            take(entry)
 
 
-def _num_epochs(out: Path) -> int:
-    return len(read_run(out).history) if (out / RECORD).is_file() else 0
+def _history(out: Path) -> Sequence[EpochRecord]:
+    return read_run(out).history if (out / RECORD).is_file() else ()

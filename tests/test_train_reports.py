@@ -1,0 +1,34 @@
+"""What Ray Train's workers report is heard in order, and nothing that they recorded is lost."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from small import make_config, make_store
+
+from hmtas.fit import fit
+from hmtas.runs import RECORD, EpochRecord
+from hmtas.train_reports import EpochCallback, hear
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_an_epoch_whose_report_was_lost_is_heard_in_its_place(tmp_path: Path) -> None:
+    config = make_config(max_epochs=4, patience=4)
+    history = fit(make_store(tmp_path), config, tmp_path / "whole", name="run").history
+    run = tmp_path / "run"
+    run.mkdir()
+    heard: list[EpochRecord] = []
+
+    def report(callback: EpochCallback, epoch: int) -> None:
+        callback.after_report(None, [history[epoch - 1].model_dump(mode="json")], None)
+
+    with hear(run, heard.append) as callback:
+        shutil.copy2(tmp_path / "whole" / RECORD, run / RECORD)
+        report(callback, 2)  # the node that was to report epoch 1 is gone
+        report(callback, 2)  # its worker's successor may report one again
+        report(callback, 3)
+    assert heard == list(history)
+    with hear(run, heard.append) as callback:
+        report(callback, 4)
+    assert heard == list(history), "epochs that were there before are not news"
