@@ -32,10 +32,8 @@ from hmtas.files import write_json
 from hmtas.probabilities import Provenance, write_probabilities
 from hmtas.records import HalfId, Probabilities
 from hmtas.remote import open_store
-from hmtas.runs import RECORD, RunRecord, predictions_path, read_run, write_run
+from hmtas.runs import MLFLOW_NOTE, RECORD, RunRecord, predictions_path, read_run, write_run
 from hmtas.store import EmbeddingStore
-
-KEPT = "mlflow.json"  # survives a new fit: MLflow's run of this folder is replaced, not doubled
 
 
 class StoreRef(NamedTuple):
@@ -193,8 +191,9 @@ def write_ensemble(
             cross_fitted=bool(fit.folds),
         )
         if target.exists():
+            # MLflow's run of this folder is to be replaced, not doubled.
             with contextlib.suppress(FileNotFoundError):
-                shutil.copy2(target / KEPT, scratch / KEPT)
+                shutil.copy2(target / MLFLOW_NOTE, scratch / MLFLOW_NOTE)
             shutil.rmtree(target)
         scratch.rename(target)
     finally:

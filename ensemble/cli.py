@@ -9,7 +9,7 @@ from ensemble.commands_promote import promote
 from ensemble.commands_select import select
 from hmtas.commands.learn import Address
 from hmtas.console import Json, emit, progress, say, show
-from hmtas.runs import read_run
+from hmtas.runs import MLFLOW_NOTE, read_run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -133,7 +133,7 @@ def apply_verb(
             apply_ensemble(run, split, store=store)
             step()
     for run in ensembles:
-        if (run / "mlflow.json").is_file():
+        if (run / MLFLOW_NOTE).is_file():
             _sync(run, None)
     _report(ensembles, split, as_json=json_)
 

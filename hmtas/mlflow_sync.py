@@ -11,9 +11,8 @@ from typing import Any
 from hmtas.console import say
 from hmtas.files import read_json, sha256_file, write_json
 from hmtas.mlflow_log import Status
-from hmtas.runs import RECORD
+from hmtas.runs import MLFLOW_NOTE, RECORD
 
-STATE = "mlflow.json"
 ERROR = "hmtas.error"  # tag of a run that failed: why
 
 
@@ -36,7 +35,7 @@ class MlflowParent:
         from hmtas.mlflow_client import public_uri
         from hmtas.tracking import open_parent, tracking_uri
 
-        state, uri = self.folder / STATE, public_uri(tracking_uri())
+        state, uri = self.folder / MLFLOW_NOTE, public_uri(tracking_uri())
         if state.is_file() and read_json(state)["tracking_uri"] == uri:
             return
         tags = {"hmtas.kind": self.kind, "hmtas.run_dir": str(self.folder)}
@@ -68,7 +67,7 @@ class MlflowParent:
         """
         from hmtas.tracking import log_parent_files
 
-        state = read_json(self.folder / STATE)
+        state = read_json(self.folder / MLFLOW_NOTE)
         sent = state.setdefault("files", {})
         for file in files:
             name, sha256 = file.relative_to(self.folder).as_posix(), sha256_file(file)
@@ -76,42 +75,42 @@ class MlflowParent:
                 continue
             log_parent_files(state["parent"], self.folder, [file])
             sent[name] = sha256
-            write_json(self.folder / STATE, state)
+            write_json(self.folder / MLFLOW_NOTE, state)
 
     def log(self, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
         """A point of each of the parent's curves; an equal one stays one. It runs from now on."""
         from hmtas.tracking import log_parent, reopen_parent
 
-        state = read_json(self.folder / STATE)
+        state = read_json(self.folder / MLFLOW_NOTE)
         if state.pop("closed", None) is not None:
             reopen_parent(state["parent"])
-            write_json(self.folder / STATE, state)
+            write_json(self.folder / MLFLOW_NOTE, state)
         log_parent(state["parent"], metrics, step, time_ms)
 
     def close(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """End the parent's MLflow run, with the last point of its curves; once."""
         from hmtas.tracking import close_parent
 
-        state, closed = read_json(self.folder / STATE), {"step": step, **metrics}
+        state, closed = read_json(self.folder / MLFLOW_NOTE), {"step": step, **metrics}
         if state.get("closed") != closed:
             close_parent(state["parent"], "FINISHED", metrics, step)
-            write_json(self.folder / STATE, {**state, "closed": closed})
+            write_json(self.folder / MLFLOW_NOTE, {**state, "closed": closed})
 
     def _never_began(self, name: str, tags: Mapping[str, str]) -> None:
         """A child that failed before there was a run folder to speak of, once."""
         from hmtas.tracking import close_parent, open_parent
 
-        state = read_json(self.folder / STATE)
+        state = read_json(self.folder / MLFLOW_NOTE)
         failed = state.setdefault("failed", {})
         if name in failed:
             return
         tags = {"hmtas.kind": "model", "hmtas.status": "failed", **tags}
         failed[name] = open_parent(self.experiment, name, tags, parent=self._parent())
-        write_json(self.folder / STATE, state)
+        write_json(self.folder / MLFLOW_NOTE, state)
         close_parent(failed[name], "FAILED")
 
     def _parent(self) -> str:
-        return str(read_json(self.folder / STATE)["parent"])
+        return str(read_json(self.folder / MLFLOW_NOTE)["parent"])
 
 
 class MlflowSync:

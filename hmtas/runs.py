@@ -21,6 +21,7 @@ from hmtas.files import read_json, write_json
 RECORD = "run.json"
 WEIGHTS = "model.safetensors"
 WINDOWS = "windows.json"
+MLFLOW_NOTE = "mlflow.json"
 
 
 class EpochRecord(BaseModel):

@@ -29,7 +29,7 @@ from hmtas.mlflow_log import (
     tags_of,
     to_ms,
 )
-from hmtas.runs import RunRecord, read_run
+from hmtas.runs import MLFLOW_NOTE, RunRecord, read_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,7 +50,6 @@ __all__ = [
     "ui_line",
 ]
 
-STATE = "mlflow.json"
 DEFAULT_EXPERIMENT = "hmtas"
 
 
@@ -103,7 +102,7 @@ def sync_run(
         else:
             client.set_terminated(state.run_id, status)
         state.status = status
-    write_json(run / STATE, state.model_dump(mode="json"))
+    write_json(run / MLFLOW_NOTE, state.model_dump(mode="json"))
     return state.run_id
 
 
@@ -179,10 +178,10 @@ def tracked_at(run: Path) -> Tracked | None:
 
 def _read_state(run: Path) -> RunLog | None:
     """What was logged before; None if nothing, or if the file is not ours to understand."""
-    if not (run / STATE).is_file():
+    if not (run / MLFLOW_NOTE).is_file():
         return None
     try:
-        return RunLog.model_validate(read_json(run / STATE))
+        return RunLog.model_validate(read_json(run / MLFLOW_NOTE))
     except ValidationError:
         return None
 
@@ -215,7 +214,8 @@ def _find_or_create(
         run_id=created.info.run_id,
         created=record.created,
     )
-    write_json(run / STATE, state.model_dump(mode="json"))  # before logging: a kill leaves no twin
+    # Before anything is logged: a kill leaves no twin.
+    write_json(run / MLFLOW_NOTE, state.model_dump(mode="json"))
     return state
 
 

@@ -24,9 +24,11 @@ from ensemble.fusion import FusionConfig
 from ensemble.methods import METHODS, USUAL
 from ensemble.plan import plan_fit
 from hmtas.errors import InputError
+from hmtas.files import write_json
+from hmtas.mlflow_log import RunLog
 from hmtas.probabilities import read_probabilities, write_probabilities
 from hmtas.records import Probabilities
-from hmtas.runs import predictions_path, read_run, write_run
+from hmtas.runs import MLFLOW_NOTE, predictions_path, read_run, write_run
 from hmtas.store import EmbeddingStore
 
 QUICK = FusionConfig(epochs=1, feedforward=8, num_layers=1, held_out_share=0.0)
@@ -337,7 +339,8 @@ def test_the_verbs(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
         calls.append((run.name, experiment))
 
     monkeypatch.setattr("hmtas.tracking.sync_run", sync_run)
-    (runs[1] / "mlflow.json").write_text(json.dumps({"experiment": "derby"}))
+    state = RunLog(tracking_uri="sqlite://", experiment="derby", run_id="1", created="")
+    write_json(runs[1] / MLFLOW_NOTE, state.model_dump(mode="json"))
     out = tmp_path / "out"
     runner = CliRunner()
     result = runner.invoke(

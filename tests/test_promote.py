@@ -22,9 +22,9 @@ from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.mlflow_client import connect
 from hmtas.records import HalfId
-from hmtas.runs import predictions_path
+from hmtas.runs import MLFLOW_NOTE, predictions_path
 from hmtas.store import EmbeddingStore
-from hmtas.tracking import STATE, sync_run
+from hmtas.tracking import sync_run
 
 NAME = "spotter"
 
@@ -197,7 +197,7 @@ def test_a_version_leads_to_all_that_it_was_made_of(
     run = combine(members, season.store, tmp_path / "ensembles", "weighted")
     done = promote(run, NAME, experiment="sweep")
     version = client.get_model_version(NAME, "1")
-    assert version.run_id == version.tags["hmtas.run_id"] == read_json(run / STATE)["run_id"]
+    assert version.run_id == version.tags["hmtas.run_id"] == read_json(run / MLFLOW_NOTE)["run_id"]
     assert client.get_run(version.run_id).data.tags["hmtas.kind"] == "ensemble"
     assert version.tags["hmtas.package_sha256"] == done.package.checksum
     assert version.tags["hmtas.combiner"] == "weighted"
@@ -244,7 +244,7 @@ def test_a_refused_ensemble_leaves_nothing(
         promote(run, NAME)
     assert client.search_registered_models() == []
     assert client.search_experiments(filter_string="name = 'hmtas'") == []
-    assert not (run / STATE).exists()
+    assert not (run / MLFLOW_NOTE).exists()
 
 
 def test_the_verb_says_what_it_did(season: Season, mlflow_store: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hmtas.console import Json, StorePlace, emit, progress, say, show
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
+from hmtas.runs import MLFLOW_NOTE
 from tune.budget import MANY
 from tune.options import FINAL_SEEDS, TOP
 
@@ -370,7 +371,7 @@ def windows(
                 )
             )
     for run in runs:
-        if (run / "mlflow.json").is_file():
+        if (run / MLFLOW_NOTE).is_file():
             from hmtas.tracking import sync_run
 
             sync_run(run)

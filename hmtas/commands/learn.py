@@ -10,7 +10,7 @@ from hmtas.console import Json, StorePlace, copy_ahead, emit, progress, say
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
-from hmtas.runs import read_run
+from hmtas.runs import MLFLOW_NOTE, read_run
 
 _PRESETS = ", ".join(f"{name} ({p.title})" for name, p in PRESETS.items())
 Address = Annotated[
@@ -126,7 +126,7 @@ def predict(
                     run, opened, split, device=device, precision=precision, on_half=advance
                 )
         written.append(str(path))
-        if (run / "mlflow.json").is_file():
+        if (run / MLFLOW_NOTE).is_file():
             sync_run(run)
     if as_json:
         emit({"predictions": written})

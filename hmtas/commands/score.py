@@ -172,7 +172,7 @@ def _warn_of_fitted_games(path: Path, found: "Spotted", chosen: list[str]) -> No
 def _record(run: Path, found: "Spotted", document: Mapping[str, Any]) -> None:
     """Keep the score in the run folder, and in MLflow if the run is tracked."""
     from hmtas.files import write_json
-    from hmtas.runs import score_path
+    from hmtas.runs import MLFLOW_NOTE, score_path
 
     assert found.split is not None
     assert found.spotting is not None
@@ -182,7 +182,7 @@ def _record(run: Path, found: "Spotted", document: Mapping[str, Any]) -> None:
         "cross_fitted": found.cross_fitted,
     }
     write_json(score_path(run, found.split), {**document, **about})
-    if (run / "mlflow.json").is_file():
+    if (run / MLFLOW_NOTE).is_file():
         from hmtas.tracking import sync_run
 
         sync_run(run)
