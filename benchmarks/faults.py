@@ -54,7 +54,10 @@ FAULTS = (
 DAMAGE = ("truncated", "flipped")  # once the driver was killed
 ENDED = ("done", "stopped")
 # What a driver loads, once for all of them: most of the seconds that its start takes.
-PRELOAD = ["ray.tune", "optuna", "torch", "mlflow", "tune.drive", "tune.cli", "hmtas.tracking"]
+PRELOAD = [
+    *("ray.tune", "optuna", "torch", "mlflow"),
+    *("tune.commands_sweep", "tune.drive", "hmtas.tracking"),
+]
 _context = multiprocessing.get_context("forkserver")
 
 

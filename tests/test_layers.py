@@ -65,7 +65,9 @@ LAYERS = {
         ensemble.commands_select ensemble.selection_pictures ensemble.selection_table
         ensemble.tracking
         ensemble.commands_promote ensemble.model_version ensemble.registry ensemble.served
-        tune.asking tune.callback tune.cli tune.cluster tune.drive tune.final
+        tune.asking tune.callback tune.cli tune.cluster
+        tune.commands_space tune.commands_study tune.commands_sweep tune.commands_windows
+        tune.drive tune.final
         tune.importance tune.repeat tune.report tune.report_figures tune.report_models
         tune.report_facts tune.report_head tune.report_names tune.report_scores
         tune.report_sections tune.report_space tune.report_style tune.report_tables

@@ -13,7 +13,7 @@ import optuna
 import pytest
 from small import make_config
 
-import tune.cli
+from tune.commands_sweep import model
 from tune.default_space import build_space, space_document
 from tune.options import Options
 from tune.space import first_point, suggest
@@ -90,7 +90,7 @@ def test_a_search_is_the_same_for_the_same_seed(
 
 
 def test_the_replay_has_the_defaults_of_the_verb(benchmark: ModuleType) -> None:
-    defaults = inspect.signature(tune.cli.model).parameters
+    defaults = inspect.signature(model).parameters
     assert (
         defaults["top"].default,
         defaults["final_seeds"].default,

@@ -1,0 +1,81 @@
+"""`hmtas tune space`: what a sweep would search, and the space of its options."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hmtas.config import parse_settings
+from hmtas.console import Json, StorePlace, emit
+from hmtas.errors import InputError
+from hmtas.files import read_json
+from hmtas.presets import PRESETS, preset
+
+if TYPE_CHECKING:
+    from hmtas.store import EmbeddingStore
+    from tune.space import Space
+
+
+def space(
+    store: StorePlace,
+    preset_name: Annotated[
+        str, typer.Option("--preset", help=f"Where the search starts: {', '.join(PRESETS)}.")
+    ] = "m7",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Hold a setting fixed: patience=5 ... (repeat)."),
+    ] = None,
+    space_file: Annotated[
+        Path | None, typer.Option("--space", help="JSON that changes the space, or is a whole one.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="Class weights: rate, group, per_action or fixed.")
+    ] = "rate",
+    search_windows: Annotated[
+        bool, typer.Option("--search-windows", help="NMS windows and threshold too.")
+    ] = False,
+    split: Annotated[str, typer.Option(help="Split that every trial predicts.")] = "valid",
+    as_json: Json = False,
+) -> None:
+    """Show what `hmtas tune model` would search with the same options.
+
+    With --json the whole space, to be edited and given back with --space.
+    """
+    from hmtas.remote import open_store
+    from tune.default_space import space_document
+    from tune.space_table import show_space
+    from tune.study import sweep_base
+
+    base = sweep_base(preset(preset_name)).updated(parse_settings(settings or []))
+    found = space_of(open_store(store), base, weights, search_windows, space_file, split)
+    if as_json:
+        emit(space_document(found))
+    else:
+        show_space(base, found)
+
+
+def space_of(
+    store: "EmbeddingStore",
+    base: Any,
+    weights: str,
+    search_windows: bool,
+    space_file: Path | None,
+    split: str,
+) -> "Space":
+    """The space around `base` for a store, with the changes of a file."""
+    from tune.default_space import build_space, parse_weights
+
+    store.games(split)
+    overrides = read_json(space_file) if space_file else {}
+    if not isinstance(overrides, dict):
+        raise InputError(f"{space_file}: must be an object from setting names to ranges")
+    try:
+        return build_space(
+            base,
+            store.actions,
+            weights=parse_weights(weights),
+            search_windows=search_windows,
+            overrides=overrides,
+        )
+    except InputError as error:
+        raise InputError(f"{space_file}: {error}" if space_file else str(error)) from None
