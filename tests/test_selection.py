@@ -230,7 +230,7 @@ def test_the_best_of_equals_is_not_claimed_to_be_better_than_they_are() -> None:
         shown.append(100 * (found.of(found.chosen).tight - mean))
         claimed.append(100 * (found.claimed - mean))
     assert np.mean(shown) > 1.5
-    assert np.mean(claimed) < np.mean(shown)
+    assert abs(np.mean(claimed)) < np.mean(shown) / 2
 
 
 # The shortlist
