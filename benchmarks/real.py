@@ -21,6 +21,7 @@ from hmtas.commands.demo import fusing_steps, runs_below, tracking
 from hmtas.console import say
 from hmtas.errors import InputError
 from hmtas.recipe import Step, run_recipe
+from hmtas.signals import Interrupted
 
 EXPERIMENT = "real"
 WIDTH = "64"
@@ -48,6 +49,8 @@ def main() -> None:
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
+    except Interrupted as asked:
+        sys.exit(asked.exit_code)
     peak_mb = (
         max(
             resource.getrusage(who).ru_maxrss

@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from typing import NamedTuple
 from hmtas.console import say
 from hmtas.errors import InputError
 from hmtas.files import write_json
+from hmtas.signals import Interrupted, interruptible
 
 MARK = "recipe.json"
 
@@ -47,6 +49,7 @@ def run_recipe(
 
     Raises:
         InputError: If a step fails; it has said why.
+        Interrupted: On Ctrl-C or SIGTERM, when the step has ended.
     """
     if fresh and out.exists():
         if not (out / MARK).is_file():
@@ -76,15 +79,27 @@ def _run(words: Sequence[str], log: Path, env: Mapping[str, str]) -> float:
     log.parent.mkdir(exist_ok=True)
     started = time.monotonic()
     with log.open("w") as file:
-        code = subprocess.run(
-            [sys.executable, "-m", "hmtas", *words],
-            stdout=file,
-            env={**os.environ, **env},
-            check=False,
-        ).returncode
+        code = _wait(
+            subprocess.Popen(
+                [sys.executable, "-m", "hmtas", *words], stdout=file, env={**os.environ, **env}
+            )
+        )
     if code != 0:
         raise InputError(f"the step ended with exit code {code}; the same command goes on from it")
     return time.monotonic() - started
+
+
+def _wait(step: "subprocess.Popen[bytes]") -> int:
+    """The exit code of a step. It ends in order before its recipe does."""
+    try:
+        with interruptible():
+            return step.wait()
+    except Interrupted as asked:
+        if asked.signum == signal.SIGTERM:  # Ctrl-C reaches the step from the terminal
+            step.terminate()
+        step.wait()
+        say("interrupted; the same command goes on from this step")
+        raise
 
 
 def _shown(words: Sequence[str], most: int = 12) -> str:

@@ -1,6 +1,12 @@
 """A recipe runs every command once, goes on where it stopped, and never removes what is not its."""
 
-from collections.abc import Sequence
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -37,6 +43,32 @@ def test_a_recipe_goes_on_after_a_step_that_failed(
     assert not run_recipe(steps(out, pack), out, env={})
     assert run_recipe(steps(out, pack), out, env={}, fresh=True)
     assert "[1/2] Generate" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_a_step_ends_in_order_before_its_recipe_does(tmp_path: Path, asked: signal.Signals) -> None:
+    out = tmp_path / "demo"
+    with (tmp_path / "said").open("w") as said:
+        recipe = subprocess.Popen(
+            [sys.executable, "-m", "hmtas", "demo", str(out)],
+            stderr=said,
+            process_group=0,
+        )
+        wait_until((out / "games").is_dir)
+        # A terminal asks all of a group; a batch system asks the one process that it started.
+        (os.killpg if asked == signal.SIGINT else os.kill)(recipe.pid, asked)
+        assert recipe.wait(60) == 128 + asked
+    with pytest.raises(ProcessLookupError):
+        os.killpg(recipe.pid, 0)  # nobody of the group is left
+    assert "interrupted; the same command goes on" in (tmp_path / "said").read_text()
+    assert json.loads((out / "recipe.json").read_text()) == []
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

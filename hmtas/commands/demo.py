@@ -9,6 +9,7 @@ import typer
 
 from hmtas.console import say
 from hmtas.recipe import Step, run_recipe
+from hmtas.signals import Interrupted
 
 EXPERIMENT = "demo"
 SEASON = ("--train", "20", "--valid", "10", "--test", "10")
@@ -36,7 +37,10 @@ def demo(
     own games, and on a Ray cluster with `--address`. Run it again to go on after an interruption.
     """
     env = tracking(out)
-    worked = run_recipe(demo_steps(out), out, env=env, fresh=fresh)
+    try:
+        worked = run_recipe(demo_steps(out), out, env=env, fresh=fresh)
+    except Interrupted as asked:
+        raise typer.Exit(asked.exit_code) from None
     if not worked:
         say(f"{out}: the demo is done; --fresh starts over (FRESH=1 with make)")
     os.environ.update(env)
