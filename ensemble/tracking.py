@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from hmtas import tracking
-from hmtas.runs import read_run
+from hmtas.files import read_json, write_json
+from hmtas.runs import MLFLOW_NOTE, read_run
 
 
 def log_selection(
@@ -18,6 +19,8 @@ def log_selection(
     folders: Sequence[str],
 ) -> str | None:
     """Log a selection, if its models are in MLflow or an experiment is named.
+
+    One folder, one run: that of an earlier selection in `out` is deleted.
 
     Args:
         out: Folder of the selection.
@@ -34,8 +37,13 @@ def log_selection(
     if name is None:
         return None
     params = {key: document[key] for key in ("split", "num_games", "num_models", "seed", "filter")}
-    tags = {"hmtas.kind": "selection", "hmtas.chosen": str(document["chosen"])}
+    tags = {
+        "hmtas.kind": "selection",
+        "hmtas.chosen": str(document["chosen"]),
+        "hmtas.run_dir": str(out.absolute()),
+    }
     parent = tracking.open_parent(name, out.name, tags, params)
+    _take_the_place(out, parent)
     for folder in folders:
         lineage = {"hmtas.member_runs": " ".join(_member_ids(out / folder))}
         tracking.sync_run(
@@ -47,6 +55,16 @@ def log_selection(
         metrics["test_tight"] = document["test"]["selected"]["tight"]["average_map"]
     tracking.close_parent(parent, "FINISHED", metrics)
     return parent
+
+
+def _take_the_place(out: Path, parent: str) -> None:
+    """Note where MLflow has the selection of this folder, and delete what it had of it before."""
+    uri = tracking.public_uri(tracking.tracking_uri())
+    note = out / MLFLOW_NOTE
+    before = read_json(note) if note.is_file() else {}
+    write_json(note, {"tracking_uri": uri, "parent": parent})
+    if before.get("tracking_uri") == uri:
+        tracking.delete_parent(before["parent"])
 
 
 def experiment_of(runs: Sequence[Path]) -> str | None:

@@ -38,6 +38,7 @@ __all__ = [
     "ComparedRun",
     "Tracked",
     "close_parent",
+    "delete_parent",
     "log_parent",
     "log_parent_files",
     "open_parent",
@@ -150,6 +151,13 @@ def close_parent(
 def reopen_parent(run_id: str) -> None:
     """Mark a run that ended as one that goes on."""
     connect(tracking_uri()).update_run(run_id, status="RUNNING")
+
+
+def delete_parent(run_id: str) -> None:
+    """Delete a run made by `open_parent`, if it is there: another one has taken its place."""
+    client = connect(tracking_uri())
+    if _is_active(client, run_id):
+        client.delete_run(run_id)
 
 
 def log_parent_files(run_id: str, folder: Path, files: Sequence[Path]) -> None:

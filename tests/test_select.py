@@ -267,6 +267,10 @@ def test_an_experiment_is_selected_from_and_keeps_the_lineage(
     ]
     assert selected.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert set(selected.data.tags["hmtas.member_runs"].split()) == set(ids.values())
+    assert call("--experiment", "sweep", out=out).exit_code == 0
+    again = client.search_runs([experiment.experiment_id])
+    assert len(again) == len(runs), "a folder has one run"
+    assert parent.info.run_id not in {run.info.run_id for run in again}
 
 
 def test_a_filter_of_mlflow_chooses_and_a_bad_one_is_named(
