@@ -12,10 +12,13 @@ import pytest
 
 from ensemble.combine import combine
 from ensemble.combiner import Evidence, FittedWeights
+from ensemble.crossfit import FoldFit
+from ensemble.diversity import Diversity
 from ensemble.greedy import GreedyConfig
 from ensemble.methods import candidate_of, combiner_of
 from ensemble.nested import Nested, fitting_sets, nested_fit
 from ensemble.selection import SINGLE, Selection, choose, num_search_steps, search
+from ensemble.selection_document import document_of
 from ensemble.shortlist import OfShortlist, Single, shortlist
 from hmtas.errors import InputError
 from hmtas.evaluate import FittedWindows
@@ -231,6 +234,22 @@ def test_the_best_of_equals_is_not_claimed_to_be_better_than_they_are() -> None:
         claimed.append(100 * (found.claimed - mean))
     assert np.mean(shown) > 1.5
     assert abs(np.mean(claimed)) < np.mean(shown) / 2
+
+
+def test_a_model_of_one_fold_alone_is_used_too() -> None:
+    """The score that is shown comes from the fits of the folds, so that its marks do too."""
+    selection = chosen_of([Model()], games=5)
+    first, second = (FittedWeights(weights=weight_M) for weight_M in np.eye(3)[:2])
+    nested = selection.of(SINGLE).nested._replace(
+        fitted=first, folds=(FoldFit(("g0",), first), FoldFit(("g1",), second))
+    )
+    ranked = selection.of(SINGLE)._replace(nested=nested)
+    diversity = Diversity(("a", "b", "c"), np.full((1, 3, 3), np.nan), np.zeros(1, np.int64))
+    document = document_of(replace(selection, ranked=(ranked,)), diversity, "abc", ("Goal",))
+    (row,) = document["combiners"]
+    assert [member["name"] for member in row["members"]] == ["a"]
+    assert row["used"] == ["a", "b"]
+    assert document["diversity"]["per_action"] == {"Goal": None}
 
 
 # The shortlist
