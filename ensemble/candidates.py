@@ -49,7 +49,7 @@ def gather(runs: Sequence[Path], split: str) -> Gathered:
             kept.append(run)
     if not kept:
         reasons = "; ".join(dict.fromkeys(skipped.values())) or "none was named"
-        raise InputError(f"no model to select from among {len(runs)} runs: {reasons[:300]}")
+        raise InputError(f"none of {len(runs)} runs can be selected from: {reasons[:300]}")
     return Gathered(tuple(kept), skipped)
 
 

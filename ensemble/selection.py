@@ -192,7 +192,7 @@ def _reason(
     if chosen != single:
         found = against[chosen]
         others = sum(other.verdict == "better" for other in against.values()) - 1
-        more = f"; {others} more are better than it too" if others else ""
+        more = f"; so {'is' if others == 1 else 'are'} {others} more" if others else ""
         return (
             f"{names[chosen]} is better than the single model by {100 * found.difference:.2f} "
             f"[{100 * found.low:.2f}, {100 * found.high:.2f}] points{more}"

@@ -74,7 +74,7 @@ def _diversity(diversity: Mapping[str, Any]) -> Table:
 
 def _answer(document: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"[bold]{document['chosen']}[/bold]: {document['reason']}",
+        f"chosen: [bold]{document['chosen']}[/bold]; {document['reason']}",
         f"to expect on as many unseen games: {scored(document['claimed'], document['interval'])} "
         "% tight",
     ]

@@ -158,7 +158,7 @@ def test_what_cannot_take_part_is_passed_over_and_named(
     assert found.runs == tuple(runs)
     assert found.skipped[str(unpredicted)] == "no stored probabilities of split 'valid'"
     assert "no run here" in found.skipped[str(tmp_path / "gone")]
-    with pytest.raises(InputError, match="no model to select from among 1 runs: no stored"):
+    with pytest.raises(InputError, match="none of 1 runs can be selected from: no stored"):
         gather([unpredicted], "valid")
 
 

@@ -189,7 +189,7 @@ def test_what_is_better_takes_its_place_and_the_reason_says_by_how_much() -> Non
     assert best.difference == pytest.approx(found.of("combiner 2").tight - found.of(SINGLE).tight)
     assert found.reason == (
         f"combiner 2 is better than the single model by {100 * best.difference:.2f} "
-        f"[{100 * best.low:.2f}, {100 * best.high:.2f}] points; 1 more are better than it too"
+        f"[{100 * best.low:.2f}, {100 * best.high:.2f}] points; so is 1 more"
     )
     assert [ranked.nested.method for ranked in found.ranked] == [
         "combiner 2", "combiner 1", SINGLE, "combiner 3"
