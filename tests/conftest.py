@@ -22,6 +22,7 @@ os.environ.update(
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(16),
         "OMP_NUM_THREADS": "1",
+        "RAY_worker_niceness": "0",  # else what works beside the tests makes them wait
         **ENVIRONMENT,
     }
 )

@@ -13,7 +13,7 @@ import pytest
 from hmtas.distributed import SCRATCH, train
 from hmtas.files import write_json
 from hmtas.fit import fit
-from hmtas.runs import RECORD, read_run
+from hmtas.runs import RECORD, RunRecord, read_run
 from hmtas.store import EmbeddingStore
 from tests.small import make_config, make_store
 
@@ -85,10 +85,20 @@ def test_a_full_disk_is_said_and_costs_nothing(store: EmbeddingStore, tmp_path: 
     assert fit(store, CONFIG, run, name="run").weights_sha256 == whole.weights_sha256
 
 
+@pytest.fixture(scope="module")
+def undisturbed(
+    store: EmbeddingStore, local_ray: str, tmp_path_factory: pytest.TempPathFactory
+) -> RunRecord:
+    """What two workers train whom nothing happens to."""
+    del local_ray
+    whole = tmp_path_factory.mktemp("undisturbed") / "run"
+    return train(store.path, CONFIG, whole, name="run", num_workers=2)
+
+
 @pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
-def test_a_killed_worker_is_replaced(store: EmbeddingStore, tmp_path: Path) -> None:
-    undisturbed = train(store.path, CONFIG, tmp_path / "whole", name="run", num_workers=2)
+def test_a_killed_worker_is_replaced(
+    store: EmbeddingStore, undisturbed: RunRecord, tmp_path: Path
+) -> None:
     run = tmp_path / "killed"
     killed: list[int] = []
 
@@ -109,9 +119,8 @@ def test_a_killed_worker_is_replaced(store: EmbeddingStore, tmp_path: Path) -> N
 
 @pytest.mark.ray
 def test_a_killed_driver_is_followed_by_the_same_command(
-    store: EmbeddingStore, tmp_path: Path, local_ray: str, mlflow_store: str
+    store: EmbeddingStore, undisturbed: RunRecord, tmp_path: Path, local_ray: str, mlflow_store: str
 ) -> None:
-    undisturbed = train(store.path, CONFIG, tmp_path / "whole", name="run", num_workers=2)
     run = tmp_path / "run"
     write_json(tmp_path / "config.json", CONFIG.model_dump(mode="json"))
     words = ["train", store.path, "--config", tmp_path / "config.json", "--out", run]
