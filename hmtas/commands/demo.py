@@ -13,7 +13,10 @@ from hmtas.signals import Interrupted
 
 EXPERIMENT = "demo"
 SEASON = ("--train", "20", "--valid", "10", "--test", "10")
-SWEEP = ("--preset", "smoke", "--trials", "6", "--max-epochs", "4", "--set", "windows_share=0.5")
+SWEEP = (
+    *("--preset", "smoke", "--trials", "6", "--max-epochs", "4", "--set", "windows_share=0.5"),
+    *("--top", "2"),
+)
 
 
 def register(app: typer.Typer) -> None:
