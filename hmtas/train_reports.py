@@ -53,9 +53,10 @@ def hear(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iterator[EpochCa
 
     def take(entry: EpochRecord) -> None:
         nonlocal seen
-        if entry.epoch > seen:
-            for lost in _history(out)[seen : entry.epoch - 1]:  # written before it is reported
+        if entry.epoch > seen + 1:  # a report was lost; its epoch was recorded before
+            for lost in _history(out)[seen : entry.epoch - 1]:
                 on_epoch(lost)
+        if entry.epoch > seen:
             on_epoch(entry)
             seen = entry.epoch
 

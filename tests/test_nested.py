@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from benchmarks.faults import make_store as make_fault_store
 from hmtas.cli import build
 from hmtas.distributed import train
 from hmtas.errors import InputError
-from hmtas.runs import RECORD, EpochRecord, predictions_path, read_run
+from hmtas.runs import predictions_path, read_run
 from hmtas.store import EmbeddingStore
 from tune import cluster, record
 from tune.cluster import check_resources
@@ -156,38 +155,3 @@ def test_a_study_does_not_go_on_with_other_workers(store: EmbeddingStore, tmp_pa
     with pytest.raises(InputError, match="workers_per_trial was 1, now 2"):
         run_study(tmp_path, make_settings(store), experiment="e")
     assert read_study(tmp_path).settings.workers_per_trial == 1
-
-
-@pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
-def test_every_epoch_is_heard_of_once(tmp_path: Path) -> None:
-    from hmtas.train_reports import hear
-
-    epochs = [EpochRecord(epoch=n, train_loss=1.0, seconds=1.0, windows=1) for n in (1, 2, 3)]
-    heard: list[int] = []
-    with hear(tmp_path, lambda entry: heard.append(entry.epoch)) as callback:
-        for entry in (epochs[0], epochs[1], epochs[0], epochs[1]):  # the workers began again
-            callback.after_report(SimpleNamespace(), [entry.model_dump(mode="json")], None)
-    assert heard == [1, 2]
-
-
-@pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
-def test_an_epoch_whose_report_was_lost_is_heard_of_at_the_end(
-    store: EmbeddingStore, tmp_path: Path
-) -> None:
-    from hmtas.fit import fit
-    from hmtas.train_reports import hear
-
-    heard: list[int] = []
-
-    def refuse(entry: EpochRecord) -> None:
-        raise FloatingPointError(f"epoch {entry.epoch}")
-
-    with hear(tmp_path, lambda entry: heard.append(entry.epoch)):
-        fit(store, make_config(max_epochs=2), tmp_path, name="run")
-    assert heard == [1, 2]
-    entry = read_run(tmp_path).history[0].model_dump(mode="json")
-    (tmp_path / RECORD).unlink()
-    with pytest.raises(FloatingPointError, match="epoch 1"), hear(tmp_path, refuse) as callback:
-        callback.after_report(SimpleNamespace(), [entry], None)

@@ -2,12 +2,13 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from small import make_config, make_store
 
 from hmtas.fit import fit
-from hmtas.runs import RECORD, EpochRecord
+from hmtas.runs import RECORD, EpochRecord, read_run
 from hmtas.train_reports import EpochCallback, hear
 
 
@@ -32,3 +33,33 @@ def test_an_epoch_whose_report_was_lost_is_heard_in_its_place(tmp_path: Path) ->
     with hear(run, heard.append) as callback:
         report(callback, 4)
     assert heard == list(history), "epochs that were there before are not news"
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_every_epoch_is_heard_of_once(tmp_path: Path) -> None:
+    epochs = [EpochRecord(epoch=n, train_loss=1.0, seconds=1.0, windows=1) for n in (1, 2, 3)]
+    heard: list[int] = []
+    with hear(tmp_path, lambda entry: heard.append(entry.epoch)) as callback:
+        for entry in (epochs[0], epochs[1], epochs[0], epochs[1]):  # the workers began again
+            callback.after_report(SimpleNamespace(), [entry.model_dump(mode="json")], None)
+    assert heard == [1, 2]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_an_epoch_whose_report_was_lost_is_heard_of_at_the_end(
+    tmp_path: Path,
+) -> None:
+    heard: list[int] = []
+
+    def refuse(entry: EpochRecord) -> None:
+        raise FloatingPointError(f"epoch {entry.epoch}")
+
+    with hear(tmp_path, lambda entry: heard.append(entry.epoch)):
+        fit(make_store(tmp_path / "season"), make_config(max_epochs=2), tmp_path, name="run")
+    assert heard == [1, 2]
+    entry = read_run(tmp_path).history[0].model_dump(mode="json")
+    (tmp_path / RECORD).unlink()
+    with pytest.raises(FloatingPointError, match="epoch 1"), hear(tmp_path, refuse) as callback:
+        callback.after_report(SimpleNamespace(), [entry], None)

@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from hmtas.store import EmbeddingStore
     from tune.space import Space
 
+PresetName = Annotated[
+    str, typer.Option("--preset", help=f"Where the search starts: {', '.join(PRESETS)}.")
+]
+Fixed = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Hold a setting fixed: patience=5 ... (repeat)."),
+]
+
 
 def space(
     store: StorePlace,
-    preset_name: Annotated[
-        str, typer.Option("--preset", help=f"Where the search starts: {', '.join(PRESETS)}.")
-    ] = "m7",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Hold a setting fixed: patience=5 ... (repeat)."),
-    ] = None,
+    preset_name: PresetName = "m7",
+    settings: Fixed = None,
     space_file: Annotated[
         Path | None, typer.Option("--space", help="JSON that changes the space, or is a whole one.")
     ] = None,

@@ -9,9 +9,9 @@ import typer
 from hmtas.config import parse_settings
 from hmtas.console import Json, StorePlace
 from hmtas.errors import InputError
-from hmtas.presets import PRESETS, preset
+from hmtas.presets import preset
 from tune.budget import MANY
-from tune.commands_space import space_of
+from tune.commands_space import Fixed, PresetName, space_of
 from tune.commands_study import Study
 from tune.options import FINAL_SEEDS, TOP
 
@@ -48,13 +48,8 @@ def model(
         int,
         typer.Option(min=1, help="Processes that train one trial together, with Ray Train."),
     ] = 1,
-    preset_name: Annotated[
-        str, typer.Option("--preset", help=f"Where the search starts: {', '.join(PRESETS)}.")
-    ] = "m7",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Hold a setting fixed: patience=5 ... (repeat)."),
-    ] = None,
+    preset_name: PresetName = "m7",
+    settings: Fixed = None,
     space_file: Annotated[
         Path | None,
         typer.Option(
