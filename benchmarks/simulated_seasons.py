@@ -23,11 +23,11 @@ import numpy as np
 from simulated_models import NAMES, Games, evidence_of, records, rows_of, simulate_games
 
 from ensemble.combiner import Combiner, Evidence, Fitted, FittedWeights
-from ensemble.fusion import FusionConfig
 from ensemble.greedy import GreedyConfig
 from ensemble.learned import Learned
 from ensemble.methods import candidate_of, combiner_of
 from ensemble.nested import fitting_sets
+from ensemble.network import FusionConfig
 from ensemble.selection import SINGLE, Selection, search
 from ensemble.shortlist import MOST_LEARNED, Shortlisted, Single
 from ensemble.weighting import ScoreWeights

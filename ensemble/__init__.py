@@ -9,7 +9,6 @@ Public names, imported from their modules:
     ensemble.library    `build_library`: hundreds of models as 16-bit codes
     ensemble.greedy     `select`, `GreedyConfig`: greedy selection with replacement
     ensemble.fusion     `LearnedFusion`, `FusionConfig`, `fit_fusion`, `fuse`: a small transformer
-    ensemble.distributed  `with_workers`: the same fit by several processes, with Ray Train
     ensemble.crossfit   `cross_fit`: by fold and in all
     ensemble.members    `Member`, `read_members`: run folders that take part
     ensemble.plan       `plan_fit`: read and check everything before a fit

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ensemble.crossfit import CrossFit, cross_fit
-from ensemble.learned import Learned
 from ensemble.members import member_runs, read_members, relative_to, stack_members
 from ensemble.methods import fitted_of, settings_of
 from ensemble.plan import Plan
@@ -238,8 +237,6 @@ def _record(
     if fit.folds:
         fitted_games |= set(stacked.games)
     stopped = {game for member in plan.members for game in member.record.stopped_games}
-    combiner = plan.combiners[method]
-    learned = combiner if isinstance(combiner, Learned) else Learned()
     streams: dict[str, int] = {}
     for member in plan.members:
         streams |= member.record.streams
@@ -255,8 +252,7 @@ def _record(
         streams=streams,
         actions=stacked.actions,
         rate_hz=stacked.rate_hz,
-        num_workers=learned.num_workers,
-        environment=this_environment(learned.device),
+        environment=this_environment(),
         num_parameters=fit.fitted.facts.get("num_parameters"),
         fitted_games=tuple(sorted(fitted_games)),
         stopped_games=tuple(sorted(stopped)),

@@ -7,7 +7,6 @@ import typer
 
 from ensemble.commands_promote import promote
 from ensemble.commands_select import select
-from hmtas.commands.learn import Address
 from hmtas.console import Json, emit, progress, say, show
 from hmtas.runs import MLFLOW_NOTE, read_run
 
@@ -64,11 +63,6 @@ def fit_verb(
             "--thesis-fusion", help="Fit the learned fusion with the thesis's numbers: hours."
         ),
     ] = False,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes that fit a learned fusion together.")
-    ] = 1,
-    gpu: Annotated[bool, typer.Option("--gpu/--no-gpu", help="A GPU for each of them.")] = False,
-    address: Address = None,
     experiment: Annotated[
         str | None,
         typer.Option(help="MLflow experiment; by default the one of the members, if any."),
@@ -82,9 +76,8 @@ def fit_verb(
     valid` scores them; `hmtas ensemble apply` combines another split.
     """
     from ensemble.build import fit_ensembles
-    from ensemble.distributed import with_workers
-    from ensemble.fusion import FusionConfig
     from ensemble.methods import USUAL
+    from ensemble.network import FusionConfig
     from ensemble.plan import plan_fit
     from ensemble.tracking import experiment_of
 
@@ -99,11 +92,8 @@ def fit_verb(
     )
     for note in plan.notes():
         say(note)
-    with (
-        with_workers(plan, out, workers, use_gpu=gpu, address=address) as shared,
-        progress("fitting ensembles", plan.num_steps) as step,
-    ):
-        written = fit_ensembles(shared, out, on_step=step)
+    with progress("fitting ensembles", plan.num_steps) as step:
+        written = fit_ensembles(plan, out, on_step=step)
     found = experiment or experiment_of(runs)
     if found is not None:
         for run in written.values():

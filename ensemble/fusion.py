@@ -2,7 +2,6 @@
 
 import copy
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,34 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ensemble.fusion_rows import Material, Rows, lay_out
-from ensemble.network import (
-    PREDICT_BATCH,
-    FusionConfig,
-    LearnedFusion,
-    Network,
-    build_fusion,
-    fuse,
-    load_fusion,
-    one_thread,
-    save_fusion,
-)
-from ensemble.team import Team
+from ensemble.fusion_rows import Rows, lay_out
+from ensemble.network import PREDICT_BATCH, FusionConfig, Network, build_fusion, one_thread
 from hmtas.errors import DivergedError
 from hmtas.records import Events, HalfId
-from hmtas.runs import EpochRecord
-
-__all__ = [
-    "FittedFusion",
-    "FusionConfig",
-    "LearnedFusion",
-    "build_fusion",
-    "fit_fusion",
-    "fit_rows",
-    "fuse",
-    "load_fusion",
-    "save_fusion",
-]
 
 
 class FittedFusion(NamedTuple):
@@ -57,10 +32,6 @@ class FittedFusion(NamedTuple):
     best_epoch: int
     held_out_games: tuple[str, ...]
     held_out_loss: float | None
-
-
-FitFusion = Callable[..., FittedFusion]
-"""`fit_fusion`, or what does the same with more processes."""
 
 
 def fit_fusion(
@@ -90,86 +61,36 @@ def fit_fusion(
             finite.
     """
     material = lay_out(halves, events, actions, config, rate_hz)
-    return fit_rows(material, config, on_epoch=on_epoch)
-
-
-def fit_rows(
-    material: Material,
-    config: FusionConfig,
-    *,
-    team: Team | None = None,
-    on_epoch: Callable[[], None] | None = None,
-) -> FittedFusion:
-    """Fit the network on rows that are laid out; see `fit_fusion`.
-
-    A team gives the network of one process with the same batches, but for dropout and the order of
-    sums: all draw the same rows and see the same losses, so they stop alike and end with the same
-    weights.
-
-    Args:
-        material: The same in every process of a team.
-        config: Network and training.
-        team: The processes that fit together; by default this one is alone.
-        on_epoch: As in `fit_fusion`.
-
-    Raises:
-        DivergedError: If a loss is not finite, in all processes at the same step.
-    """
-    team = team or Team()
+    step = on_epoch or (lambda: None)
     rng = torch.Generator().manual_seed(config.seed)
-    check_rows = _sample(material.check, config, rng) if material.check else None
-    train = material.train.to(team.device)
-    check = material.check.to(team.device) if material.check else None
-    weight_A = material.weight_A.to(team.device)
+    train, check = material.train, material.check
+    check_rows = _sample(check, config, rng) if check else None
     with one_thread(), torch.random.fork_rng(devices=[]):  # initial weights and dropout
         torch.manual_seed(config.seed)
-        model = build_fusion(material.num_models, len(weight_A), config).to(team.device)
-        if team.rank > 0:
-            torch.manual_seed(_dropout_seed(config.seed, team.rank))
+        model = build_fusion(material.num_models, len(actions), config)
         optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, amsgrad=True)
         best_loss, best_epoch, best_state = float("inf"), 0, model.state_dict()
         epoch = 0
         for epoch in range(1, config.epochs + 1):
-            start = time.perf_counter()
-            order = _sample(material.train, config, rng)
-            train_loss = _run_epoch(
-                model, optimiser, train, order, weight_A=weight_A, config=config, team=team
-            )
-            loss = None
-            if check is not None and check_rows is not None:
-                loss = _loss_on(model, check, check_rows, weight_A, team)
-                _check_finite(loss, config)
-            entry = EpochRecord(
-                epoch=epoch,
-                train_loss=train_loss,
-                val_loss=loss,
-                seconds=time.perf_counter() - start,
-                windows=len(order),
-            )
-            team.report(entry)
-            if on_epoch:
-                on_epoch()
-            if loss is None:
+            order = _sample(train, config, rng)
+            _run_epoch(model, optimiser, train, order, weight_A=material.weight_A, config=config)
+            step()
+            if check is None or check_rows is None:
                 best_epoch = epoch
-            elif loss < best_loss:
+                continue
+            loss = _loss_on(model, check, check_rows, material.weight_A)
+            _check_finite(loss, config)
+            if loss < best_loss:
                 best_loss, best_epoch = loss, epoch
                 best_state = copy.deepcopy(model.state_dict())
             elif epoch - best_epoch >= config.patience:
                 break
     for _ in range(epoch, config.epochs):
-        if on_epoch:
-            on_epoch()
+        step()
     if check is not None:
         model.load_state_dict(best_state)
-    loss_or_none = best_loss if check is not None else None
-    return FittedFusion(
-        model.cpu().eval(), epoch, best_epoch, material.held_out_games, loss_or_none
-    )
-
-
-def _dropout_seed(seed: int, rank: int) -> int:
-    """Other rows need other dropout: the same in each share would be drawn once for all."""
-    return int(np.random.SeedSequence([seed, rank]).generate_state(1, np.uint64)[0])
+    held_out_loss = best_loss if check is not None else None
+    return FittedFusion(model.eval(), epoch, best_epoch, material.held_out_games, held_out_loss)
 
 
 def _sample(rows: Rows, config: FusionConfig, rng: torch.Generator) -> Tensor:
@@ -190,44 +111,29 @@ def _run_epoch(
     *,
     weight_A: Tensor,
     config: FusionConfig,
-    team: Team,
-) -> float:
-    """Step through all batches; returns the mean loss over the rows."""
+) -> None:
+    """Step through all batches."""
     model.train()
-    total = 0.0
     for start in range(0, len(order), config.batch_size):
-        batch = order[start : start + config.batch_size]
-        share = team.share(batch)
+        x, target = rows.batch(order[start : start + config.batch_size])
         optimiser.zero_grad()
-        loss_of_share = 0.0
-        if len(share):  # of a last batch of few rows there may be none
-            x, target = rows.batch(share.to(team.device))
-            loss = F.binary_cross_entropy_with_logits(model(x), target, pos_weight=weight_A)
-            # Shares differ by a row: each counts by its rows, so that the sum over all processes
-            # is the mean over the batch, for gradients too.
-            loss = loss * (len(share) / len(batch))
-            loss.backward()  # type: ignore[no-untyped-call]
-            loss_of_share = loss.item()
-        loss_of_batch = team.total(loss_of_share)
-        _check_finite(loss_of_batch, config)
-        team.add_up_gradients(model)
+        loss = F.binary_cross_entropy_with_logits(model(x), target, pos_weight=weight_A)
+        loss.backward()  # type: ignore[no-untyped-call]
+        _check_finite(loss.item(), config)
         optimiser.step()
-        total += loss_of_batch * len(batch)
-    return total / max(len(order), 1)
 
 
-def _loss_on(model: Network, rows: Rows, chosen: Tensor, weight_A: Tensor, team: Team) -> float:
-    """Mean loss over the chosen rows, the same in all processes."""
+def _loss_on(model: Network, rows: Rows, chosen: Tensor, weight_A: Tensor) -> float:
+    """Mean loss over the chosen rows."""
     model.eval()
     total = 0.0
-    share = team.share(chosen)
     with torch.inference_mode():
-        for start in range(0, len(share), PREDICT_BATCH):
-            part = share[start : start + PREDICT_BATCH]
-            x, target = rows.batch(part.to(team.device))
+        for start in range(0, len(chosen), PREDICT_BATCH):
+            part = chosen[start : start + PREDICT_BATCH]
+            x, target = rows.batch(part)
             loss = F.binary_cross_entropy_with_logits(model(x), target, pos_weight=weight_A)
             total += loss.item() * len(part)
-    return team.total(total) / max(len(chosen), 1)
+    return total / max(len(chosen), 1)
 
 
 def _check_finite(loss: float, config: FusionConfig) -> None:

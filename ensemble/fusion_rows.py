@@ -1,22 +1,14 @@
-"""What the learned fusion is fitted on: rows and targets laid out once, in memory or in a file.
+"""What the learned fusion is fitted on: rows and targets, laid out once."""
 
-The file is for the processes of a team: each maps it, and those of one machine share its pages.
-"""
-
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ensemble.network import SEQ_LEN, FusionConfig, features
 from hmtas.errors import InputError
-from hmtas.files import atomic_path
 from hmtas.records import Events, HalfId
 from hmtas.windows import window_rows, window_targets
 
@@ -32,10 +24,6 @@ class Rows(NamedTuple):
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, 3, M * A) and targets (B, A) of some rows."""
         return self.x[self.neighbours[rows]], self.target[rows]
-
-    def to(self, device: torch.device | str) -> "Rows":
-        """All rows on a device; as they are, if they are there."""
-        return Rows(*(part.to(device) for part in self))
 
 
 class Material(NamedTuple):
@@ -78,44 +66,6 @@ def lay_out(
         train=_rows({half: halves[half] for half in fitting}, events, rate_hz),
         check=_rows(held_out, events, rate_hz) if held_out else None,
         held_out_games=held_out_games,
-    )
-
-
-def save_material(path: Path, material: Material) -> None:
-    """Write it as safetensors, atomically."""
-    tensors = {"weight_A": material.weight_A}
-    for name, rows in (("train", material.train), ("check", material.check)):
-        if rows is not None:
-            tensors |= {f"{name}.{k}": v.contiguous() for k, v in rows._asdict().items()}
-    facts = {"num_models": material.num_models, "held_out_games": material.held_out_games}
-    with atomic_path(path) as scratch:
-        save_file(tensors, scratch, metadata={"material": json.dumps(facts)})
-
-
-def load_material(path: Path) -> Material:
-    """Map what `save_material` wrote; pages are read when rows are.
-
-    Raises:
-        InputError: If the file is not there.
-    """
-    if not path.is_file():
-        raise InputError(
-            f"{path}: not there for a worker; on a cluster --out must be a folder that all its "
-            "nodes see"
-        )
-    with safe_open(path, "pt") as file:
-        facts = json.loads(file.metadata()["material"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-
-    def rows(name: str) -> Rows:
-        return Rows(*(tensors[f"{name}.{field}"] for field in Rows._fields))
-
-    return Material(
-        num_models=facts["num_models"],
-        weight_A=tensors["weight_A"],
-        train=rows("train"),
-        check=rows("check") if "check.x" in tensors else None,
-        held_out_games=tuple(facts["held_out_games"]),
     )
 
 

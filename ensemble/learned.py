@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ensemble.combiner import Evidence, nothing
-from ensemble.fusion import FitFusion, FusionConfig, fit_fusion
-from ensemble.network import Network, fuse, load_fusion, save_fusion
+from ensemble.fusion import fit_fusion
+from ensemble.network import FusionConfig, Network, fuse, load_fusion, save_fusion
 
 FUSION = "fusion.safetensors"
 
@@ -47,19 +47,9 @@ class FittedNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:
-    """The learned fusion; its config says which network and how it is fitted.
-
-    Attributes:
-        config: Network and training.
-        fit_network: What fits it: this process, or several (`ensemble.distributed`).
-        num_workers: How many processes that is, for the record.
-        device: What they compute on, cpu or cuda, for the record.
-    """
+    """The learned fusion; its config says which network and how it is fitted."""
 
     config: FusionConfig = field(default_factory=FusionConfig)
-    fit_network: FitFusion = fit_fusion
-    num_workers: int = 1
-    device: str = "cpu"
     is_fitted: bool = True
     flatters: bool = True
 
@@ -78,7 +68,7 @@ class Learned:
     ) -> FittedNetwork:
         """Fit on the rows of these games; some of them are held out and stop it."""
         stacked = evidence.stacked
-        fitted = self.fit_network(
+        fitted = fit_fusion(
             stacked.of_games(games),
             evidence.events,
             stacked.actions,

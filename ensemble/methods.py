@@ -8,9 +8,9 @@ import numpy as np
 
 from ensemble.combine import Space
 from ensemble.combiner import Combiner, Fitted, FittedWeights
-from ensemble.fusion import FusionConfig
 from ensemble.greedy import GreedyConfig
 from ensemble.learned import FittedNetwork, Learned
+from ensemble.network import FusionConfig
 from ensemble.shortlist import MOST_LEARNED, Shortlisted
 from ensemble.weighting import Greedy, ScoreWeights
 from hmtas.errors import InputError

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.combiner import Combiner, Evidence
-from ensemble.fusion import FusionConfig
 from ensemble.greedy import GreedyConfig
 from ensemble.members import (
     Member,
@@ -19,6 +18,7 @@ from ensemble.members import (
     store_of,
 )
 from ensemble.methods import USUAL, combiner_of
+from ensemble.network import FusionConfig
 from hmtas.errors import InputError
 from hmtas.folds import game_folds
 from hmtas.store import EmbeddingStore

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ensemble.build import apply_ensemble, fit_ensemble
-from ensemble.fusion import FusionConfig
 from ensemble.greedy import GreedyConfig
 from ensemble.members import member_runs
+from ensemble.network import FusionConfig
 from ensemble.plan import plan_fit
 from hmtas.errors import InputError
 from hmtas.runs import read_run
@@ -31,9 +31,6 @@ def refit(
         InputError: If `run` is no ensemble, `out` is not empty, a member is gone or was trained
             again, or the store is another one.
     """
-    from ensemble.distributed import with_workers
-    from hmtas.reproduce import device_of
-
     record = read_run(run)
     if record.kind != "ensemble" or record.ensemble is None:
         raise InputError(f"{run}: a run of kind {record.kind!r}, not an ensemble")
@@ -44,6 +41,11 @@ def refit(
         raise InputError(
             f"{run}: `hmtas ensemble select` chose its members, among models that its record does "
             "not hold; repeat that command, it gives the same answer"
+        )
+    if record.num_workers > 1:
+        raise InputError(
+            f"{run}: {record.num_workers} processes fitted it, which this version no longer "
+            "does; one process gives other weights: fit it anew with `hmtas ensemble fit`"
         )
     fusion, greedy = settings.get("fusion"), settings.get("greedy")
     plan = plan_fit(
@@ -63,9 +65,7 @@ def refit(
         )
     if out.exists():
         out.rmdir()  # a folder is put in its place when it is complete
-    use_gpu = record.environment is not None and device_of(record) == "cuda"
-    with with_workers(plan, out.parent, record.num_workers, use_gpu=use_gpu) as shared:
-        fit_ensemble(shared, settings["combiner"], out, on_step=on_step)
+    fit_ensemble(plan, settings["combiner"], out, on_step=on_step)
     for path in sorted((run / "predictions").glob("*.arrow")):
         if path.stem != plan.split:
             apply_ensemble(out, path.stem)

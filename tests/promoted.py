@@ -8,8 +8,8 @@ from small import make_config
 from swept import predict as pretend
 
 from ensemble.build import apply_ensemble, fit_ensembles
-from ensemble.fusion import FusionConfig
 from ensemble.greedy import GreedyConfig
+from ensemble.network import FusionConfig
 from ensemble.plan import plan_fit
 from hmtas.files import read_json, write_json
 from hmtas.fit import fit

@@ -9,9 +9,9 @@ import pytest
 from ensemble.combine import combine, logit
 from ensemble.combiner import Combiner, Evidence
 from ensemble.crossfit import cross_fit
-from ensemble.fusion import FusionConfig
 from ensemble.greedy import GreedyConfig
 from ensemble.methods import METHODS, combiner_of, fitted_of, settings_of
+from ensemble.network import FusionConfig
 from ensemble.stack import ModelOutput, stack
 from hmtas.config import SpottingConfig
 from hmtas.errors import InputError

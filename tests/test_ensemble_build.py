@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 
 from ensemble.build import apply_ensemble, fit_ensembles
 from ensemble.cli import Method, app
-from ensemble.fusion import FusionConfig
 from ensemble.methods import METHODS, USUAL
+from ensemble.network import FusionConfig
 from ensemble.plan import plan_fit
 from hmtas.errors import InputError
 from hmtas.files import write_json

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from ensemble.combine import combine
-from ensemble.fusion import (
+from ensemble.fusion import fit_fusion
+from ensemble.network import (
     FusionConfig,
     LearnedFusion,
     build_fusion,
-    fit_fusion,
     fuse,
     load_fusion,
     save_fusion,

@@ -48,7 +48,7 @@ LAYERS = {
         hmtas.shared_windows
         hmtas.validate ensemble.build ensemble.candidates ensemble.fusion ensemble.fusion_rows
         ensemble.learned ensemble.methods ensemble.network ensemble.package ensemble.packaged
-        ensemble.plan ensemble.refit ensemble.selected ensemble.team tune.objective
+        ensemble.plan ensemble.refit ensemble.selected tune.objective
     """,
     "edge": """
         hmtas.__main__ hmtas.ablation hmtas.ablation_tables hmtas.ablation_watch hmtas.pictures
@@ -61,7 +61,6 @@ LAYERS = {
         hmtas.commands.reproduce_table
         hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn hmtas.commands.score
         hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli
-        ensemble.distributed
         ensemble.commands_select ensemble.selection_pictures ensemble.selection_table
         ensemble.tracking
         ensemble.commands_promote ensemble.model_version ensemble.registry ensemble.served

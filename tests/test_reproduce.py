@@ -12,7 +12,7 @@ from small import make_config, make_store
 from typer.testing import CliRunner
 
 from ensemble.build import apply_ensemble, fit_ensembles
-from ensemble.fusion import FusionConfig
+from ensemble.network import FusionConfig
 from ensemble.plan import plan_fit
 from hmtas.baseline import run_baseline
 from hmtas.cli import build
