@@ -7,7 +7,8 @@ import typer
 
 from ensemble.commands_promote import promote
 from ensemble.commands_select import select
-from hmtas.console import Json, emit, progress, say, show
+from hmtas.commands.options import Json
+from hmtas.console import emit, progress, say, show
 from hmtas.runs import MLFLOW_NOTE, read_run
 
 app = typer.Typer(

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmtas.console import Json, emit, progress, say, show
+from hmtas.commands.options import Json
+from hmtas.console import emit, progress, say, show
 from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 

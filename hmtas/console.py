@@ -7,25 +7,11 @@ import contextlib
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-if TYPE_CHECKING:
-    from hmtas.store import EmbeddingStore
-
-# A string, not a path: a path would make one slash of the two in s3://.
-StorePlace = Annotated[
-    str,
-    typer.Argument(
-        metavar="STORE",
-        help="Embedding store, from `hmtas pack`: a folder, or `s3://BUCKET/FOLDER`.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
 @functools.cache
@@ -68,11 +54,3 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[], None]
     with bar:
         task = bar.add_task(description, total=total)
         yield lambda: bar.advance(task)
-
-
-def copy_ahead(store: "EmbeddingStore", games: Iterable[str]) -> None:
-    """Copy the games of a store in a service to this machine, where they are not there yet."""
-    absent = store.absent(store.halves_of(games))
-    if absent:
-        with progress("copying halves", len(absent)) as on_half:
-            store.prefetch(absent, on_half=on_half)

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 from hmtas.begin import begin_run, plan_games, shard
 from hmtas.cluster import ray_session, resources
 from hmtas.config import Config
-from hmtas.console import copy_ahead
 from hmtas.errors import DivergedError, InputError
 from hmtas.files import write_text
 from hmtas.fit import Parallel, fit
-from hmtas.remote import open_store
+from hmtas.remote import copy_ahead, open_store
 from hmtas.runs import EpochRecord, RunRecord, read_run
 from hmtas.store import EmbeddingStore
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hmtas.bucket import Bucket
+from hmtas.console import progress
 from hmtas.errors import InputError
 from hmtas.files import atomic_path
 from hmtas.node_copy import CopiedFile, NodeCopy, cache_folder, private_folder
@@ -47,6 +48,14 @@ def open_store(place: str | Path) -> EmbeddingStore:
     if re.match(r"[a-z0-9]+:/[^/]", str(place)) and not Path(place).exists():
         raise InputError(f"{place}: an address has two slashes, as in s3://BUCKET/FOLDER")
     return EmbeddingStore.open(Path(place))
+
+
+def copy_ahead(store: EmbeddingStore, games: Iterable[str]) -> None:
+    """Copy the games of a store in a service to this machine, where they are not there yet."""
+    absent = store.absent(store.halves_of(games))
+    if absent:
+        with progress("copying halves", len(absent)) as on_half:
+            store.prefetch(absent, on_half=on_half)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hmtas.commands.options import Json, StorePlace
 from hmtas.config import parse_settings
-from hmtas.console import Json, StorePlace, emit
+from hmtas.console import emit
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from hmtas.console import Json, emit, say, show
+from hmtas.commands.options import Json
+from hmtas.console import emit, say, show
 
 Study = Annotated[Path, typer.Argument(help="Folder of the study: DIR/NAME.")]
 

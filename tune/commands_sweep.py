@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hmtas.commands.options import Json, StorePlace
 from hmtas.config import parse_settings
-from hmtas.console import Json, StorePlace
 from hmtas.errors import InputError
 from hmtas.presets import preset
 from tune.budget import MANY

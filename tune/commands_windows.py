@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from hmtas.console import Json, progress
+from hmtas.commands.options import Json
+from hmtas.console import progress
 from hmtas.runs import MLFLOW_NOTE
 
 

@@ -24,10 +24,10 @@ from ray.tune.experiment import Trial
 
 from hmtas.begin import plan_games
 from hmtas.cluster import ray_session
-from hmtas.console import copy_ahead, progress, say
+from hmtas.console import progress, say
 from hmtas.files import full_disk
 from hmtas.outbox import HASTE_S, Outbox
-from hmtas.remote import open_store
+from hmtas.remote import copy_ahead, open_store
 from hmtas.runs import WEIGHTS, predictions_path
 from hmtas.signals import interruptible, postponed
 from tune.budget import Budget, start_budget, stop_budget

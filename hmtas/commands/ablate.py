@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hmtas.commands.options import Json, StorePlace
 from hmtas.config import parse_settings
-from hmtas.console import Json, StorePlace, copy_ahead, emit, progress, say, show
+from hmtas.console import emit, progress, say, show
 from hmtas.errors import InputError
 from hmtas.signals import Interrupted
 from hmtas.variants import FAMILIES, LADDER, REFERENCE
@@ -105,7 +106,7 @@ def ablate(
     """
     from hmtas.ablation import check_concurrency, check_folders, jobs_of, train_all
     from hmtas.mlflow_sync import MlflowSync
-    from hmtas.remote import open_store
+    from hmtas.remote import copy_ahead, open_store
     from hmtas.variants import choose, plan
 
     chosen = _settings(settings or [], nms_window_s)

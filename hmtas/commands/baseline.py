@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from hmtas.console import Json, StorePlace, copy_ahead, emit, progress, say
+from hmtas.commands.options import Json, StorePlace
+from hmtas.console import emit, progress, say
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +42,7 @@ def baseline(
     it like any model. Its confidences are ranks spread over [0, 1], not rates.
     """
     from hmtas.baseline import num_steps, run_baseline
-    from hmtas.remote import open_store
+    from hmtas.remote import copy_ahead, open_store
     from hmtas.tracking import sync_run
 
     opened = open_store(store)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from hmtas.console import Json, emit, progress, say
+from hmtas.commands.options import Json
+from hmtas.console import emit, progress, say
 
 NUM_LISTED = 5
 

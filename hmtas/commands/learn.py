@@ -5,18 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
+from hmtas.commands.options import Address, Json, StorePlace
 from hmtas.config import Config, Precision, parse_settings, read_config
-from hmtas.console import Json, StorePlace, copy_ahead, emit, progress, say
+from hmtas.console import emit, progress, say
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
 from hmtas.runs import MLFLOW_NOTE, read_run
 
 _PRESETS = ", ".join(f"{name} ({p.title})" for name, p in PRESETS.items())
-Address = Annotated[
-    str | None,
-    typer.Option(help="A running Ray cluster, such as `auto`; without it Ray starts here."),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -107,7 +104,7 @@ def predict(
     import torch
 
     from hmtas.predict import predict_run, predicted
-    from hmtas.remote import open_store
+    from hmtas.remote import copy_ahead, open_store
     from hmtas.tracking import sync_run
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")

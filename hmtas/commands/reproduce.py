@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmtas.console import Json, emit, say
+from hmtas.commands.options import Json
+from hmtas.console import emit, say
 from hmtas.errors import InputError
 from hmtas.runs import WINDOWS, RunRecord, read_run, score_path
 from hmtas.sameness import TOLERANCE, Compared, judge

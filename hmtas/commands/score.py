@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hmtas.console import Json, emit, progress, say, show
+from hmtas.commands.options import Json
+from hmtas.console import emit, progress, say, show
 from hmtas.errors import InputError
 
 if TYPE_CHECKING:

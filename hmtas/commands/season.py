@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from hmtas.console import Json, emit, progress, say
+from hmtas.commands.options import Json
+from hmtas.console import emit, progress, say
 from hmtas.errors import InputError, join_problems
 from hmtas.season import SMALL_STREAMS, THESIS_STREAMS, SeasonConfig, parse_streams, write_season
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hmtas.console import Json, StorePlace, emit, progress, say, show
+from hmtas.commands.options import Json, StorePlace
+from hmtas.console import emit, progress, say, show
 
 if TYPE_CHECKING:
     from hmtas.pack import PackReport
