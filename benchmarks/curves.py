@@ -36,8 +36,8 @@ from hmtas.presets import preset
 from hmtas.runs import EpochRecord, read_run
 from hmtas.store import EmbeddingStore
 from tune.default_space import build_space, space_document
+from tune.settings import sweep_base
 from tune.space import first_point, settings_of, suggest
-from tune.study import sweep_base
 
 FILE = Path(__file__).parent / "curves.json"
 # A model of seconds, where the thesis's takes a GPU hours; what is searched is the same.

@@ -35,7 +35,7 @@ from hmtas.presets import preset
 from hmtas.runs import read_run
 from hmtas.season import SeasonConfig, write_season
 from tune.record import read_study
-from tune.study import sweep_base
+from tune.settings import sweep_base
 
 CONCURRENT = 2
 TARGET = 1.25

@@ -41,10 +41,9 @@ from hmtas.files import read_json
 from tune.default_space import build_space
 from tune.options import FINAL_SEEDS, TIGHT, TOP, Options
 from tune.pruning import make_pruner
-from tune.record import StudySettings
 from tune.samplers import make_sampler
+from tune.settings import StudySettings, grace_of
 from tune.space import Choice, first_point, nearest_point, suggest
-from tune.study import grace_of
 
 FILE = Path(__file__).parent / "curves.json"
 WORKERS = (4, 8, 16, 32, 64)

@@ -27,8 +27,8 @@ from ensemble.methods import candidate_of, combiner_of
 from ensemble.nested import Nested, fitting_sets, nested_fit, settings_to_try
 from ensemble.selection_table import against, scored
 from ensemble.shortlist import Single
-from hmtas.ablation_document import average_seeds
 from hmtas.console import say, show
+from hmtas.seeds import average_seeds
 from hmtas.statistics import Resampled, resample
 from hmtas.verdicts import compare_to
 

@@ -14,6 +14,7 @@ import numpy as np
 from hmtas.ablation_scores import KINDS, ScoredRun
 from hmtas.presets import PRESETS
 from hmtas.runs import EpochRecord, RunRecord
+from hmtas.seeds import average_seeds
 from hmtas.statistics import Resampled, resample
 from hmtas.variants import REFERENCE, Planned, Study, rows_of, title_of
 from hmtas.verdicts import Comparison, compare_to
@@ -31,17 +32,6 @@ class Means(NamedTuple):
     column_of: dict[str, int]
     averaged: dict[str, Resampled]
     by_seed: dict[str, list[list[float]]]
-
-
-def average_seeds(resampled: Resampled, groups: Sequence[Sequence[int]]) -> Resampled:
-    """The mean of some columns in the place of each group of them."""
-    return Resampled(
-        num_games=resampled.num_games,
-        scores=np.array([resampled.scores[list(group)].mean() for group in groups]),
-        resamples=np.stack(
-            [resampled.resamples[:, list(group)].mean(axis=1) for group in groups], axis=1
-        ),
-    )
 
 
 def compare_pairs(resampled: Resampled, pairs: Sequence[tuple[int, int]]) -> list[Comparison]:

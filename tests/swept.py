@@ -15,9 +15,9 @@ from hmtas.store import EmbeddingStore
 from tune.asking import Asker
 from tune.default_space import Weights, build_space
 from tune.options import Options
-from tune.record import StudyRecord, StudySettings, TrialRow, write_study
+from tune.record import StudyRecord, TrialRow, write_study
+from tune.settings import StudySettings, sweep_base, with_windows
 from tune.space import settings_of
-from tune.study import sweep_base, with_windows
 
 # Weight decay is searched for short windows only.
 OVERRIDES: dict[str, Any] = {

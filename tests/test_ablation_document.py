@@ -10,7 +10,7 @@ from metric_games import random_games
 from store_tree import NUM_ROWS, label, packed, rows, save, save_labels, save_splits
 from tracked import make_run
 
-from hmtas.ablation_document import average_seeds, compare_pairs, means_of, study_document
+from hmtas.ablation_document import compare_pairs, means_of, study_document
 from hmtas.ablation_scores import KINDS, ScoredRun, count_positives, score_run
 from hmtas.ablation_tables import NOT_EVERY_SEED, as_text, study_tables
 from hmtas.errors import InputError
@@ -22,6 +22,7 @@ from hmtas.pack import pack
 from hmtas.probabilities import Provenance, write_probabilities
 from hmtas.records import Probabilities
 from hmtas.runs import EpochRecord, predictions_path, read_run, score_path
+from hmtas.seeds import average_seeds
 from hmtas.statistics import Resampled, bootstrap_interval, paired_difference
 from hmtas.store import EmbeddingStore
 from hmtas.variants import choose, plan

@@ -8,13 +8,13 @@ import pytest
 from test_samplers import make_settings
 
 from hmtas.errors import InputError
+from hmtas.seeds import average_seeds, seed_deviation
 from hmtas.simulate import Model, simulate_model, simulate_moments
 from hmtas.statistics import Resampled, resample
 from hmtas.verdicts import compare_to
 from hmtas.winner import corrected_winner
-from tune.final import by_candidate, choose_finalists, seed_deviation
 from tune.final_record import Against, Final, Finalist, read_final, verdict_of, write_final
-from tune.record import StudyRecord, TrialRow, ranked
+from tune.record import StudyRecord, TrialRow, choose_finalists, ranked
 
 
 def make_record(*trials: tuple[str, float, float, int], **options: Any) -> StudyRecord:
@@ -82,8 +82,8 @@ def test_noisy_seeds_take_a_verdict_back() -> None:
     models = level + np.array([0.50, 0.50, 0.47, 0.47]) + rng.normal(0, 0.002, (1000, 4))
     resampled = Resampled(num_games=50, scores=np.array([0.5, 0.5, 0.47, 0.47]), resamples=models)
     groups = [[0, 1], [2, 3]]
-    steady = compare_to(by_candidate(resampled, groups, 0.0), 0, picked=True)
-    noisy = compare_to(by_candidate(resampled, groups, 0.03), 0, picked=True)
+    steady = compare_to(average_seeds(resampled, groups), 0, picked=True)
+    noisy = compare_to(average_seeds(resampled, groups, deviation=0.03), 0, picked=True)
     assert steady[1].verdict == "worse"
     assert noisy[1].verdict == "cannot tell"
     assert noisy[1].standard_error == pytest.approx(0.03, rel=0.1)  # sqrt(2 / 2 seeds) x 0.03

@@ -18,9 +18,10 @@ from hmtas.store import EmbeddingStore
 from tune import cluster, record
 from tune.cluster import check_resources
 from tune.nested import check_workers
-from tune.record import Load, StudySettings, read_study
+from tune.record import read_study
+from tune.settings import Load, StudySettings, sweep_base
 from tune.space import Choice, Space
-from tune.study import run_study, sweep_base
+from tune.study import run_study
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import pytest
 
 from hmtas.runs import EpochRecord
-from tune.objective import Best
 from tune.options import GAMES, LOOSE, TIGHT, Objective
+from tune.trial import Best
 
 
 def epoch(number: int, tight: float, loose: float) -> EpochRecord:

@@ -20,16 +20,18 @@ from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.game_counts import resampled_averages
+from hmtas.scoring import count_run
 from hmtas.store import EmbeddingStore
 from tune.callback import send_study
 from tune.drive import make_job
-from tune.final import compare_finalists, count_run
+from tune.final import compare_finalists
 from tune.final_record import verdict_of, write_final
 from tune.options import Options
-from tune.record import StudyRecord, StudySettings, write_study
+from tune.record import StudyRecord, write_study
 from tune.report import draw, gather, try_report, write_report
 from tune.report_scores import score_best
 from tune.run_windows import tune_run
+from tune.settings import StudySettings
 
 TRIALS = "done stopped done failed done stopped done"
 SECTIONS = (

@@ -10,10 +10,9 @@ from hmtas.labels import ACTIONS
 from tune.asking import Asker
 from tune.default_space import build_space
 from tune.options import Options, Told, WarmStart, parse_options
-from tune.record import StudySettings
 from tune.samplers import check_sampler
+from tune.settings import StudySettings, sweep_base
 from tune.space import settings_of
-from tune.study import sweep_base
 
 OVERRIDES: dict[str, Any] = {
     "width": [8, 12],

@@ -16,8 +16,8 @@ from small import make_config
 from tune.commands_sweep import model
 from tune.default_space import build_space, space_document
 from tune.options import Options
+from tune.settings import sweep_base
 from tune.space import first_point, suggest
-from tune.study import sweep_base
 
 FILE = Path(__file__).parents[1] / "benchmarks" / "search.py"
 EPOCHS = 9

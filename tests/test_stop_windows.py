@@ -16,7 +16,7 @@ from hmtas.nms_windows import every_setting, fit_exact, spot_unseen
 from hmtas.records import Events, HalfId, Probabilities, Spots
 from hmtas.store import EmbeddingStore
 from tune.default_space import build_space
-from tune.study import sweep_base, with_windows
+from tune.settings import sweep_base, with_windows
 
 PENALTY = ACTIONS.index("Penalty")  # the thesis's window is 12 s
 

@@ -23,20 +23,13 @@ from hmtas.mlflow_sync import MlflowSync
 from hmtas.runs import EpochRecord, predictions_path, read_run
 from hmtas.store import EmbeddingStore
 from tune import cluster
-from tune.objective import METRIC, Best, Job, run_trial
+from tune.objective import run_trial
 from tune.options import Options
-from tune.record import (
-    Load,
-    StudyRecord,
-    StudySettings,
-    TrialRow,
-    best_config,
-    best_trial,
-    read_study,
-    write_study,
-)
+from tune.record import StudyRecord, TrialRow, best_config, best_trial, read_study, write_study
+from tune.settings import Load, StudySettings, sweep_base
 from tune.space import Choice, Range, Space
-from tune.study import run_study, sweep_base
+from tune.study import run_study
+from tune.trial import METRIC, Best, Job
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from tune import budget, pruning, search
 from tune.budget import out_of_time
 from tune.final_record import read_final
 from tune.options import Options
-from tune.record import StudyRecord, StudySettings, best_trial, front, write_study
+from tune.record import StudyRecord, best_trial, front, write_study
+from tune.settings import StudySettings, sweep_base
 from tune.space import Range, Space
-from tune.study import run_study, sweep_base
+from tune.study import run_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray", "mlflow_store")]
 SPACE = Space(

@@ -18,9 +18,9 @@ from tune import budget, view
 from tune.budget import start_budget, stop_budget
 from tune.lock import only_driver
 from tune.options import Options
-from tune.record import StudyRecord, StudySettings, TrialRow, write_study
+from tune.record import StudyRecord, TrialRow, write_study
+from tune.settings import StudySettings, sweep_base
 from tune.space import Range, Space
-from tune.study import sweep_base
 from tune.summary import BestTrial, read_summary, rest_s
 from tune.view import live_view, picture
 

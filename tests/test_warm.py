@@ -11,8 +11,8 @@ from hmtas.errors import InputError
 from hmtas.labels import ACTIONS
 from tune.default_space import build_space
 from tune.options import Options
-from tune.record import StudyRecord, StudySettings, TrialRow, write_study
-from tune.study import sweep_base
+from tune.record import StudyRecord, TrialRow, write_study
+from tune.settings import StudySettings, sweep_base
 from tune.warm import describe, warm_start
 
 LENGTHS = {"dimensions": {"seq_len": {"low": 2, "high": 5}, "gamma": {"low": 0.5, "high": 1}}}

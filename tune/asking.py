@@ -11,9 +11,10 @@ from typing import Any
 
 import optuna
 
-from tune.options import LOOSE, TIGHT
-from tune.record import StudySettings, TrialRow
-from tune.samplers import finished_trial, make_sampler
+from tune.optuna_trials import finished_trial, values_of
+from tune.record import TrialRow
+from tune.samplers import make_sampler
+from tune.settings import StudySettings
 from tune.space import encoded, first_points, point_of, suggest
 
 
@@ -97,12 +98,3 @@ class Asker:
     def tell_again(self, row: TrialRow) -> None:
         """What became of a point, as the study notes it."""
         self.tell(row.id, values_of(row, self.metrics), point_of(row.settings, self.space))
-
-
-def values_of(row: TrialRow, metrics: Sequence[str]) -> tuple[float, ...] | None:
-    """What a trial was told with; None where it failed."""
-    if row.status not in ("done", "stopped"):
-        return None
-    scores = {TIGHT: row.best_tight, LOOSE: row.best_loose}
-    found = [score for name in metrics if (score := scores[name]) is not None]
-    return tuple(found) if len(found) == len(metrics) else None

@@ -14,8 +14,7 @@ from hmtas.outbox import Outbox
 from hmtas.runs import RECORD, read_run
 from tune.final_record import read_final
 from tune.options import LOOSE, TIGHT
-from tune.record import TRIALS, StudyRecord, TrialRow, read_study
-from tune.report import FILE as REPORT
+from tune.record import REPORT, TRIALS, StudyRecord, TrialRow, read_study
 from tune.summary import summarize
 
 SYNC_S = 2.0  # between two looks at one running trial

@@ -1,7 +1,7 @@
 """Whether a cluster holds the trials of a study; `hmtas.cluster` starts or joins it."""
 
 from hmtas.errors import InputError
-from tune.record import Load
+from tune.settings import Load
 
 
 def check_resources(load: Load, workers: int = 1) -> int:

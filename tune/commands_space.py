@@ -47,8 +47,8 @@ def space(
     """
     from hmtas.remote import open_store
     from tune.default_space import space_document
+    from tune.settings import sweep_base
     from tune.space_table import show_space
-    from tune.study import sweep_base
 
     base = sweep_base(preset(preset_name)).updated(parse_settings(settings or []))
     found = space_of(open_store(store), base, weights, search_windows, space_file, split)

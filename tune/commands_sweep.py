@@ -133,8 +133,8 @@ def model(
     """
     from hmtas.remote import open_store
     from tune.options import parse_options
-    from tune.record import Load, StudySettings
-    from tune.study import grace_of, run_study, sweep_base, with_windows
+    from tune.settings import Load, StudySettings, grace_of, sweep_base, with_windows
+    from tune.study import run_study
     from tune.warm import warmed
 
     options = parse_options(

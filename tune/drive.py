@@ -31,28 +31,21 @@ from hmtas.remote import copy_ahead, open_store
 from hmtas.runs import WEIGHTS, predictions_path
 from hmtas.signals import interruptible, postponed
 from tune.budget import Budget, start_budget, stop_budget
-from tune.callback import MlflowCallback, finish_tracking, start_tracking
+from tune.callback import MlflowCallback, start_tracking
 from tune.cluster import check_resources
 from tune.final import run_final
 from tune.final_record import write_final
 from tune.groups import GroupKeeper
 from tune.mirror import mirrored
 from tune.nested import HEAD, check_workers
-from tune.objective import Job, make_trainable, predict_trial
+from tune.objective import make_trainable, predict_trial
 from tune.progress import StudyCallback
 from tune.pruning import check_pruner, make_pruner
-from tune.record import (
-    RAY,
-    TRIALS,
-    Load,
-    StudyRecord,
-    StudySettings,
-    read_study,
-    write_study,
-)
-from tune.report import try_report
+from tune.record import RAY, TRIALS, StudyRecord, read_study, write_study
 from tune.samplers import check_sampler
 from tune.search import StudySearch
+from tune.settings import Load, StudySettings
+from tune.trial import Job
 from tune.view import live_view
 from tune.warm import describe
 
@@ -69,7 +62,7 @@ TUNE_ENVIRONMENT = {
 
 def drive(
     folder: Path, record: StudyRecord, *, hours: float | None = None, dashboard: bool = False
-) -> StudyRecord:
+) -> tuple[StudyRecord, Outbox]:
     """Run the trials that a study lacks, and finish it.
 
     The caller is the study's only driver (tune.lock).
@@ -81,7 +74,7 @@ def drive(
         dashboard: Start Ray's dashboard with Ray.
 
     Returns:
-        The study with every trial.
+        The study with every trial, and what is still sending its results to MLflow.
 
     Raises:
         InputError: If the study cannot run as it is set.
@@ -137,9 +130,7 @@ def drive(
         if outbox is not None:
             outbox.leave(HASTE_S)
         raise
-    try_report(folder)
-    finish_tracking(folder, record, outbox)
-    return record
+    return record, outbox
 
 
 def make_job(folder: Path, record: StudyRecord) -> Job:

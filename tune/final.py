@@ -7,9 +7,8 @@ its variance is pooled over all finalists, as two seeds of one say little. What 
 worth is corrected for its having been picked here (hmtas.winner).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,32 +18,11 @@ from hmtas.runs import predictions_path, read_run
 from tune.final_record import RUNS, Against, Final, Finalist
 from tune.lock import one_writer
 from tune.nested import HEAD, train_nested
-from tune.objective import Job, lock_of
 from tune.options import Objective
-from tune.record import StudyRecord, TrialRow, front, ranked
-
-if TYPE_CHECKING:
-    from hmtas.game_counts import GameCounts
-    from hmtas.statistics import Resampled
+from tune.record import StudyRecord, choose_finalists
+from tune.trial import Job, lock_of
 
 FIRST_SEED = 1000  # above that of the study: a finalist never has the seed it was found with
-RESAMPLES = 1000
-
-
-def choose_finalists(record: StudyRecord, top: int) -> list[TrialRow]:
-    """The best trials of a study that differ in a setting, best first.
-
-    Where two numbers are maximised the front comes first, and then the best tight.
-    """
-    rows = ranked(record)
-    if record.settings.options.objective == "both":
-        rows = front(record) + rows
-    chosen: list[TrialRow] = []
-    for row in rows:
-        ended = row.status in ("done", "stopped")
-        if ended and all(row.settings != other.settings for other in chosen):
-            chosen.append(row)
-    return chosen[:top]
 
 
 def run_final(folder: Path, record: StudyRecord, job: Job, concurrent: int) -> Final | None:
@@ -128,6 +106,8 @@ def compare_finalists(
         job: Where the labels are.
         objective: Loose Average-mAP counts where that alone was maximised.
     """
+    from hmtas.scoring import count_run
+    from hmtas.seeds import average_seeds, seed_deviation
     from hmtas.statistics import resample
     from hmtas.verdicts import compare_to
     from hmtas.winner import corrected_winner
@@ -140,9 +120,9 @@ def compare_finalists(
     groups = [
         list(range(end - len(found), end)) for end, found in zip(ends, runs.values(), strict=True)
     ]
-    resampled = resample(counts, RESAMPLES)
+    resampled = resample(counts)
     deviation = seed_deviation(resampled.scores, groups)
-    means = by_candidate(resampled, groups, deviation or 0.0)
+    means = average_seeds(resampled, groups, deviation=deviation or 0.0)
     trials = list(runs)
     picked = int(means.scores.argmax())
     compared = compare_to(means, picked, picked=True) if len(trials) > 1 else {}
@@ -175,78 +155,3 @@ def _against(comparison: Any) -> Against:
         verdict=comparison.verdict,
         games_needed=comparison.games_needed,
     )
-
-
-def seed_deviation(scores_M: np.ndarray, groups: Sequence[Sequence[int]]) -> float | None:
-    """Standard deviation between trainings that differ in their seed alone, pooled.
-
-    Args:
-        scores_M: (M,) score of each training.
-        groups: The trainings of each candidate.
-
-    Returns:
-        None, if no candidate was trained twice.
-    """
-    freedom = sum(len(group) - 1 for group in groups)
-    if freedom == 0:
-        return None
-    squares = sum(((scores_M[list(g)] - scores_M[list(g)].mean()) ** 2).sum() for g in groups)
-    return float(np.sqrt(squares / freedom))
-
-
-def by_candidate(
-    resampled: "Resampled", groups: Sequence[Sequence[int]], deviation: float, seed: int = 0
-) -> "Resampled":
-    """Candidates instead of trainings: their means, whose resamples vary with the seeds too.
-
-    Args:
-        resampled: Of the trainings.
-        groups: The trainings of each candidate.
-        deviation: Between trainings that differ in their seed alone.
-        seed: Of the noise that is added to the resamples.
-    """
-    rng = np.random.default_rng(seed)
-    columns = [resampled.resamples[:, list(group)].mean(axis=1) for group in groups]
-    noise = [
-        rng.normal(0, deviation / np.sqrt(len(group)), len(resampled.resamples)) for group in groups
-    ]
-    return type(resampled)(
-        num_games=resampled.num_games,
-        scores=np.array([resampled.scores[list(group)].mean() for group in groups]),
-        resamples=np.stack(columns, axis=1) + np.stack(noise, axis=1),
-    )
-
-
-def count_run(run: Path, store: str, split: str, metric: Literal["tight", "loose"]) -> "GameCounts":
-    """What the metric counts of a run, by its stored probabilities and its own NMS windows.
-
-    Args:
-        run: Its folder.
-        store: Place of the store with the labels.
-        split: That it predicted.
-        metric: Which tolerances.
-    """
-    from hmtas.evaluate import spot
-    from hmtas.game_counts import GameCounts
-    from hmtas.histograms import histograms
-    from hmtas.metrics import LOOSE_S, TIGHT_S
-    from hmtas.nms_windows import spot_unseen
-    from hmtas.probabilities import read_probabilities
-    from hmtas.remote import open_store
-
-    opened = open_store(store)
-    stored = read_probabilities(predictions_path(run, split))
-    config = read_run(run).config
-    events = opened.events_of(opened.games(split))
-    tolerances_s = TIGHT_S if metric == "tight" else LOOSE_S
-    if config.train.stop_windows == "fitted":
-        spots = spot_unseen(
-            stored.halves,
-            events,
-            opened.actions,
-            threshold=config.spotting.threshold,
-            tolerances_s=tolerances_s,
-        )
-    else:
-        spots = spot(stored.halves, opened.actions, config.spotting)
-    return GameCounts.of(histograms(spots, events, tolerances_s, len(opened.actions)))

@@ -16,9 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import optuna
 
-from tune.asking import values_of
+from tune.optuna_trials import finished_trial, values_of
 from tune.record import StudyRecord
-from tune.samplers import finished_trial
 from tune.space import encoded, point_of
 
 FEWEST = 5  # trials with a score: below that there is nothing to compare

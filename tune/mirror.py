@@ -20,9 +20,8 @@ from hmtas.errors import InputError
 from hmtas.files import atomic_path
 from hmtas.runs import RECORD as RUN_RECORD
 from hmtas.runs import read_run
-from tune.asking import values_of
+from tune.optuna_trials import point_in, values_of
 from tune.record import RECORD, StudyRecord, TrialRow, history_of, read_study
-from tune.samplers import point_in
 from tune.space import point_of
 
 if TYPE_CHECKING:

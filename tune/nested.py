@@ -22,7 +22,7 @@ from hmtas.remote import open_store
 from hmtas.runs import RECORD, EpochRecord, predictions_path, read_run
 from tune import space
 from tune.lock import one_writer
-from tune.objective import Best, Job, forget, lock_of
+from tune.trial import Best, Job, forget, lock_of
 
 HEAD = {"node:__internal_head__": 0.001}  # what a trial's own process takes: a place on the head
 LOST = 1  # exit code of a trial whose workers died each time

@@ -1,41 +1,20 @@
 """What a trial of the model study does: one training, reported by the epoch, and its predictions.
 
-A thin shell around `hmtas.fit.fit`, which knows no Ray. Three facts of Tune shape it: it keeps a
-trial's last report, so the metric is the best so far; a nan would leave Optuna's trial running
-for ever, so it is an error; and a trial that a scheduler stops never comes back from a report, so
-its predictions are made after the study (`predict_trial`).
+A thin shell around `hmtas.fit.fit`, which knows no Ray. A trial that a scheduler stops never comes
+back from a report, so its predictions are made after the study (`predict_trial`).
 """
 
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hmtas.config import Config
 from hmtas.errors import DamagedError, InputError, PassingError
 from hmtas.runs import RECORD, EpochRecord, predictions_path, read_run, write_run
 from tune.lock import one_writer
-from tune.options import GAMES, LOOSE, TIGHT, Objective
-from tune.space import Space, settings_of
-
-FAILED = "failed"  # in a trial's last report: why it cannot go on
-METRIC = TIGHT  # tight Average-mAP of the best epoch so far, in [0, 1]
-
-
-class Job(NamedTuple):
-    """What the trials of a study have in common."""
-
-    store: str  # path or address of the embedding store
-    trials: str  # folder of the run folders
-    base: Config  # what the study holds fixed
-    preset: str
-    space: Space
-    split: str  # predicted by every trial
-    threads: int  # CPUs of one trial, or of each of its workers
-    device: str
-    objective: Objective = "tight"
-    workers: int = 1  # that train a trial together (tune.nested)
-    gpus: float = 0.0  # of each of them
+from tune.options import LOOSE, TIGHT
+from tune.space import settings_of
+from tune.trial import FAILED, Best, Job, forget, lock_of
 
 
 def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
@@ -145,14 +124,6 @@ def _train(
         predict_run(run, store, job.split, device=job.device)
 
 
-def forget(run: Path) -> None:
-    """Let a run whose checkpoints are all damaged start again from nothing."""
-    from hmtas.checkpoint import remove_checkpoints
-
-    remove_checkpoints(run)
-    (run / RECORD).unlink()  # mlflow.json stays: one folder, one run there
-
-
 def predict_trial(run: str, store: str, split: str, threads: int, device: str) -> None:
     """Predict with the best checkpoint of a trial that was stopped early, and close its record."""
     import torch
@@ -167,46 +138,3 @@ def predict_trial(run: str, store: str, split: str, threads: int, device: str) -
         predict_run(folder, open_store(store), split, device=device)
         write_run(folder, read_run(folder).model_copy(update={"status": "done"}))
         remove_checkpoints(folder)
-
-
-def lock_of(run: Path) -> Path:
-    """The lock of a run folder, beside it."""
-    return run.parent / f".{run.name}.lock"
-
-
-class Best:
-    """The best epoch of a trial so far, which is what it reports.
-
-    Args:
-        objective: Best by loose Average-mAP, or else by tight: the other number is of that epoch.
-    """
-
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
-        self._best: EpochRecord | None = None
-
-    def metrics(self, epoch: EpochRecord) -> dict[str, Any]:
-        """Note one more epoch; what to report after it.
-
-        Raises:
-            FloatingPointError: If its score is not finite.
-        """
-        if self._best is None or self._value(epoch) > self._value(self._best):
-            self._best = epoch
-        best = self._best
-        values = {TIGHT: best.tight or 0.0}
-        if best.loose is not None:  # records of older versions have none
-            values[LOOSE] = best.loose
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(f"epoch {epoch.epoch}: {name} is {value}")
-        losses = {"train_loss": epoch.train_loss, "val_loss": epoch.val_loss, "tight": epoch.tight}
-        found = {name: value for name, value in losses.items() if value is not None}
-        games = {GAMES: list(best.game_tight)} if best.game_tight is not None else {}
-        return {**values, "epoch": epoch.epoch, **found, **games}
-
-    def _value(self, epoch: EpochRecord) -> float:
-        value = epoch.loose if self.objective == "loose" else epoch.tight
-        if value is not None and not math.isfinite(value):
-            raise FloatingPointError(f"epoch {epoch.epoch}: {self.objective} is {value}")
-        return value or 0.0

@@ -28,10 +28,12 @@ from ray.tune.schedulers.async_hyperband import _Bracket
 
 from hmtas.errors import InputError
 from hmtas.runs import RECORD, read_run
-from tune import record as studies
 from tune.budget import out_of_time
-from tune.objective import Best
 from tune.options import GAMES, Objective, Options
+from tune.record import RECORD as STUDY
+from tune.record import read_study
+from tune.settings import StudySettings
+from tune.trial import Best
 
 REDUCTION = 4  # of the trials at a rung, ASHA lets this share of one go on
 RECENT = 12  # trials at a rung that the next one is compared with (docs/search.md)
@@ -41,7 +43,7 @@ FEWEST_GAMES = 7  # of six, even the clearest difference has a p-value above tha
 _Reports = dict[str, list[dict[str, Any]]]
 
 
-def make_pruner(settings: studies.StudySettings, folder: Path) -> TrialScheduler:
+def make_pruner(settings: StudySettings, folder: Path) -> TrialScheduler:
     """The scheduler of a study; it knows its metric, so that Tune need not be told of one."""
     max_epochs = settings.base.train.max_epochs
     grace = min(settings.grace_epochs, max_epochs)
@@ -209,10 +211,10 @@ def is_worse(games: list[float] | None, best: list[float] | None) -> bool:
 
 def ended_reports(folder: Path, objective: Objective) -> _Reports:
     """What the trials that have ended reported, by the epoch, from their run folders."""
-    if not (folder / studies.RECORD).is_file():
+    if not (folder / STUDY).is_file():
         return {}
     reports: _Reports = {}
-    for row in studies.read_study(folder).trials:
+    for row in read_study(folder).trials:
         run = folder / row.run
         if row.status in ("waiting", "running") or not (run / RECORD).is_file():
             continue

@@ -14,7 +14,7 @@ DIR/NAME/optuna.db             a copy for optuna-dashboard (tune.mirror)
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
@@ -22,10 +22,11 @@ from hmtas.files import read_json, write_json
 from hmtas.runs import RECORD as RUN_RECORD
 from hmtas.runs import EpochRecord, read_run
 from tune.final_record import read_final
-from tune.options import Objective, Options
-from tune.space import Space
+from tune.options import Objective
+from tune.settings import Load, StudySettings
 
 RECORD = "study.json"
+REPORT = "report.html"
 TRIALS = "trials"
 RAY = "ray"
 
@@ -34,30 +35,6 @@ TrialStatus = Literal["waiting", "running", "done", "stopped", "failed"]
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class StudySettings(_Frozen):
-    """What decides a study's result; a study that is resumed must have the same."""
-
-    store: str
-    store_checksum: str
-    preset: str
-    base: Config  # what is held fixed, and where the search starts
-    space: Space
-    num_trials: int
-    grace_epochs: int  # no trial is stopped before
-    seed: int = 0
-    split: str = "valid"  # predicted by every trial
-    workers_per_trial: int = Field(default=1, ge=1)  # each has games of its own: other results
-    options: Options = Options()
-
-
-class Load(_Frozen):
-    """Trials at once (None: as many as fit) and what each of their workers takes."""
-
-    concurrent: int | None = Field(default=None, ge=1)
-    cpus_per_trial: int = Field(default=1, ge=1)
-    gpus_per_trial: float = Field(default=0.0, ge=0)
 
 
 class TrialRow(_Frozen):
@@ -183,6 +160,22 @@ def front(record: StudyRecord) -> list[TrialRow]:
             kept.append(row)
             most = loose
     return kept
+
+
+def choose_finalists(record: StudyRecord, top: int) -> list[TrialRow]:
+    """The best trials of a study that differ in a setting, best first.
+
+    Where two numbers are maximised the front comes first, and then the best tight.
+    """
+    rows = ranked(record)
+    if record.settings.options.objective == "both":
+        rows = front(record) + rows
+    chosen: list[TrialRow] = []
+    for row in rows:
+        ended = row.status in ("done", "stopped")
+        if ended and all(row.settings != other.settings for other in chosen):
+            chosen.append(row)
+    return chosen[:top]
 
 
 def best_trial(folder: Path) -> TrialRow:

@@ -10,8 +10,8 @@ from hmtas.config import Config, setting_paths
 from hmtas.presets import preset
 from tune.budget import read_budget
 from tune.options import Options
-from tune.record import Load, StudyRecord
-from tune.study import grace_of, sweep_base
+from tune.record import StudyRecord
+from tune.settings import Load, grace_of, sweep_base
 
 SPACE_FILE = "space.json"
 

@@ -15,12 +15,11 @@ from hmtas.console import say
 from hmtas.errors import InputError
 from hmtas.files import write_text
 from hmtas.runs import RECORD, RunRecord, read_run
-from tune.record import read_study
+from tune.record import REPORT, read_study
 
 if TYPE_CHECKING:
     from tune.report_facts import Facts
 
-FILE = "report.html"
 TEMPLATE = "report_page.html"
 
 
@@ -37,9 +36,9 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     Raises:
         InputError: If there is no study, or `out` cannot be written.
     """
-    path = folder / FILE if out is None else out
+    path = folder / REPORT if out is None else out
     if path.is_dir():
-        raise InputError(f"--out {path}: this is a folder; name a file in it, such as {FILE}")
+        raise InputError(f"--out {path}: this is a folder; name a file in it, such as {REPORT}")
     page = draw(gather(folder.absolute()))
     try:
         write_text(path, page)

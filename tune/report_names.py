@@ -3,7 +3,7 @@
 from typing import Any
 
 from tune.default_space import GAMMA, LEARNING_RATE, SEQ_LEN, THRESHOLD
-from tune.space import BY_ACTION, POWER, SCALE, WINDOWS, Space, setting_of
+from tune.space import BY_ACTION, POWER, SCALE, WINDOWS, Choice, Range, Space, setting_of
 from tune.space_entries import WIDTH
 
 _NAMES = {
@@ -51,10 +51,20 @@ def in_order(space: Space) -> list[str]:
     return sorted(space.dimensions, key=place)
 
 
-def text_of(value: Any) -> str:
+def range_text(dimension: Range | Choice) -> str:
+    """The values of a dimension in words."""
+    if isinstance(dimension, Choice):
+        return "one of " + ", ".join(text_of(v, 6) for v in dimension.choices)
+    text = f"{text_of(dimension.low, 6)} to {text_of(dimension.high, 6)}"
+    if dimension.step is not None:
+        text += f", every {text_of(dimension.step, 6)}"
+    return text + (", log" if dimension.log else "") + (", whole" if dimension.integer else "")
+
+
+def text_of(value: Any, digits: int = 4) -> str:
     """A setting's value, short."""
     plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:.4g}" if plain else str(value)
+    return f"{value:.{digits}g}" if plain else str(value)
 
 
 def counted(number: int, noun: str) -> str:

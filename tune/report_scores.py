@@ -13,15 +13,10 @@ import numpy as np
 
 from hmtas.errors import InputError
 from hmtas.runs import predictions_path
-from tune.final import (
-    RESAMPLES,
-    by_candidate,
-    choose_finalists,
-    count_run,
-    seed_deviation,
-)
+from hmtas.scoring import count_run
+from hmtas.seeds import average_seeds, seed_deviation
 from tune.final_record import Against, Final
-from tune.record import StudyRecord
+from tune.record import StudyRecord, choose_finalists
 
 if TYPE_CHECKING:
     from hmtas.game_counts import GameCounts
@@ -164,8 +159,9 @@ def _groups(runs: Mapping[str, Sequence[Path]]) -> list[list[int]]:
 def _means(counts: Sequence["GameCounts"], groups: Sequence[Sequence[int]]) -> "Resampled":
     from hmtas.statistics import resample
 
-    resampled = resample(counts, RESAMPLES)
-    return by_candidate(resampled, groups, seed_deviation(resampled.scores, groups) or 0.0)
+    resampled = resample(counts)
+    deviation = seed_deviation(resampled.scores, groups) or 0.0
+    return average_seeds(resampled, groups, deviation=deviation)
 
 
 def _trainings(counts: Sequence["GameCounts"], group: Sequence[int]) -> list[float]:
@@ -189,7 +185,7 @@ def _actions(counts: Sequence["GameCounts"], actions: Sequence[str]) -> dict[str
     from hmtas.statistics import action_intervals
 
     found = {}
-    for action, score, low, high in zip(actions, *action_intervals(counts, RESAMPLES), strict=True):
+    for action, score, low, high in zip(actions, *action_intervals(counts), strict=True):
         if not np.isnan(score):
             known = not np.isnan(low)
             found[action] = Estimate(

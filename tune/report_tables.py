@@ -12,11 +12,10 @@ from hmtas.runs import RunRecord
 from tune.budget import Budget
 from tune.final_record import Final
 from tune.record import StudyRecord, front, score_of
-from tune.report_names import in_order, label_of, percent, text_of
+from tune.report_names import in_order, label_of, percent, range_text, text_of
 from tune.report_scores import Estimate, Scores
 from tune.report_style import STATES
 from tune.space import nearest_point, point_of, setting_of
-from tune.space_table import ranges
 
 PACKAGES = ("ray", "optuna", "torch", "numpy", "mlflow", "pyarrow", "plotly")
 
@@ -156,7 +155,7 @@ def space_table(record: StudyRecord) -> Table:
             for k, v in dimension.when.items()
         )
         start = text_of(first[key]) if key in first else ""
-        rows.append((label_of(key, space), setting_of(key), ranges(dimension), only, start))
+        rows.append((label_of(key, space), setting_of(key), range_text(dimension), only, start))
     rows += [
         (path.rpartition(".")[2], path, f"fixed: {text_of(value)}", "", "")
         for path, value in space.fixed.items()

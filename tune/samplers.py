@@ -1,14 +1,13 @@
 """Who proposes points: the samplers of Optuna by name, and what each of them cannot do."""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import optuna
 
 from hmtas.errors import InputError
 from tune.options import Options
-from tune.space import Choice, Space, encoded, suggest
+from tune.space import Choice, Space
 
 STARTUP = 10  # points that a sampler with a model draws at random before it has one
 
@@ -82,28 +81,3 @@ def make_sampler(
             n_startup_trials=startup,
             seed=seed,
         )
-
-
-def finished_trial(
-    point: Mapping[str, Any], values: Sequence[float], space: Space
-) -> optuna.trial.FrozenTrial:
-    """A point by dimension, and what came of it, as Optuna knows it.
-
-    Args:
-        point: A point of the space.
-        values: One for each number that is maximised.
-        space: Where it lies.
-    """
-    params, distributions = point_in(point, space)
-    return optuna.trial.create_trial(
-        params=params, distributions=distributions, values=list(values)
-    )
-
-
-def point_in(
-    point: Mapping[str, Any], space: Space
-) -> tuple[dict[str, Any], dict[str, optuna.distributions.BaseDistribution]]:
-    """Parameters and distributions of a point by dimension, as a trial of Optuna has them."""
-    fixed = optuna.trial.FixedTrial(encoded(point))
-    suggest(fixed, space=space)
-    return dict(fixed.params), dict(fixed.distributions)

@@ -23,7 +23,6 @@ from hmtas.errors import PassingError
 from hmtas.runs import predictions_path
 from tune.asking import Asker
 from tune.budget import out_of_time
-from tune.objective import FAILED
 from tune.options import LOOSE, TIGHT
 from tune.record import (
     TRIALS,
@@ -35,6 +34,7 @@ from tune.record import (
     write_study,
 )
 from tune.space import encoded, point_of, settings_of
+from tune.trial import FAILED
 
 
 class StudySearch(SearchAlgorithm):

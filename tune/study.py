@@ -13,45 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from hmtas import __version__
-from hmtas.config import Config
 from hmtas.console import say
 from hmtas.errors import InputError
 from tune import lock
 from tune.budget import read_budget
-from tune.options import Objective
-from tune.record import (
-    RECORD,
-    Load,
-    StudyRecord,
-    StudySettings,
-    check_same,
-    read_study,
-)
-from tune.space import WINDOWS, Space
-
-# What a sweep changes in a preset before the user does: validation games stay clean, and a trial
-# is worth what it shows with the best NMS windows, not with those of the thesis.
-SWEEP_SETTINGS = {"train.stop_games": "held_out", "train.stop_windows": "fitted"}
-
-
-def sweep_base(preset: Config, objective: Objective = "tight") -> Config:
-    """A preset as the start of a sweep: stopped on held-out train games, on what is maximised."""
-    stop_on = "loose" if objective == "loose" else "tight"
-    return preset.updated({**SWEEP_SETTINGS, "train.stop_on": stop_on})
-
-
-def with_windows(base: Config, space: Space) -> Config:
-    """A base whose trials are scored with the windows of their point, if the space has windows."""
-    searched = any(path.startswith(f"{WINDOWS}.") for path in space.dimensions)
-    return base.updated({"train.stop_windows": "config"}) if searched else base
-
-
-def grace_of(max_epochs: int) -> int:
-    """Epochs before a trial may be stopped, unless a user says otherwise: a tenth of the most.
-
-    What it costs and what it loses was replayed on curves of real trials (benchmarks/search.py).
-    """
-    return max(1, round(max_epochs / 10))
+from tune.record import RECORD, StudyRecord, check_same, read_study
+from tune.settings import Load, StudySettings
 
 
 def run_study(
@@ -147,7 +114,9 @@ def resume_study(
 def _run(
     folder: Path, begin: Callable[[], StudyRecord], *, hours: float | None, dashboard: bool
 ) -> StudyRecord:
+    from tune.callback import finish_tracking
     from tune.drive import drive
+    from tune.report import try_report
 
     with lock.only_driver(folder):
         try:
@@ -156,7 +125,10 @@ def _run(
                 say(f"{folder}: this study is done ({len(record.trials)} trials); "
                     "--fresh starts over")  # fmt: skip
                 return record
-            return drive(folder, record, hours=hours, dashboard=dashboard)
+            record, outbox = drive(folder, record, hours=hours, dashboard=dashboard)
+            try_report(folder)
+            finish_tracking(folder, record, outbox)
+            return record
         finally:
             if not (folder / RECORD).is_file():  # it was refused: leave nothing behind
                 (folder / lock.FILE).unlink(missing_ok=True)

@@ -14,7 +14,8 @@ from hmtas.errors import InputError
 from hmtas.runs import RECORD, read_run
 from tune.options import Told, WarmStart
 from tune.record import RECORD as STUDY
-from tune.record import StudyRecord, StudySettings, TrialRow, read_study, score_of
+from tune.record import StudyRecord, TrialRow, read_study, score_of
+from tune.settings import StudySettings
 from tune.space import holds, setting_of, settings_of_point, value_at
 
 MOST_TRIED = 3  # points of another training that are trained here first

@@ -16,7 +16,6 @@ from hmtas.errors import InputError
 if TYPE_CHECKING:
     from hmtas.game_counts import GameCounts
 
-RESAMPLES = 1000
 PICKED_ON = "valid"  # the split whose scores choose the best run
 
 
@@ -81,7 +80,7 @@ def paired_document(
             cross_fitted.append(fitted_here)
             advance()
         _check_alike(runs, models)
-        resampled = resample(models, RESAMPLES, on_model=advance)
+        resampled = resample(models, on_model=advance)
     picked = split in (PICKED_ON, None)
     if len(names) == 2:
         reference = 1
