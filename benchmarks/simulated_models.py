@@ -1,6 +1,6 @@
 """Seasons of simulated models whose quality is known, as probabilities of short halves.
 
-Every game is one half of ten minutes at 1 Hz. The moments of `hmtas.simulate` are laid out in it,
+Every game is one half of ten minutes at 1 Hz. The moments of `simulate.py` are laid out in it,
 those of one action `GAP_S` or more apart, in random order; around each a model sees a bump that
 spans some rows, so that windows of suppression matter: narrow ones leave the slopes of a bump,
 wide ones swallow the next moment. Models say the same low probability of all other rows.
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from simulate import Model, Moments, look, simulate_moments
 
 from ensemble.combiner import Evidence
 from ensemble.stack import ModelOutput, stack
@@ -21,7 +22,6 @@ from hmtas.config import SpottingConfig
 from hmtas.labels import ACTIONS
 from hmtas.match import rates_per_match
 from hmtas.records import Events, HalfId, Probabilities
-from hmtas.simulate import Model, Moments, look, simulate_moments
 
 LEFT_OUT = ("Ball out of play", "Throw-in", "Foul", "Indirect free-kick", "Clearance",
             "Yellow->red card")  # fmt: skip

@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from simulate import Model
 from simulated_models import NAMES, Games, evidence_of, records, rows_of, simulate_games
 
 from ensemble.combiner import Combiner, Evidence, Fitted, FittedWeights
@@ -38,7 +39,6 @@ from hmtas.histograms import histograms
 from hmtas.metrics import TIGHT_S, score
 from hmtas.nms_table import Setting, tabulate
 from hmtas.nms_windows import BORROWED, fit_exact
-from hmtas.simulate import Model
 
 UNSEEN = 10**6  # seeds from here on draw the games that tell the truth
 SETTINGS = tuple(Setting("hard", width) for width in (3.0, 5.0, 7.0, 9.0, 13.0))

@@ -19,9 +19,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from simulate import Model, simulate_model, simulate_moments
 
 from hmtas.game_counts import GameCounts, resampled_averages
-from hmtas.simulate import Model, simulate_model, simulate_moments
 from hmtas.statistics import Resampled, critical_value, draw_weights, paired_difference, resample
 from hmtas.verdicts import compare_to
 from hmtas.winner import corrected_winner

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hmtas.files import atomic_path
-from hmtas.pictures import (
+from hmtas.style import (
     BLUE,
     DPI,
     GREY,

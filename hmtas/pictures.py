@@ -6,19 +6,27 @@ the document of `hmtas.ablation_document`.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hmtas.ablation_scores import BACKGROUND
 from hmtas.files import atomic_path
+from hmtas.style import (
+    BLUE,
+    DPI,
+    GREY,
+    INK,
+    MUTED,
+    ORANGE,
+    TITLE,
+    VERDICT_COLOURS,
+    new_figure,
+    style_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, MUTED, GRID = "#1d2733", "#6b7785", "#e3e7ec"
-BLUE, ORANGE, GREEN, RED, GREY = "#2166ac", "#d95f02", "#1b7837", "#b2182b", "#8a95a1"
-VERDICT_COLOURS = {"better": GREEN, "worse": RED, "cannot tell": GREY}
-DPI = 144
 _SMALL = 8.5
 
 
@@ -67,8 +75,8 @@ def draw_study(document: Mapping[str, Any], study: Mapping[str, Any]) -> "Figure
     left.set_xlabel("tight Average-mAP, %", color=INK)
     right.set_xlabel(f"difference from {against}, points", color=INK)
     several = len(document["seeds"]) > 1
-    left.set_title("Score" + (", small dots: seeds" if several else ""), **_TITLE)
-    right.set_title("Difference, with simultaneous 95 % intervals over games", **_TITLE)
+    left.set_title("Score" + (", small dots: seeds" if several else ""), **TITLE)
+    right.set_title("Difference, with simultaneous 95 % intervals over games", **TITLE)
     _legend(right, study)
     figure.suptitle(
         f"{study['title']}: {document['num_games']} games of {document['split']}",
@@ -96,7 +104,7 @@ def draw_losses(study: Mapping[str, Any]) -> "Figure":
         row = rows[place]
         style_axes(axes, "both")
         _draw_curves(axes, row["curves"])
-        axes.set_title(row["name"], **_TITLE)
+        axes.set_title(row["name"], **TITLE)
         axes.set_xlim(0.5, most + 0.5)
         step = max(1, -(-most // 8))
         axes.set_xticks(range(1, most + 1, step))
@@ -149,27 +157,6 @@ def draw_positives(positives: Mapping[str, Any]) -> "Figure":
         color=INK,
     )  # fmt: skip
     return figure
-
-
-_TITLE: dict[str, Any] = {"loc": "left", "fontsize": 10, "color": MUTED}
-
-
-def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure, in inches."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def style_axes(axes: "Axes", grid: Literal["x", "y", "both"]) -> None:
-    """The look of every picture: a faint grid, no box."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(GREY)
-    axes.tick_params(colors=MUTED, labelsize=9, length=0)
-    axes.grid(axis=grid, color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
 
 
 def _draw_score(axes: "Axes", y: int, row: Mapping[str, Any]) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from test_samplers import make_settings
 
+from benchmarks.simulate import Model, simulate_model, simulate_moments
 from hmtas.errors import InputError
 from hmtas.seeds import average_seeds, seed_deviation
-from hmtas.simulate import Model, simulate_model, simulate_moments
 from hmtas.statistics import Resampled, resample
 from hmtas.verdicts import compare_to
 from hmtas.winner import corrected_winner

@@ -21,7 +21,7 @@ LAYERS = {
         hmtas.histograms hmtas.labels
         hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.nms_table
         hmtas.nms_windows hmtas.plan hmtas.presets hmtas.records
-        hmtas.runs hmtas.sameness hmtas.season hmtas.signals hmtas.simulate hmtas.sources
+        hmtas.runs hmtas.sameness hmtas.season hmtas.signals hmtas.sources
         hmtas.splits
         hmtas.statistics hmtas.store_index
         hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner

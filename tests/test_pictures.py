@@ -8,17 +8,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
-from hmtas.pictures import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    RED,
-    draw_losses,
-    draw_positives,
-    draw_study,
-    write_pictures,
-)
+from hmtas.pictures import draw_losses, draw_positives, draw_study, write_pictures
+from hmtas.style import BLUE, GREEN, GREY, ORANGE, RED
 
 
 def row(name: str, mean: float, against: dict[str, Any] | None = None, **more: Any) -> Any:

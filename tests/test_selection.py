@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from benchmarks.simulate import Model, simulate_model, simulate_moments
 from ensemble.combine import combine
 from ensemble.combiner import Evidence, FittedWeights
 from ensemble.crossfit import FoldFit
@@ -25,7 +26,6 @@ from hmtas.evaluate import FittedWindows
 from hmtas.folds import game_folds
 from hmtas.nms_table import Setting
 from hmtas.records import Events
-from hmtas.simulate import Model, simulate_model, simulate_moments
 from hmtas.statistics import resample
 
 SETTINGS = (Setting("hard", 3.0), Setting("hard", 7.0))

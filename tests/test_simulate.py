@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from benchmarks.simulate import Model, simulate_model, simulate_moments
 from hmtas.game_counts import GameCounts
-from hmtas.simulate import Model, simulate_model, simulate_moments
 from hmtas.statistics import resample
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.simulate import Model, simulate_model, simulate_moments
 from hmtas.errors import InputError
 from hmtas.game_counts import GameCounts, resampled_actions, resampled_averages
 from hmtas.histograms import Histograms, histograms
 from hmtas.metrics import TIGHT_S, score
 from hmtas.records import Events, HalfId, Spots
-from hmtas.simulate import Model, simulate_model, simulate_moments
 from hmtas.statistics import (
     FEWEST_GAMES,
     Resampled,

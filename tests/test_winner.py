@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from benchmarks.simulate import Model, simulate_model, simulate_moments
 from hmtas.errors import InputError
 from hmtas.game_counts import GameCounts
-from hmtas.simulate import Model, simulate_model, simulate_moments
 from hmtas.statistics import resample
 from hmtas.winner import corrected_winner
 
