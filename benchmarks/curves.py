@@ -24,20 +24,20 @@ from typing import Any
 
 import optuna
 
-from hmtas.checkpoint import load_model
 from hmtas.config import Config
-from hmtas.console import say
-from hmtas.evaluate import spot
 from hmtas.files import read_json, write_json
-from hmtas.fit import fit
-from hmtas.metrics import average_map
-from hmtas.predict import Predictor, predict_half
+from hmtas.metric.averages import average_map
+from hmtas.model.checkpoint import load_model
+from hmtas.prediction.slide import Predictor, predict_half
 from hmtas.presets import preset
-from hmtas.runs import EpochRecord, read_run
-from hmtas.store import EmbeddingStore
-from tune.default_space import build_space, space_document
-from tune.settings import sweep_base
-from tune.space import first_point, settings_of, suggest
+from hmtas.runs.record import EpochRecord, read_run
+from hmtas.spotting.evaluate import spot
+from hmtas.store.local import EmbeddingStore
+from hmtas.terminal.console import say
+from hmtas.training.loop import fit
+from tune.space.default import build_space, space_document
+from tune.space.dimensions import first_point, settings_of, suggest
+from tune.study.settings import sweep_base
 
 FILE = Path(__file__).parent / "curves.json"
 # A model of seconds, where the thesis's takes a GPU hours; what is searched is the same.

@@ -25,15 +25,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
-from hmtas.console import show
 from hmtas.errors import InputError
-from hmtas.histograms import Histograms, histograms
-from hmtas.labels import ACTIONS, LABEL_FILE, read_events
-from hmtas.matching import NUM_CELLS, cells
-from hmtas.metrics import LOOSE_S, TIGHT_S, average_map, score
+from hmtas.formats.labels import ACTIONS, LABEL_FILE, read_events
+from hmtas.formats.splits import read_splits
+from hmtas.formats.submission import read_submission
+from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map, score
+from hmtas.metric.counts import Histograms, histograms
+from hmtas.metric.matching import NUM_CELLS, cells
 from hmtas.records import Events, HalfId, Score, Spots
-from hmtas.splits import read_splits
-from hmtas.submission import read_submission
+from hmtas.terminal.console import show
 
 SETS = (TIGHT_S, LOOSE_S)
 NUM_ACTIONS = len(ACTIONS)
@@ -200,8 +200,8 @@ def compare(season: Season, repeats: int) -> Timed:
 
 def import_official() -> Any:
     """The tests' way to call SoccerNet."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    return importlib.import_module("official")
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    return importlib.import_module("tests.support.official")
 
 
 def ours(season: Season) -> list[Score]:

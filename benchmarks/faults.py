@@ -34,13 +34,13 @@ from typing import Any
 
 import numpy as np
 
-from hmtas.checkpoint import CHECKPOINT
 from hmtas.files import read_json
-from hmtas.pack import pack
-from hmtas.runs import RECORD, WEIGHTS, predictions_path
-from hmtas.season import SeasonConfig, write_season
-from tune.record import RECORD as STUDY
-from tune.record import StudyRecord, TrialRow, read_study
+from hmtas.model.checkpoint import CHECKPOINT
+from hmtas.runs.record import RECORD, WEIGHTS, predictions_path
+from hmtas.season.write import SeasonConfig, write_season
+from hmtas.store.pack import pack
+from tune.study.record import RECORD as STUDY
+from tune.study.record import StudyRecord, TrialRow, read_study
 
 TRIALS, EPOCHS = 4, 4
 BATCH = 8  # so small that an epoch takes a good part of a second: faults shall meet one
@@ -56,7 +56,7 @@ ENDED = ("done", "stopped")
 # What a driver loads, once for all of them: most of the seconds that its start takes.
 PRELOAD = [
     *("ray.tune", "optuna", "torch", "mlflow"),
-    *("tune.commands_sweep", "tune.drive", "hmtas.tracking"),
+    *("tune.commands.model", "tune.search.drive", "hmtas.tracking.run"),
 ]
 _context = multiprocessing.get_context("forkserver")
 
@@ -255,7 +255,7 @@ def inject(fault: str, sweep: Sweep, rng: np.random.Generator) -> str | None:
         for writer in limited:  # Ray keeps these processes for other work
             _limit(writer, resource.RLIM_INFINITY)
     elif fault == "storage":
-        from tune.search import trial_id
+        from tune.search.proposals import trial_id
 
         place = sweep.folder / "trials" / trial_id(sweep.record(), len(sweep.rows()))
         place.touch()  # where a folder is to be
@@ -360,8 +360,8 @@ def check_end(sweep: Sweep) -> list[str]:
 
 def check_mlflow(sweep: Sweep) -> list[str]:
     """Send what MLflow lacks; has it every trial, and every point of its curves, once?"""
-    from hmtas.mlflow_client import connect
-    from tune.callback import send_study
+    from hmtas.tracking.client import connect
+    from tune.search.mlflow import send_study
 
     os.environ["MLFLOW_TRACKING_URI"] = sweep.mlflow
     record = sweep.record()
@@ -443,8 +443,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     arguments = parser.parse_args()
     started = time.monotonic()
-    from hmtas.cluster import ENVIRONMENT, OBJECT_STORE_BYTES
-    from hmtas.mlflow_client import connect
+    from hmtas.cluster.session import ENVIRONMENT, OBJECT_STORE_BYTES
+    from hmtas.tracking.client import connect
 
     os.environ.update({"OMP_NUM_THREADS": "1", **ENVIRONMENT})
     import ray

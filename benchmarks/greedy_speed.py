@@ -1,8 +1,8 @@
 """Greedy selection: how long it takes, what memory, and how both grow with the number of models.
 
-Invented models of invented matches (hmtas.match) are written as stored probabilities, as `hmtas
-predict` writes them: each sees events more or less well, is a little late or early, and has noise
-of its own about the base rate of each action. A fresh process then reads and encodes them and
+Invented models of invented matches (hmtas.season.match) are written as stored probabilities, as
+`hmtas predict` writes them: each sees events more or less well, is a little late or early, and has
+noise of its own about the base rate of each action. A fresh process then reads and encodes them and
 selects 50 times; its peak is what the system gives as the most memory it ever held. On a machine
 that is busy with other work processor seconds, of all cores together, say more than seconds. Only a
 full run gives numbers to quote.
@@ -22,13 +22,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ensemble.greedy import GreedyConfig, select
-from ensemble.library import Source, build_library
+from ensemble.greedy.library import Source, build_library
+from ensemble.greedy.select import GreedyConfig, select
 from hmtas.config import SpottingConfig
-from hmtas.labels import ACTIONS
-from hmtas.match import EVENTS_IN_500_GAMES, play_match
-from hmtas.probabilities import Provenance, read_probabilities, write_probabilities
+from hmtas.formats.labels import ACTIONS
 from hmtas.records import Events, HalfId, Probabilities
+from hmtas.runs.probabilities import Provenance, read_probabilities, write_probabilities
+from hmtas.season.match import EVENTS_IN_500_GAMES, play_match
 
 NUM_ROWS = 2700
 PICKS = 50

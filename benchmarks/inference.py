@@ -17,11 +17,11 @@ from thesis_size import (
     thesis_model,
 )
 
-from hmtas.model import SpottingModel
-from hmtas.predict import Predictor
+from hmtas.model.network import SpottingModel
+from hmtas.model.windows import window_rows
+from hmtas.prediction.slide import Predictor
 from hmtas.records import HalfId
-from hmtas.store_files import Half
-from hmtas.windows import window_rows
+from hmtas.store.halves import Half
 
 NAIVE_WINDOWS = 256
 TARGETS = {"ours_over_naive_fp32": 1.1, "share_of_peak_fp32": 0.8, "ours_over_naive_bf16": 2.0}

@@ -25,14 +25,14 @@ from rich.console import Console
 from rich.table import Table
 from synthetic_store import SMALL, SPLIT, THESIS, write_store
 
-from hmtas.batches import Batch
-from hmtas.dataset import WindowDataset
-from hmtas.fit import fit
-from hmtas.labels import ACTIONS
+from hmtas.formats.labels import ACTIONS
+from hmtas.model.windows import window_rows
 from hmtas.presets import preset
 from hmtas.records import HalfId
-from hmtas.store import EmbeddingStore
-from hmtas.windows import window_rows
+from hmtas.store.local import EmbeddingStore
+from hmtas.training.batches import Batch
+from hmtas.training.dataset import WindowDataset
+from hmtas.training.loop import fit
 
 SEQ_LEN, BATCH, CHUNK = 3, 256, 32
 ROWS = 2700  # of a half

@@ -1,7 +1,7 @@
 """NMS: how long the exact search of rules and windows takes, and what it is worth on unseen games.
 
-Probabilities of an invented model on invented matches (hmtas.match): no data are needed. Every
-action has its own blur, strength, echo and confusion, so that no one window suits them all.
+Probabilities of an invented model on invented matches (hmtas.season.match): no data are needed.
+Every action has its own blur, strength, echo and confusion, so that no one window suits them all.
 """
 
 import argparse
@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmtas.histograms import histograms
-from hmtas.labels import ACTIONS
-from hmtas.match import PlayedHalf, play_match
-from hmtas.metrics import TIGHT_S
-from hmtas.nms import non_max_suppression
-from hmtas.nms_table import Setting, Table, tabulate
-from hmtas.nms_windows import (
+from hmtas.formats.labels import ACTIONS
+from hmtas.metric.averages import TIGHT_S
+from hmtas.metric.counts import histograms
+from hmtas.records import Events, HalfId, Probabilities
+from hmtas.season.match import PlayedHalf, play_match
+from hmtas.spotting.nms import non_max_suppression
+from hmtas.spotting.table import Setting, Table, tabulate
+from hmtas.spotting.windows import (
     BORROWED,
     KINDS,
     borrowed_precision,
@@ -27,7 +28,6 @@ from hmtas.nms_windows import (
     precision_of,
     thesis_settings,
 )
-from hmtas.records import Events, HalfId, Probabilities
 
 SIMULATED_S = (*range(1, 16), 17, 20, 25, 30, 40)  # every second row of the rest adds nothing
 BORROWINGS = (0.0, 25.0, BORROWED, 100.0, 200.0, 400.0)
@@ -164,7 +164,7 @@ def time_search(num_games: int) -> tuple[float, float, Table]:
 
 def against_optuna(tables: list[Table], trials: int) -> list[tuple[float, float, float, float]]:
     """For each table, in points: exact, optuna, then both in what they maximise."""
-    from tune.optuna_windows import search_windows
+    from tune.windows.optuna_windows import search_windows
 
     found = []
     for table, sampled in zip(tables, search_windows(tables, trials=trials), strict=True):

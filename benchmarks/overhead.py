@@ -29,13 +29,13 @@ from typing import NamedTuple
 from rich.table import Table
 
 from hmtas.config import Config, parse_settings
-from hmtas.console import show
-from hmtas.pack import pack
 from hmtas.presets import preset
-from hmtas.runs import read_run
-from hmtas.season import SeasonConfig, write_season
-from tune.record import read_study
-from tune.settings import sweep_base
+from hmtas.runs.record import read_run
+from hmtas.season.write import SeasonConfig, write_season
+from hmtas.store.pack import pack
+from hmtas.terminal.console import show
+from tune.study.record import read_study
+from tune.study.settings import sweep_base
 
 CONCURRENT = 2
 TARGET = 1.25
@@ -182,9 +182,9 @@ def prepare(store: str, folder: str) -> None:
 
 def train(store: str, config: Config, run: str) -> Cost:
     """One training and its predictions, in this process."""
-    from hmtas.fit import fit
-    from hmtas.predict import predict_run
-    from hmtas.store import EmbeddingStore
+    from hmtas.prediction.slide import predict_run
+    from hmtas.store.local import EmbeddingStore
+    from hmtas.training.loop import fit
 
     wall, processor = time.monotonic(), time.process_time()
     opened = EmbeddingStore.open(Path(store))

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from hmtas.commands.compare import compare
 from hmtas.commands.demo import fusing_steps, runs_below, tracking
-from hmtas.console import say
 from hmtas.errors import InputError
-from hmtas.recipe import Step, run_recipe
-from hmtas.signals import Interrupted
+from hmtas.terminal.console import say
+from hmtas.terminal.recipe import Step, run_recipe
+from hmtas.terminal.signals import Interrupted
 
 EXPERIMENT = "real"
 WIDTH = "64"

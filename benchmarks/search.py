@@ -38,12 +38,12 @@ from sklearn.ensemble import RandomForestRegressor
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import read_json
-from tune.default_space import build_space
-from tune.options import FINAL_SEEDS, TIGHT, TOP, Options
-from tune.pruning import make_pruner
-from tune.samplers import make_sampler
-from tune.settings import StudySettings, grace_of
-from tune.space import Choice, first_point, nearest_point, suggest
+from tune.search.pruning import make_pruner
+from tune.search.samplers import make_sampler
+from tune.space.default import build_space
+from tune.space.dimensions import Choice, first_point, nearest_point, suggest
+from tune.study.options import FINAL_SEEDS, TIGHT, TOP, Options
+from tune.study.settings import StudySettings, grace_of
 
 FILE = Path(__file__).parent / "curves.json"
 WORKERS = (4, 8, 16, 32, 64)

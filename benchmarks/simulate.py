@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from hmtas.game_counts import GameCounts
-from hmtas.match import rates_per_match
-from hmtas.metrics import TIGHT_S
+from hmtas.metric.averages import TIGHT_S
+from hmtas.season.match import rates_per_match
+from hmtas.statistics.games import GameCounts
 
 NUM_THRESHOLDS = 200
 

@@ -17,11 +17,11 @@ from numba import njit
 from simulate import Model, Moments, look, simulate_moments
 
 from ensemble.combiner import Evidence
-from ensemble.stack import ModelOutput, stack
+from ensemble.stack.align import ModelOutput, stack
 from hmtas.config import SpottingConfig
-from hmtas.labels import ACTIONS
-from hmtas.match import rates_per_match
+from hmtas.formats.labels import ACTIONS
 from hmtas.records import Events, HalfId, Probabilities
+from hmtas.season.match import rates_per_match
 
 LEFT_OUT = ("Ball out of play", "Throw-in", "Foul", "Indirect free-kick", "Clearance",
             "Yellow->red card")  # fmt: skip

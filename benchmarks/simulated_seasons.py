@@ -24,21 +24,21 @@ from simulate import Model
 from simulated_models import NAMES, Games, evidence_of, records, rows_of, simulate_games
 
 from ensemble.combiner import Combiner, Evidence, Fitted, FittedWeights
-from ensemble.greedy import GreedyConfig
-from ensemble.learned import Learned
-from ensemble.methods import candidate_of, combiner_of
-from ensemble.nested import fitting_sets
-from ensemble.network import FusionConfig
-from ensemble.selection import SINGLE, Selection, search
-from ensemble.shortlist import MOST_LEARNED, Shortlisted, Single
-from ensemble.weighting import ScoreWeights
+from ensemble.combiners.methods import candidate_of, combiner_of
+from ensemble.combiners.shortlist import MOST_LEARNED, Shortlisted, Single
+from ensemble.combiners.weighting import ScoreWeights
+from ensemble.greedy.select import GreedyConfig
+from ensemble.learned.combiner import Learned
+from ensemble.learned.network import FusionConfig
+from ensemble.selection.choose import SINGLE, Selection, search
+from ensemble.selection.nested import fitting_sets
 from hmtas.config import SpottingConfig
-from hmtas.evaluate import spot
-from hmtas.folds import game_folds
-from hmtas.histograms import histograms
-from hmtas.metrics import TIGHT_S, score
-from hmtas.nms_table import Setting, tabulate
-from hmtas.nms_windows import BORROWED, fit_exact
+from hmtas.metric.averages import TIGHT_S, score
+from hmtas.metric.counts import histograms
+from hmtas.spotting.evaluate import spot
+from hmtas.spotting.table import Setting, tabulate
+from hmtas.spotting.windows import BORROWED, fit_exact
+from hmtas.statistics.folds import game_folds
 
 UNSEEN = 10**6  # seeds from here on draw the games that tell the truth
 SETTINGS = tuple(Setting("hard", width) for width in (3.0, 5.0, 7.0, 9.0, 13.0))

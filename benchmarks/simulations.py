@@ -21,10 +21,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from simulate import Model, simulate_model, simulate_moments
 
-from hmtas.game_counts import GameCounts, resampled_averages
-from hmtas.statistics import Resampled, critical_value, draw_weights, paired_difference, resample
-from hmtas.verdicts import compare_to
-from hmtas.winner import corrected_winner
+from hmtas.statistics.games import GameCounts, resampled_averages
+from hmtas.statistics.intervals import (
+    Resampled,
+    critical_value,
+    draw_weights,
+    paired_difference,
+    resample,
+)
+from hmtas.statistics.verdicts import compare_to
+from hmtas.statistics.winner import corrected_winner
 
 UNSEEN = 10**6  # seeds from here on draw the games that tell the truth
 # The first of each pair; the others are equal, slightly better, and of another kind.

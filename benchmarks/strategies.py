@@ -4,10 +4,10 @@
     python benchmarks/strategies.py OUT [--json]
 
 For each seed every strategy combines the four models of that seed, fitted by nested cross-fitting
-over the validation games (`ensemble.nested`): weights, networks and NMS windows on the other folds,
-also the windows of each model alone. `single` is the model that the other folds pick. A score is
-the mean over the seeds; its interval resamples games, the same for all seeds and strategies, and
-intervals of differences hold together.
+over the validation games (`ensemble.selection.nested`): weights, networks and NMS windows on the
+other folds, also the windows of each model alone. `single` is the model that the other folds pick.
+A score is the mean over the seeds; its interval resamples games, the same for all seeds and
+strategies, and intervals of differences hold together.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from ensemble.candidates import read_candidates
 from ensemble.combiner import Evidence, FittedWeights, nothing
-from ensemble.methods import candidate_of, combiner_of
-from ensemble.nested import Nested, fitting_sets, nested_fit, settings_to_try
-from ensemble.selection_table import against, scored
-from ensemble.shortlist import Single
-from hmtas.console import say, show
-from hmtas.seeds import average_seeds
-from hmtas.statistics import Resampled, resample
-from hmtas.verdicts import compare_to
+from ensemble.combiners.methods import candidate_of, combiner_of
+from ensemble.combiners.shortlist import Single
+from ensemble.selection.candidates import read_candidates
+from ensemble.selection.nested import Nested, fitting_sets, nested_fit, settings_to_try
+from ensemble.selection.table import against, scored
+from hmtas.statistics.intervals import Resampled, resample
+from hmtas.statistics.seeds import average_seeds
+from hmtas.statistics.verdicts import compare_to
+from hmtas.terminal.console import say, show
 
 LENGTHS = {2: "length-2", 3: "m7", 4: "length-4", 5: "length-5"}  # names of `hmtas ablate`
 METHODS = ("mean", "weighted", "squared", "squared-per-action", "mean-logit", "squared-logit",

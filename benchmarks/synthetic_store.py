@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from hmtas.files import atomic_path, sha256_file
-from hmtas.labels import ACTIONS
+from hmtas.formats.labels import ACTIONS
 from hmtas.records import Events, HalfId
-from hmtas.season import THESIS_STREAMS as THESIS
-from hmtas.store import EmbeddingStore
-from hmtas.store_files import labels_bytes, write_half
-from hmtas.store_index import LABELS_FILE, SCHEMA_VERSION, Index, write_index
+from hmtas.season.write import THESIS_STREAMS as THESIS
+from hmtas.store.halves import labels_bytes, write_half
+from hmtas.store.index import LABELS_FILE, SCHEMA_VERSION, Index, write_index
+from hmtas.store.local import EmbeddingStore
 
 # Wide enough for the rows of 50 games to fill more than one block of the loader.
 SMALL = dict.fromkeys(THESIS, 170)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from hmtas.model import SpottingModel, build_model
+from hmtas.model.network import SpottingModel, build_model
+from hmtas.prediction.shared_windows import Linear
 from hmtas.presets import preset
-from hmtas.shared_windows import Linear
 
 STREAMS = {"tpn": 2048, "gta": 2048, "vtn": 384, "ircsn": 2048, "i3d_slow": 2048, "vggish": 128}
 NUM_OUTPUTS = 18

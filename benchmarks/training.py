@@ -19,8 +19,8 @@ from thesis_size import (
     training_flop_per_window,
 )
 
-from hmtas.batches import Batch
-from hmtas.stepping import Stepper, build_optimizer
+from hmtas.training.batches import Batch
+from hmtas.training.stepping import Stepper, build_optimizer
 
 CHUNK = 32
 THESIS_WINDOWS = 300 * 5400 * 7  # 300 games of 5,400 s, 7 epochs

@@ -1,7 +1,8 @@
 """What every combiner is: fitted on evidence of some games, then it combines any rows. Numpy only.
 
 A `Combiner` knows its settings and nothing else; `fit` gives a `Fitted`, which knows the games no
-more. Whoever fits decides the games: `ensemble.crossfit` never combines one that was fitted on.
+more. Whoever fits decides the games: `ensemble.combiners.crossfit` never combines one that was
+fitted on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,14 +12,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ensemble.combine import Space, combine
-from ensemble.library import LEAST, Library, build_library
-from ensemble.stack import Stack
+from ensemble.greedy.library import LEAST, Library, build_library
+from ensemble.stack.align import Stack
+from ensemble.stack.mean import Space, combine
 from hmtas.config import SpottingConfig
-from hmtas.evaluate import spot
-from hmtas.histograms import Histograms, histograms
-from hmtas.metrics import TIGHT_S, score
+from hmtas.metric.averages import TIGHT_S, score
+from hmtas.metric.counts import Histograms, histograms
 from hmtas.records import Events, HalfId, Probabilities, Score
+from hmtas.spotting.evaluate import spot
 
 
 def nothing() -> None:
@@ -171,7 +172,7 @@ class FittedWeights:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def combine(self, stacked_MTA: np.ndarray) -> np.ndarray:
-        """See `ensemble.combine.combine`."""
+        """See `ensemble.stack.mean.combine`."""
         return combine(stacked_MTA, self.weights, self.space)
 
     def save(self, run: Path) -> None:

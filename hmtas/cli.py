@@ -1,8 +1,8 @@
 """The one command, `hmtas`: the verbs of this package, and those that others add.
 
 A package adds a group of verbs through the entry-point group `hmtas.commands`: the name is the
-group, the value a typer app. That is how `tune` and `ensemble` come in, which this package must
-not import. A group whose name is a kind of run (hmtas.runs) has the verb `refit RUN --out DIR`,
+group, the value a typer app. That is how `tune` and `ensemble` come in, which this package must not
+import. A group whose name is a kind of run (hmtas.runs.record) has the verb `refit RUN --out DIR`,
 with which `hmtas reproduce` makes such a run again.
 """
 

@@ -141,7 +141,7 @@ class TrainConfig(_Frozen):
     stop_windows: Literal["config", "fitted"] = Field(
         default="config",
         description="NMS windows behind the scores after each epoch: those of `spotting`, or for "
-        "each game the best ones of the other games that stop the training (hmtas.nms_windows)",
+        "each game the best ones of the other games that stop the training",
     )
     protocol: Literal["p1", "p2"] = "p1"
     windows_share: float = Field(
@@ -166,7 +166,7 @@ class SpottingConfig(_Frozen):
 
     nms: _OneOrByAction = Field(
         default="hard",
-        description="one rule (hmtas.nms) or one by action, 'hard' for those it does not name",
+        description="one NMS rule, or one by action with 'hard' for those it does not name",
     )
     # The thesis drops spots below 0.2. Keeping them never costs more than 1e-4 of an average
     # precision and gains wherever a model is less sure of itself than the thesis's.

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from s3 import ENVIRONMENT as S3_ENVIRONMENT
-from tracked import copy_database, free_port
 
-from hmtas.cluster import ENVIRONMENT, OBJECT_STORE_BYTES
+from hmtas.cluster.session import ENVIRONMENT, OBJECT_STORE_BYTES
+from tests.support.s3 import ENVIRONMENT as S3_ENVIRONMENT
+from tests.support.tracked import copy_database, free_port
 
 # Ray reads these when it is imported. The token: Ray would write one into the home folder.
 os.environ.update(

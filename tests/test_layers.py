@@ -1,116 +1,93 @@
-"""Every module stays in its layer: numbers run without torch, the model without Ray, and so on.
+"""Every package stays in its place: it imports from those above it, and no heavier library.
 
-Each layer's modules are imported in one fresh process, and `sys.modules` is read after each.
+The lists below are the map of the code. Top to bottom: a package imports packages that stand
+above it, never one below, and no private name of another one. Nothing imports in a circle.
 """
 
 import ast
 import subprocess
 import sys
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("hmtas", "tune", "ensemble")
+from tests.support.paths import ROOT
 
-# A new module gets a line here, in the highest layer that has all it needs.
 LAYERS = {
-    "numbers": """
-        hmtas hmtas.chunks hmtas.config hmtas.environment hmtas.errors hmtas.evaluate
-        hmtas.evidence hmtas.files hmtas.folds hmtas.game_counts
-        hmtas.histograms hmtas.labels
-        hmtas.match hmtas.matching hmtas.metrics hmtas.nms hmtas.nms_table
-        hmtas.nms_windows hmtas.plan hmtas.presets hmtas.records
-        hmtas.runs hmtas.sameness hmtas.season hmtas.signals hmtas.sources
-        hmtas.splits
-        hmtas.statistics hmtas.store_index
-        hmtas.submission hmtas.variants hmtas.verdicts hmtas.windows hmtas.winner
-        ensemble ensemble.combine ensemble.combiner ensemble.contest ensemble.counting
-        ensemble.crossfit ensemble.diversity ensemble.greedy
-        ensemble.library ensemble.nested ensemble.peaks
-        ensemble.selection ensemble.selection_document ensemble.shortlist
-        ensemble.stack ensemble.weighting tune tune.budget tune.default_space
-        tune.final_record
-        tune.lock tune.options tune.record tune.space tune.space_entries tune.summary tune.warm
+    "hmtas": """
+        errors numbers, files numbers, records numbers, config numbers, presets numbers,
+        terminal numbers, formats numbers, season numbers, embed storage, store storage,
+        runs numbers, metric numbers, statistics numbers, spotting numbers, scoring storage,
+        model learning, prediction learning, training learning, cluster edge, tracking storage,
+        ablation learning, reproduce learning, commands edge, cli edge, __main__ edge
     """,
-    "storage": """
-        hmtas.ablation_document hmtas.ablation_scores
-        hmtas.baseline hmtas.begin hmtas.bucket hmtas.journal hmtas.node_copy hmtas.pack
-        hmtas.probabilities hmtas.remote hmtas.store hmtas.store_files hmtas.upload
-        hmtas.verify hmtas.embed hmtas.embed.clock hmtas.embed.commentary hmtas.embed.encoder
-        hmtas.embed.transcripts hmtas.commands.score_inputs ensemble.leaks ensemble.members
-        ensemble.scored tune.run_windows
+    "tune": """
+        space numbers, study numbers, windows edge, report edge, search edge, sweep numbers,
+        commands edge
     """,
-    "learning": """
-        hmtas.batches hmtas.rows
-        hmtas.checkpoint hmtas.dataset hmtas.fit hmtas.loss hmtas.model hmtas.predict
-        hmtas.reproduce hmtas.resident hmtas.stepping hmtas.sync_norm
-        hmtas.shared_windows
-        hmtas.validate ensemble.build ensemble.candidates ensemble.fusion ensemble.fusion_rows
-        ensemble.learned ensemble.methods ensemble.network ensemble.package ensemble.packaged
-        ensemble.plan ensemble.refit ensemble.selected tune.objective
-    """,
-    "edge": """
-        hmtas.__main__ hmtas.ablation hmtas.ablation_tables hmtas.ablation_watch hmtas.pictures
-        hmtas.commands.ablate hmtas.cli hmtas.cluster hmtas.commands hmtas.comparison hmtas.console
-        hmtas.distributed hmtas.mlflow_client hmtas.mlflow_log hmtas.mlflow_sync hmtas.outbox
-        hmtas.recipe
-        hmtas.tracking hmtas.train_reports
-        hmtas.commands.baseline hmtas.commands.compare hmtas.commands.compare_pairs
-        hmtas.commands.compare_table hmtas.commands.reproduce
-        hmtas.commands.reproduce_table
-        hmtas.commands.demo hmtas.commands.embed hmtas.commands.learn hmtas.commands.score
-        hmtas.commands.score_table hmtas.commands.season hmtas.commands.store ensemble.cli
-        ensemble.commands_select ensemble.selection_pictures ensemble.selection_table
-        ensemble.tracking
-        ensemble.commands_promote ensemble.model_version ensemble.registry ensemble.served
-        tune.asking tune.callback tune.cli tune.cluster
-        tune.commands_space tune.commands_study tune.commands_sweep tune.commands_windows
-        tune.drive tune.final
-        tune.importance tune.repeat tune.report tune.report_figures tune.report_models
-        tune.report_facts tune.report_head tune.report_names tune.report_scores
-        tune.report_sections tune.report_space tune.report_style tune.report_tables
-        tune.report_model_sections tune.report_record_sections tune.report_search_sections
-        tune.report_windows
-        tune.final_table tune.groups tune.nested tune.optuna_windows
-        tune.progress
-        tune.mirror tune.pruning tune.samplers tune.search tune.space_table tune.study tune.tables
-        tune.view
+    "ensemble": """
+        stack numbers, greedy numbers, combiner numbers, learned learning, combiners learning,
+        build learning, selection learning, registry edge, commands edge
     """,
 }
-_EDGE_ONLY = ("ray", "optuna", "mlflow", "typer", "plotly")
+ORDER = {
+    f"{top}.{entry.split()[0]}": entry.split()[1]
+    for top, text in LAYERS.items()
+    for entry in text.split(",")
+}
+EDGE_ONLY = ("ray", "optuna", "mlflow", "typer", "plotly")
 FORBIDDEN = {
-    "numbers": ("pyarrow", "sklearn", "torch", *_EDGE_ONLY),
-    "storage": ("torch", *_EDGE_ONLY),
-    "learning": _EDGE_ONLY,
-    "edge": (),
+    "numbers": ("pyarrow", "sklearn", "torch", *EDGE_ONLY),
+    "storage": ("torch", *EDGE_ONLY),
+    "learning": EDGE_ONLY,
 }
-OTHER_PACKAGES = {"hmtas": ("tune", "ensemble"), "tune": ("ensemble",), "ensemble": ("tune",)}
-MLFLOW_HOME = {
-    *("hmtas.mlflow_client", "hmtas.mlflow_log", "hmtas.tracking", "hmtas.comparison"),
-    *("ensemble.model_version", "ensemble.registry", "ensemble.served"),
-}
+OTHERS = {"hmtas": (), "tune": ("hmtas",), "ensemble": ("hmtas",)}
+MLFLOW_HOME = ("hmtas.tracking", "ensemble.registry")
+MOST_FILES = 20  # in a folder that a reader still overlooks
 
 
-def modules_of(layer: str, package: str) -> list[str]:
-    return [m for m in LAYERS[layer].split() if m.partition(".")[0] == package]
-
-
-def files() -> dict[str, Path]:
-    """Every module of the three packages by its dotted name."""
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the product by its dotted name."""
     found = {}
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
+    for top in LAYERS:
+        for path in (ROOT / top).rglob("*.py"):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             found[name.removesuffix(".__init__")] = path
     return found
 
 
-def first_offender(modules: list[str], forbidden: tuple[str, ...]) -> str:
-    """Import the modules in a fresh process; the first that brings in a forbidden one, or ''."""
+def package_of(module: str) -> str:
+    """The entry of the lists above that a module belongs to; '' for a top level."""
+    return ".".join(module.split(".")[:2]) if "." in module else ""
+
+
+@cache
+def imports(path: Path) -> tuple[tuple[str, str], ...]:
+    """Every import of a file, inside functions too: (module, name), name '' for a whole module."""
+    found: list[tuple[str, str]] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.module or "", alias.name) for alias in node.names]
+    return tuple(found)
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ours that a file imports."""
+    known = modules()
+    each = ((f"{module}.{name}", module) for module, name in imports(path))
+    return {full if full in known else module for full, module in each if module in known}
+
+
+def first_offender(names: list[str], forbidden: tuple[str, ...]) -> str:
+    """Import modules in a fresh process; the first that brings in a forbidden one, or ''."""
     program = (
         "import sys, importlib\n"
-        f"for name in {modules!r}:\n"
+        f"for name in {names!r}:\n"
         "    importlib.import_module(name)\n"
         f"    bad = [other for other in {forbidden!r} if other in sys.modules]\n"
         "    if bad:\n"
@@ -124,25 +101,45 @@ def first_offender(modules: list[str], forbidden: tuple[str, ...]) -> str:
     return done.stdout.strip()
 
 
-def test_every_module_is_in_exactly_one_layer() -> None:
-    listed = [module for layer in LAYERS.values() for module in layer.split()]
-    assert len(listed) == len(set(listed))
-    unlisted = sorted(set(files()) - set(listed))
-    assert not unlisted, f"give {unlisted} a place in LAYERS, in tests/test_layers.py"
-    gone = sorted(set(listed) - set(files()))
-    assert not gone, f"LAYERS in tests/test_layers.py still lists {gone}"
+def test_every_package_is_on_the_map_and_small_enough_to_see() -> None:
+    packages = {package_of(module) for module in modules()} - {""}
+    assert packages == set(ORDER)
+    for folder in {path.parent for path in modules().values()}:
+        assert len(list(folder.glob("*.py"))) <= MOST_FILES, folder
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-@pytest.mark.parametrize("layer", LAYERS)
-def test_a_layer_imports_nothing_from_below(layer: str, package: str) -> None:
-    modules = [m for m in modules_of(layer, package) if m != "hmtas.__main__"]
-    assert first_offender(modules, FORBIDDEN[layer] + OTHER_PACKAGES[package]) == ""
+def test_a_package_imports_only_packages_above_it() -> None:
+    order = list(ORDER)
+    for name, path in modules().items():
+        top, mine = name.partition(".")[0], package_of(name)
+        for other in imported(path):
+            if other.partition(".")[0] != top:
+                assert other.partition(".")[0] in OTHERS[top], f"{name} imports {other}"
+            elif mine and package_of(other) not in ("", mine):
+                assert order.index(package_of(other)) < order.index(mine), f"{name} <- {other}"
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    graph = {name: imported(path) - {name} for name, path in modules().items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_package_takes_a_private_name_of_another() -> None:
+    for name, path in modules().items():
+        for module, taken in imports(path):
+            if module in modules() and package_of(module) != package_of(name):
+                assert not taken.startswith("_") or taken == "__version__", f"{name}: {taken}"
+
+
+@pytest.mark.parametrize("layer", FORBIDDEN)
+def test_a_layer_needs_no_heavier_library(layer: str) -> None:
+    names = [name for name in modules() if ORDER.get(package_of(name)) == layer]
+    assert first_offender(names, FORBIDDEN[layer]) == ""
 
 
 def test_an_offender_is_found_and_named() -> None:
-    found = first_offender(["hmtas.errors", "hmtas.store"], ("pyarrow",))
-    assert found == "importing hmtas.store imports ['pyarrow']"
+    found = first_offender(["hmtas.errors", "hmtas.store.local"], ("pyarrow",))
+    assert found == "importing hmtas.store.local imports ['pyarrow']"
 
 
 def test_help_needs_no_heavy_library() -> None:
@@ -160,33 +157,15 @@ def test_help_needs_no_heavy_library() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def imports(path: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """Every import statement of a file, inside functions too: (module, names)."""
-    found: list[tuple[str, tuple[str, ...]]] = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found += [(alias.name, ()) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            found.append((node.module or "", tuple(alias.name for alias in node.names)))
-    return found
-
-
-def test_packages_do_not_import_each_other_even_inside_functions() -> None:
-    for name, path in files().items():
-        strangers = OTHER_PACKAGES[name.partition(".")[0]]
-        for module, _ in imports(path):
-            assert module.partition(".")[0] not in strangers, f"{name} imports {module}"
-
-
 def test_mlflow_has_one_home() -> None:
     users = {
-        name
-        for name, path in files().items()
+        package_of(name)
+        for name, path in modules().items()
         if any(module.partition(".")[0] == "mlflow" for module, _ in imports(path))
     }
-    assert users <= MLFLOW_HOME
+    assert users <= set(MLFLOW_HOME)
 
 
 def test_ray_tune_is_never_imported_as_tune() -> None:
-    for name, path in files().items():
-        assert not any(m == "ray" and "tune" in names for m, names in imports(path)), name
+    for name, path in modules().items():
+        assert ("ray", "tune") not in imports(path), name

@@ -1,13 +1,11 @@
 """The search for L, gamma, class weights and NMS windows.
 
-Public names, imported from their modules:
-
-    tune.space          Space, suggest, first_point, settings_of
-    tune.default_space  build_space
-    tune.objective      run_trial
-    tune.study          run_study, sweep_base
-    tune.record         StudySettings, StudyRecord, read_study, best_config
-    tune.run_windows    tune_run
+    tune.space      what is searched, as data
+    tune.study      what a study is and how far it got
+    tune.windows    NMS windows of stored probabilities, without training
+    tune.report     what a study found, as a page
+    tune.search     Optuna, Ray Tune, and the record between them
+    tune.sweep      a study from its start, or from where it was left
 
 Import Ray Tune by name (`from ray.tune import Tuner`): this package is called `tune` too.
 """

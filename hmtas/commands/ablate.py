@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hmtas.ablation.variants import FAMILIES, LADDER, REFERENCE
 from hmtas.commands.options import Json, StorePlace
 from hmtas.config import parse_settings
-from hmtas.console import emit, progress, say, show
 from hmtas.errors import InputError
-from hmtas.signals import Interrupted
-from hmtas.variants import FAMILIES, LADDER, REFERENCE
+from hmtas.terminal.console import emit, progress, say, show
+from hmtas.terminal.signals import Interrupted
 
 if TYPE_CHECKING:
-    from hmtas.ablation import Job
-    from hmtas.store import EmbeddingStore
-    from hmtas.variants import Planned, Study
+    from hmtas.ablation.train import Job
+    from hmtas.ablation.variants import Planned, Study
+    from hmtas.store.local import EmbeddingStore
 
 TABLES, PICTURES = "tables", "pictures"
 _FAMILIES = "; ".join(
@@ -104,10 +104,10 @@ def ablate(
 
     Examples: `hmtas ablate store --seeds 3`; `hmtas ablate store --what length,gamma`
     """
-    from hmtas.ablation import check_concurrency, check_folders, jobs_of, train_all
-    from hmtas.mlflow_sync import MlflowSync
-    from hmtas.remote import copy_ahead, open_store
-    from hmtas.variants import choose, plan
+    from hmtas.ablation.train import check_concurrency, check_folders, jobs_of, train_all
+    from hmtas.ablation.variants import choose, plan
+    from hmtas.store.remote import copy_ahead, open_store
+    from hmtas.tracking.parent import MlflowSync
 
     chosen = _settings(settings or [], nms_window_s)
     studies = choose(word.strip() for word in what.split(",") if word.strip())
@@ -146,8 +146,8 @@ def ablate(
     if as_json:
         emit({**document, "out": str(out), "files": [str(path) for path in files]})
         return
-    from hmtas.ablation_tables import study_tables
-    from hmtas.tracking import tracking_uri, ui_line
+    from hmtas.ablation.tables import study_tables
+    from hmtas.tracking.run import tracking_uri, ui_line
 
     for study in document["studies"]:
         show(study_tables(document, study))
@@ -201,7 +201,7 @@ def _split(store: "EmbeddingStore", split: str | None) -> str:
 
 def _check_games(store: "EmbeddingStore", split: str, planned: "Mapping[str, Planned]") -> None:
     """Refuse, before anything is trained, to score games that the training will have seen."""
-    from hmtas.begin import plan_games
+    from hmtas.training.games import plan_games
 
     games = set(store.games(split))
     for name, plan in planned.items():
@@ -224,9 +224,9 @@ def _score(
     bootstrap: int,
 ) -> dict[str, Any]:
     """Score every run, resample them together, and put into one document what is shown."""
-    from hmtas.ablation_document import means_of, study_document
-    from hmtas.ablation_scores import ScoredRun, count_positives, score_run
-    from hmtas.statistics import LEVEL
+    from hmtas.ablation.document import means_of, study_document
+    from hmtas.ablation.scores import ScoredRun, count_positives, score_run
+    from hmtas.statistics.intervals import LEVEL
 
     scored: dict[str, list[ScoredRun]] = {}
     with progress("Scoring", 3 * sum(map(len, jobs.values()))) as advance:
@@ -261,9 +261,9 @@ def _score(
 
 def _write(document: Mapping[str, Any], out: Path) -> list[Path]:
     """Tables as text and JSON, pictures as PNG; returns the files."""
-    from hmtas.ablation_tables import as_text, study_tables
+    from hmtas.ablation.pictures import write_pictures
+    from hmtas.ablation.tables import as_text, study_tables
     from hmtas.files import write_json, write_text
-    from hmtas.pictures import write_pictures
 
     files = []
     for study in document["studies"]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hmtas.commands.options import Json, StorePlace
-from hmtas.console import emit, progress, say
+from hmtas.terminal.console import emit, progress, say
 
 
 def register(app: typer.Typer) -> None:
@@ -41,9 +41,9 @@ def baseline(
     Writes an ordinary run folder, so that `score`, `tune windows`, `ensemble` and `compare` take
     it like any model. Its confidences are ranks spread over [0, 1], not rates.
     """
-    from hmtas.baseline import num_steps, run_baseline
-    from hmtas.remote import copy_ahead, open_store
-    from hmtas.tracking import sync_run
+    from hmtas.store.remote import copy_ahead, open_store
+    from hmtas.tracking.run import sync_run
+    from hmtas.training.linear import num_steps, run_baseline
 
     opened = open_store(store)
     wanted = None if streams is None else [name.strip() for name in streams.split(",")]

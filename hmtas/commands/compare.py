@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtas.commands.options import Json
-from hmtas.console import emit, say
 from hmtas.errors import InputError
+from hmtas.terminal.console import emit, say
 
 if TYPE_CHECKING:
-    from hmtas.comparison import ComparedRun
+    from hmtas.tracking.table import ComparedRun
 
 Runs = Annotated[
     list[Path] | None,
@@ -65,8 +65,8 @@ def compare(
     from hmtas.commands.compare_pairs import compare_spots, show_paired
     from hmtas.commands.compare_table import show_runs
     from hmtas.commands.score_inputs import is_spots
-    from hmtas.comparison import read_table
-    from hmtas.tracking import ui_line
+    from hmtas.tracking.run import ui_line
+    from hmtas.tracking.table import read_table
 
     if any(is_spots(run) for run in runs or ()):
         compare_spots(runs or (), split, games, split_file, as_json=as_json)
@@ -104,8 +104,8 @@ def compare(
 
 def _rows_of(runs: list[Path]) -> "tuple[list[ComparedRun], dict[str, Path], str, str]":
     """Rows of run folders, the folder of each id, their store and their experiments."""
-    from hmtas.comparison import read_runs
-    from hmtas.tracking import sync_run, tracked_at
+    from hmtas.tracking.run import sync_run, tracked_at
+    from hmtas.tracking.table import read_runs
 
     ids = {sync_run(run): run for run in runs}  # up to date; entered if new
     places = {place[:2] for run in runs if (place := tracked_at(run))}
@@ -142,7 +142,7 @@ def _paired(
 
 def _choose(experiment: str | None) -> tuple[str, str]:
     """The store, and the experiment asked for or used last."""
-    from hmtas.comparison import experiments, reader
+    from hmtas.tracking.table import experiments, reader
 
     client = reader()
     if experiment is None:
@@ -164,7 +164,7 @@ def _choose(experiment: str | None) -> tuple[str, str]:
 def _document(
     rows: "list[ComparedRun]", best: "ComparedRun | None", experiment: str, uri: str
 ) -> dict[str, Any]:
-    from hmtas.mlflow_client import public_uri
+    from hmtas.tracking.client import public_uri
 
     return {
         "experiment": experiment,

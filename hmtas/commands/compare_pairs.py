@@ -10,11 +10,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from hmtas.console import emit, progress, show
 from hmtas.errors import InputError
+from hmtas.terminal.console import emit, progress, show
 
 if TYPE_CHECKING:
-    from hmtas.game_counts import GameCounts
+    from hmtas.statistics.games import GameCounts
 
 PICKED_ON = "valid"  # the split whose scores choose the best run
 
@@ -67,9 +67,9 @@ def paired_document(
     Raises:
         InputError: If a run cannot be scored on these games as the others are.
     """
-    from hmtas.statistics import LEVEL, resample
-    from hmtas.verdicts import MOST_GAMES, POWER, compare_to
-    from hmtas.winner import corrected_winner
+    from hmtas.statistics.intervals import LEVEL, resample
+    from hmtas.statistics.verdicts import MOST_GAMES, POWER, compare_to
+    from hmtas.statistics.winner import corrected_winner
 
     names = list(runs)
     with progress("Comparing", 2 * len(names)) as advance:
@@ -122,9 +122,9 @@ def _count(
 ) -> "tuple[GameCounts, bool]":
     """What the metric counts of a run, and were its windows or weights fitted on these games?"""
     from hmtas.commands.score_inputs import choose_games, load
-    from hmtas.game_counts import GameCounts
-    from hmtas.histograms import histograms
-    from hmtas.metrics import TIGHT_S
+    from hmtas.metric.averages import TIGHT_S
+    from hmtas.metric.counts import histograms
+    from hmtas.statistics.games import GameCounts
 
     found, labels = load(path, place, split)
     games = choose_games(path, found, labels, split, splits)

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hmtas.console import show
+from hmtas.terminal.console import show
 
 if TYPE_CHECKING:
-    from hmtas.comparison import ComparedRun, SplitScore
+    from hmtas.tracking.table import ComparedRun, SplitScore
 
 
 def show_runs(rows: "Sequence[ComparedRun]", splits: Sequence[str], experiment: str) -> None:

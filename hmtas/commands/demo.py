@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from hmtas.console import say
-from hmtas.recipe import Step, run_recipe
-from hmtas.signals import Interrupted
+from hmtas.terminal.console import say
+from hmtas.terminal.recipe import Step, run_recipe
+from hmtas.terminal.signals import Interrupted
 
 EXPERIMENT = "demo"
 SEASON = ("--train", "20", "--valid", "10", "--test", "10")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hmtas.commands.options import Json
-from hmtas.console import emit, progress, say
+from hmtas.terminal.console import emit, progress, say
 
 NUM_LISTED = 5
 

@@ -7,11 +7,11 @@ import typer
 
 from hmtas.commands.options import Address, Json, StorePlace
 from hmtas.config import Config, Precision, parse_settings, read_config
-from hmtas.console import emit, progress, say
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
-from hmtas.runs import MLFLOW_NOTE, read_run
+from hmtas.runs.record import MLFLOW_NOTE, read_run
+from hmtas.terminal.console import emit, progress, say
 
 _PRESETS = ", ".join(f"{name} ({p.title})" for name, p in PRESETS.items())
 
@@ -57,9 +57,9 @@ def train(
     logs it to MLflow. The same command goes on after an interruption.
     """
     config = configuration(preset_name, config_file, settings or [], protocol, seed)
-    from hmtas.distributed import describe_epoch
-    from hmtas.distributed import train as train_with_ray
-    from hmtas.tracking import sync_run
+    from hmtas.cluster.workers import describe_epoch
+    from hmtas.cluster.workers import train as train_with_ray
+    from hmtas.tracking.run import sync_run
 
     record = train_with_ray(
         store,
@@ -103,9 +103,9 @@ def predict(
     """
     import torch
 
-    from hmtas.predict import predict_run, predicted
-    from hmtas.remote import copy_ahead, open_store
-    from hmtas.tracking import sync_run
+    from hmtas.prediction.slide import predict_run, predicted
+    from hmtas.store.remote import copy_ahead, open_store
+    from hmtas.tracking.run import sync_run
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     written = []
@@ -177,7 +177,7 @@ def _has_gpu(address: str | None) -> bool:
         import torch
 
         return torch.cuda.is_available()
-    from hmtas.cluster import ray_session, resources
+    from hmtas.cluster.session import ray_session, resources
 
     with ray_session(address):
         return resources().get("GPU", 0) > 0

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtas.commands.options import Json
-from hmtas.console import emit, say
 from hmtas.errors import InputError
-from hmtas.runs import WINDOWS, RunRecord, read_run, score_path
-from hmtas.sameness import TOLERANCE, Compared, judge
+from hmtas.reproduce.sameness import TOLERANCE, Compared, judge
+from hmtas.runs.record import WINDOWS, RunRecord, read_run, score_path
+from hmtas.terminal.console import emit, say
 
 if TYPE_CHECKING:
-    from hmtas.store import EmbeddingStore
+    from hmtas.store.local import EmbeddingStore
 
 VERBS = "hmtas.commands"  # the entry-point group, see hmtas.cli
 
@@ -55,8 +55,8 @@ def reproduce(
     and scores are compared. Exit code 0: the same, bit for bit or within --tolerance; 1: not.
     """  # fmt: skip
     from hmtas.commands.reproduce_table import by_what, finite, json_of, show_compared, worst_of
-    from hmtas.environment import changes
-    from hmtas.reproduce import check_repeatable, claim, mark, open_same_store
+    from hmtas.reproduce.again import check_repeatable, claim, mark, open_same_store
+    from hmtas.runs.environment import changes
 
     record = read_run(run)
     again = out or Path(os.path.abspath(run) + "-again")  # noqa: PTH100  (keeps links)
@@ -107,8 +107,8 @@ def _make(
     device: str | None,
 ) -> list[str]:
     """Make the run; returns the splits whose probabilities can be compared."""
-    from hmtas.distributed import describe_epoch
-    from hmtas.reproduce import (
+    from hmtas.cluster.workers import describe_epoch
+    from hmtas.reproduce.again import (
         device_of,
         fit_linear_again,
         is_linear,
@@ -116,7 +116,7 @@ def _make(
         predict_again,
         train_again,
     )
-    from hmtas.sameness import has_last_word
+    from hmtas.reproduce.sameness import has_last_word
 
     if record.kind != "model":
         _refit(run, record.kind, again, store.place)
@@ -158,9 +158,9 @@ def _refit(run: Path, kind: str, again: Path, store: str) -> None:
 
 def _stores(run: Path, store: "EmbeddingStore") -> dict[str, "EmbeddingStore"]:
     """Each split that was predicted, and the store it was predicted on."""
-    from hmtas.probabilities import read_probabilities
-    from hmtas.reproduce import open_same_store, splits_of
-    from hmtas.runs import predictions_path
+    from hmtas.reproduce.again import open_same_store, splits_of
+    from hmtas.runs.probabilities import read_probabilities
+    from hmtas.runs.record import predictions_path
 
     found = {}
     for split in splits_of(run):
@@ -181,7 +181,7 @@ def _compare(
     num_epochs: int,
 ) -> tuple[list[Compared], list[str]]:
     """Everything of two makings, in the order in which a run makes it; and what to know of it."""
-    from hmtas.sameness import compare_probabilities, compare_records
+    from hmtas.reproduce.sameness import compare_probabilities, compare_records
 
     compared = compare_records(record, made, num_epochs)
     notes = []
@@ -199,9 +199,9 @@ def _compare_scores(
 ) -> tuple[list[Compared], list[str]]:
     """The scores of a split under the windows that apply to the run; none without labels."""
     from hmtas.commands.score_inputs import load_probabilities
-    from hmtas.evaluate import score_document
     from hmtas.files import read_json
-    from hmtas.sameness import compare_documents
+    from hmtas.reproduce.sameness import compare_documents
+    from hmtas.spotting.evaluate import score_document
 
     windows = run / WINDOWS if (run / WINDOWS).is_file() else None
     documents: list[dict[str, Any]] = []

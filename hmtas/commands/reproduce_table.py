@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hmtas.console import say, show
-from hmtas.sameness import Compared, Sameness, shown
+from hmtas.reproduce.sameness import Compared, Sameness, shown
+from hmtas.terminal.console import say, show
 
 # Follow from the store and the configuration: shown where they differ.
 EXPECTED = {"streams", "actions", "fitted_games", "stopped_games", "num_parameters", "windows"}

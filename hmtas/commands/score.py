@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hmtas.commands.options import Json
-from hmtas.console import emit, progress, say, show
 from hmtas.errors import InputError
+from hmtas.terminal.console import emit, progress, say, show
 
 if TYPE_CHECKING:
     from hmtas.commands.score_inputs import Spotted
@@ -59,7 +59,7 @@ def spot(
     Example: `hmtas spot runs/m7 --split test --out submission.zip`
     """
     from hmtas.commands.score_inputs import has_probabilities, load_probabilities
-    from hmtas.submission import write_submission
+    from hmtas.formats.submission import write_submission
 
     if not has_probabilities(probabilities):
         raise InputError(
@@ -125,7 +125,7 @@ def score(
     """
     from hmtas.commands.score_inputs import choose_games, is_run, load
     from hmtas.commands.score_table import score_tables, summary_table
-    from hmtas.evaluate import score_document
+    from hmtas.spotting.evaluate import score_document
 
     if splits is not None and split is None:
         raise InputError(f"--splits {splits} needs --split: which of its splits is to be scored?")
@@ -173,7 +173,7 @@ def _warn_of_fitted_games(path: Path, found: "Spotted", chosen: list[str]) -> No
 def _record(run: Path, found: "Spotted", document: Mapping[str, Any]) -> None:
     """Keep the score in the run folder, and in MLflow if the run is tracked."""
     from hmtas.files import write_json
-    from hmtas.runs import MLFLOW_NOTE, score_path
+    from hmtas.runs.record import MLFLOW_NOTE, score_path
 
     assert found.split is not None
     assert found.spotting is not None
@@ -184,6 +184,6 @@ def _record(run: Path, found: "Spotted", document: Mapping[str, Any]) -> None:
     }
     write_json(score_path(run, found.split), {**document, **about})
     if (run / MLFLOW_NOTE).is_file():
-        from hmtas.tracking import sync_run
+        from hmtas.tracking.run import sync_run
 
         sync_run(run)

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from hmtas import evaluate
 from hmtas.config import SpottingConfig
 from hmtas.errors import InputError
-from hmtas.labels import ACTIONS, LABEL_FILE, Times, read_events
-from hmtas.probabilities import Provenance, read_probabilities
+from hmtas.formats.labels import ACTIONS, LABEL_FILE, Times, read_events
+from hmtas.formats.splits import SPLIT_FILE, read_splits
+from hmtas.formats.submission import holds_spots, read_submission
 from hmtas.records import Events, HalfId, Spots
-from hmtas.remote import is_remote, open_store
-from hmtas.runs import RECORD, WINDOWS, predictions_path, read_run
-from hmtas.splits import SPLIT_FILE, read_splits
-from hmtas.store import EmbeddingStore
-from hmtas.store_index import INDEX_FILE
-from hmtas.submission import holds_spots, read_submission
+from hmtas.runs.probabilities import Provenance, read_probabilities
+from hmtas.runs.record import RECORD, WINDOWS, predictions_path, read_run
+from hmtas.spotting import evaluate
+from hmtas.store.index import INDEX_FILE
+from hmtas.store.local import EmbeddingStore
+from hmtas.store.remote import is_remote, open_store
 
 
 class Spotted(NamedTuple):
@@ -158,7 +158,7 @@ class Labels:
     Attributes:
         place: The tree or the store, by path or address.
         store: The open store, if it is one.
-        times: What the time of a label is read from (see `hmtas.labels.read_events`).
+        times: What the time of a label is read from (see `hmtas.formats.labels.read_events`).
     """
 
     place: str

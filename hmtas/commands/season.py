@@ -7,9 +7,15 @@ import typer
 from pydantic import ValidationError
 
 from hmtas.commands.options import Json
-from hmtas.console import emit, progress, say
 from hmtas.errors import InputError, join_problems
-from hmtas.season import SMALL_STREAMS, THESIS_STREAMS, SeasonConfig, parse_streams, write_season
+from hmtas.season.write import (
+    SMALL_STREAMS,
+    THESIS_STREAMS,
+    SeasonConfig,
+    parse_streams,
+    write_season,
+)
+from hmtas.terminal.console import emit, progress, say
 
 
 def season_verb(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hmtas.commands.options import Json, StorePlace
-from hmtas.console import emit, progress, say, show
+from hmtas.terminal.console import emit, progress, say, show
 
 if TYPE_CHECKING:
-    from hmtas.pack import PackReport
+    from hmtas.store.pack import PackReport
 
 NUM_LISTED = 10  # rows of one kind in the report; `--json` has all
 
@@ -53,8 +53,8 @@ def pack_verb(
     Headers, labels and splits of the whole season are checked before anything is written. When
     interrupted, run the same command again: it goes on where it stopped.
     """
-    from hmtas.pack import run_pack
-    from hmtas.plan import plan_pack
+    from hmtas.store.check import plan_pack
+    from hmtas.store.pack import run_pack
 
     plan = plan_pack(
         games,
@@ -85,7 +85,7 @@ def verify_verb(
     A store in a service is read there, whatever this machine has copied of it. Prints a line per
     problem and exits with 2 if there is any.
     """
-    from hmtas.verify import verify
+    from hmtas.store.verify import verify
 
     with progress("checking halves", None) as on_half:
         problems = verify(store, on_half=on_half)
@@ -115,8 +115,8 @@ def upload_verb(
     The index goes last, so that half an upload is no store. When interrupted, run the same command
     again: it goes on where it stopped. A store that lies there is replaced.
     """
-    from hmtas.store import EmbeddingStore
-    from hmtas.upload import upload
+    from hmtas.store.local import EmbeddingStore
+    from hmtas.store.upload import upload
 
     with progress("uploading halves", len(EmbeddingStore.open(store).halves)) as on_half:
         num_sent = upload(store, address, on_half=on_half)

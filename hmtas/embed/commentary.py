@@ -18,9 +18,9 @@ from hmtas.embed.encoder import SAID_S, VERSION, Encoder, fit_encoder, load_enco
 from hmtas.embed.transcripts import Said, Transcript, count_words, read_transcript
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, read_json, sha256_file, sha256_json, write_json
-from hmtas.labels import ACTIONS, HALVES, LABEL_FILE, read_events
+from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, read_events
+from hmtas.formats.splits import SPLIT_FILE, read_splits
 from hmtas.records import Events, HalfId
-from hmtas.splits import SPLIT_FILE, read_splits
 
 ENCODER_FILE = "commentary.encoder.safetensors"
 HALF_SECONDS_FILE = "half_seconds.json"

@@ -1,0 +1,282 @@
+"""Ensembles as run folders: from members' stored probabilities to an ensemble's own.
+
+ENSEMBLE/run.json                 kind "ensemble": combiner, members, weights, folds
+ENSEMBLE/fusion.safetensors       the network of the learned fusion
+ENSEMBLE/predictions/valid.arrow  cross-fitted over games
+ENSEMBLE/predictions/test.arrow   from what was fitted on all validation games
+
+The scores that make the weights take each member's configured NMS windows, never windows that were
+fitted on the same games: those would carry a fold's labels into its own weights.
+"""
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ensemble.combiners.crossfit import CrossFit, cross_fit
+from ensemble.build.members import member_runs, read_members, relative_to, stack_members
+from ensemble.combiners.methods import fitted_of, settings_of
+from ensemble.build.plan import Plan
+from ensemble.stack.align import Stack
+from hmtas import __version__
+from hmtas.runs.environment import this_environment
+from hmtas.errors import InputError
+from hmtas.files import write_json
+from hmtas.runs.probabilities import Provenance, write_probabilities
+from hmtas.records import HalfId, Probabilities
+from hmtas.store.remote import open_store
+from hmtas.runs.record import MLFLOW_NOTE, RECORD, RunRecord, predictions_path, read_run, write_run
+from hmtas.store.local import EmbeddingStore
+
+
+class StoreRef(NamedTuple):
+    """The store whose labels belong to some probabilities."""
+
+    place: str
+    checksum: str
+
+
+def fit_ensembles(
+    plan: Plan, out: Path, *, on_step: Callable[[], None] | None = None
+) -> dict[str, Path]:
+    """Fit every method of a plan and write a run folder for each.
+
+    A folder of an earlier fit is replaced, with everything that was derived from it.
+
+    Returns:
+        Method to its run folder, `out / method`.
+
+    Raises:
+        InputError: If a folder holds something else, or no weights can be made.
+    """
+    step = on_step or (lambda: None)
+    for method in plan.combiners:
+        _check_target(out / method)
+    for method in plan.combiners:
+        fit_ensemble(plan, method, out / method, on_step=step)
+    return {method: out / method for method in plan.combiners}
+
+
+def fit_ensemble(
+    plan: Plan, method: str, target: Path, *, on_step: Callable[[], None] | None = None
+) -> None:
+    """Fit one method of a plan and write its run folder; see `fit_ensembles`."""
+    step = on_step or (lambda: None)
+    _check_target(target)
+    fit = cross_fit(plan.combiners[method], plan.evidence, plan.folds, on_step=step)
+    folds = [
+        {
+            "games": list(fold.games),
+            "weights": None if fold.fitted.weights is None else fold.fitted.weights.tolist(),
+            **fold.fitted.facts,
+        }
+        for fold in fit.folds
+    ]
+    write_ensemble(plan, method, fit, target, folds=folds)
+    step()
+
+
+def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) -> Path:
+    """Combine the members' stored probabilities of a split and store the result.
+
+    Args:
+        run: Run folder of an ensemble.
+        split: A split that it was not fitted on.
+        store: If given, the games must be this store's games of that split.
+
+    Returns:
+        The file written, `run/predictions/<split>.arrow`.
+
+    Raises:
+        InputError: If `run` is no ensemble, a member is missing, was trained again or has not
+            predicted the split, or the ensemble was fitted on one of its games.
+    """
+    record = read_run(run)
+    if record.kind != "ensemble" or record.ensemble is None:
+        raise InputError(
+            f"{run}: a run of kind {record.kind!r}, not an ensemble; use hmtas predict"
+        )
+    settings = record.ensemble
+    members = read_members(member_runs(run, record), split)
+    stacked = stack_members(members)
+    if stacked.actions != record.actions:
+        raise InputError(f"{run}: its members now predict other actions; fit the ensemble again")
+    overlap = sorted(set(record.fitted_games) & set(stacked.games))
+    if overlap:
+        raise InputError(
+            f"{run}: it was fitted on {overlap[0]!r} and {len(overlap) - 1} more games of split "
+            f"{split!r}, so its score there would be a lie; `hmtas ensemble fit` wrote "
+            "cross-fitted probabilities of the games it was fitted on"
+        )
+    first = members[0].stored.provenance
+    labels = StoreRef(first.store, first.store_checksum)
+    if store is not None:
+        opened = open_store(store)
+        _check_split(stacked, opened, split)
+        labels = StoreRef(opened.place, opened.checksum)
+    fitted = fitted_of(settings, run, record.actions)
+    halves = {half: fitted.combine(rows) for half, rows in stacked.halves.items()}
+    path = predictions_path(run, split)
+    _write_probabilities(path, halves, stacked, record, split=split, store=labels)
+    return path
+
+
+def _check_split(stacked: Stack, store: EmbeddingStore, split: str) -> None:
+    surplus = sorted(set(stacked.games) - set(store.games(split)))
+    if surplus:
+        raise InputError(
+            f"{surplus[0]!r} and {len(surplus) - 1} more predicted games are not in split "
+            f"{split!r} of {store.place}; were the splits changed since the prediction?"
+        )
+
+
+def _check_target(target: Path) -> None:
+    if not target.exists():
+        return
+    if not (target / RECORD).is_file() or read_run(target).kind != "ensemble":
+        raise InputError(
+            f"{target}: exists and is not an ensemble's folder; choose another --out, "
+            "a fit replaces the folder"
+        )
+
+
+def write_ensemble(
+    plan: Plan,
+    method: str,
+    fit: CrossFit,
+    target: Path,
+    *,
+    folds: list[dict[str, Any]],
+    name: str | None = None,
+    documents: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a run folder aside and put it in its place when it is complete.
+
+    Args:
+        plan: Its members are those of the ensemble.
+        method: Name of its combiner.
+        fit: Of these members.
+        target: Run folder to write; an earlier ensemble there is replaced.
+        folds: For the record, what was fitted for each fold.
+        name: Of the run; that of the combiner unless given.
+        documents: More files of the folder, by their place in it, as JSON.
+
+    Raises:
+        InputError: If `target` holds something else.
+    """
+    _check_target(target)
+    scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    record = _record(plan, method, fit, target, folds)
+    if name is not None:
+        record = record.model_copy(update={"name": name})
+    try:
+        write_run(scratch, record)
+        fit.fitted.save(scratch)
+        for place, document in (documents or {}).items():
+            write_json(scratch / place, document)
+        _write_probabilities(
+            predictions_path(scratch, plan.split),
+            fit.halves,
+            plan.evidence.stacked,
+            record,
+            split=plan.split,
+            store=StoreRef(plan.store.place, plan.store.checksum),
+            cross_fitted=bool(fit.folds),
+        )
+        if target.exists():
+            # MLflow's run of this folder is to be replaced, not doubled.
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy2(target / MLFLOW_NOTE, scratch / MLFLOW_NOTE)
+            shutil.rmtree(target)
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_probabilities(
+    path: Path,
+    halves: dict[HalfId, np.ndarray],
+    stacked: Stack,
+    record: RunRecord,
+    *,
+    split: str,
+    store: StoreRef,
+    cross_fitted: bool = False,
+) -> None:
+    provenance = Provenance(
+        run=record.name,
+        kind="ensemble",
+        split=split,
+        store=store.place,
+        store_checksum=store.checksum,
+        actions=stacked.actions,
+        rate_hz=stacked.rate_hz,
+        fitted_games=record.fitted_games,
+        stopped_games=record.stopped_games,
+        cross_fitted=cross_fitted,
+        created=datetime.now(UTC).isoformat(),
+    )
+    rows = (
+        Probabilities(half=half, values=values, rate_hz=stacked.rate_hz)
+        for half, values in halves.items()
+    )
+    write_probabilities(path, rows, provenance)
+
+
+def _record(
+    plan: Plan, method: str, fit: CrossFit, target: Path, folds: list[dict[str, Any]]
+) -> RunRecord:
+    stacked = plan.evidence.stacked
+    fitted_games = {game for member in plan.members for game in member.record.fitted_games}
+    if fit.folds:
+        fitted_games |= set(stacked.games)
+    stopped = {game for member in plan.members for game in member.record.stopped_games}
+    streams: dict[str, int] = {}
+    for member in plan.members:
+        streams |= member.record.streams
+    return RunRecord(
+        kind="ensemble",
+        name=method,
+        version=__version__,
+        created=datetime.now(UTC).isoformat(),
+        config=plan.members[0].record.config,
+        ensemble=_settings(plan, method, fit, target, folds),
+        store=plan.store.place,
+        store_checksum=plan.store.checksum,
+        streams=streams,
+        actions=stacked.actions,
+        rate_hz=stacked.rate_hz,
+        environment=this_environment(),
+        num_parameters=fit.fitted.facts.get("num_parameters"),
+        fitted_games=tuple(sorted(fitted_games)),
+        stopped_games=tuple(sorted(stopped)),
+        best_epoch=fit.fitted.facts.get("best_epoch"),
+    )
+
+
+def _settings(
+    plan: Plan, method: str, fit: CrossFit, target: Path, folds: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What `RunRecord.ensemble` holds."""
+    members: list[dict[str, Any]] = [
+        {
+            "name": member.name,
+            "run": relative_to(member.run, target),
+            "created": member.record.created,
+        }
+        for member in plan.members
+    ]
+    return {
+        "combiner": method,
+        "split": plan.split,
+        "seed": plan.seed,
+        **plan.combiners[method].settings,
+        **settings_of(fit.fitted, members),
+        "folds": folds,
+    }

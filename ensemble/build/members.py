@@ -1,0 +1,192 @@
+"""The run folders that take part in an ensemble, and what they may not do."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ensemble.stack.align import ModelOutput, Stack, stack
+from hmtas.errors import InputError
+from hmtas.runs.probabilities import StoredProbabilities, read_probabilities
+from hmtas.store.remote import open_store
+from hmtas.runs.record import RunRecord, predictions_path, read_run
+from hmtas.store.local import EmbeddingStore
+
+TEST_SPLIT = "test"
+
+
+class Member(NamedTuple):
+    """One model of an ensemble.
+
+    Attributes:
+        run: Its run folder.
+        name: Of the run; where two runs share a name, the folder.
+        record: Its record.
+        stored: Its probabilities of the split in question.
+    """
+
+    run: Path
+    name: str
+    record: RunRecord
+    stored: StoredProbabilities
+
+
+def read_members(runs: Sequence[Path], split: str) -> list[Member]:
+    """Read run folders and their stored probabilities of one split.
+
+    Raises:
+        InputError: If there is none, one is given twice, is no run, or has not predicted the split.
+    """
+    if not runs:
+        raise InputError("an ensemble needs at least one run folder, got none")
+    seen: dict[Path, Path] = {}
+    for run in runs:
+        if run.resolve() in seen:
+            raise InputError(
+                f"{run}: the same run was given twice (also as {seen[run.resolve()]}); "
+                "it would count double"
+            )
+        seen[run.resolve()] = run
+    records = [read_run(run) for run in runs]
+    names = [record.name for record in records]
+    members = []
+    for run, record in zip(runs, records, strict=True):
+        path = predictions_path(run, split)
+        if not path.is_file():
+            raise InputError(
+                f"{run}: no stored probabilities of split {split!r} ({path.name} is missing); "
+                f"run `hmtas predict {run} --split {split}` first"
+            )
+        name = record.name if names.count(record.name) == 1 else str(run)
+        members.append(Member(run, name, record, read_probabilities(path)))
+    return members
+
+
+def member_runs(run: Path, record: RunRecord) -> list[Path]:
+    """The run folders of the members of an ensemble, as it was fitted.
+
+    Args:
+        run: Run folder of the ensemble; its members are found from there.
+        record: Its record.
+
+    Raises:
+        InputError: If one is not there, or was trained again since.
+    """
+    runs = []
+    for entry in (record.ensemble or {})["members"]:
+        member = Path(os.path.normpath(run.resolve() / entry["run"]))
+        if read_run(member).created != entry["created"]:
+            raise InputError(
+                f"{member}: {entry['name']} was trained again since {run} was fitted; "
+                "fit the ensemble again"
+            )
+        runs.append(member)
+    return runs
+
+
+def stack_members(members: Sequence[Member]) -> Stack:
+    """Align the members' probabilities; see `ensemble.stack.align.stack`."""
+    return stack(
+        [
+            ModelOutput(member.name, member.stored.provenance.actions, member.stored.halves)
+            for member in members
+        ]
+    )
+
+
+def store_of(members: Sequence[Member], place: str | Path | None) -> EmbeddingStore:
+    """Open the store whose labels and splits count.
+
+    Members of other stores are welcome as long as they predict the same actions on the same halves
+    (other embeddings of the same games, say), but then the store must be named.
+
+    Args:
+        members: At least one.
+        place: Path or address of the store; unless given, the one that all members were predicted
+            on.
+
+    Raises:
+        InputError: If no store is named and the members' differ, or it changed since.
+    """
+    if place is not None:
+        return open_store(place)
+    first = members[0].stored.provenance
+    for member in members[1:]:
+        if member.stored.provenance.store_checksum != first.store_checksum:
+            raise InputError(
+                f"{member.name} and {members[0].name} were predicted on different stores "
+                f"({member.stored.provenance.store} and {first.store}); "
+                "say with --store whose labels and splits count"
+            )
+    store = open_store(first.store)
+    if store.checksum != first.store_checksum:
+        raise InputError(
+            f"{store.place}: the store was packed again since {members[0].name} was predicted; "
+            "predict again, or name the store with --store to use it all the same"
+        )
+    return store
+
+
+def refuse_test_split(split: str) -> None:
+    """Nothing is fitted on the test split.
+
+    Raises:
+        InputError: If `split` is it.
+    """
+    if split == TEST_SPLIT:
+        raise InputError(
+            "--split test: the test split compares ensembles, so it may not shape them; "
+            "fit on valid, then `hmtas ensemble apply ... --split test`"
+        )
+
+
+def check_games(members: Sequence[Member], store: EmbeddingStore, split: str) -> None:
+    """Refuse games that must not shape an ensemble of these members.
+
+    Raises:
+        InputError: If a game is in the store's test split or not in `split`, is not annotated, or
+            was fitted on by a member.
+    """
+    test = set(store.splits.get(TEST_SPLIT, ()))
+    allowed = set(store.games(split))
+    for member in members:
+        games = member.stored.games
+        for game in games:
+            place = f"{member.name}, predictions of split {split!r}: {game!r}"
+            if game in test:
+                raise InputError(
+                    f"{place} is a test game of {store.place}; a test game may not shape an "
+                    "ensemble. Were the splits changed since the prediction?"
+                )
+            if game not in allowed:
+                raise InputError(
+                    f"{place} is not in that split of {store.place}; "
+                    "is it a run of another store, or were the splits changed?"
+                )
+            if not store.has_labels(game):
+                raise InputError(
+                    f"{place} has no annotations in {store.place}; an ensemble is fitted on "
+                    "annotated games"
+                )
+        overlap = sorted(set(member.stored.provenance.fitted_games) & set(games))
+        if overlap:
+            raise InputError(
+                f"{member.name} was fitted on {overlap[0]!r}"
+                f"{f' and {len(overlap) - 1} more games' if len(overlap) > 1 else ''} "
+                f"of split {split!r}; its probabilities of them say nothing about its worth. "
+                "Leave it out, or combine on a split that it never saw"
+            )
+
+
+def stopped_on(members: Sequence[Member]) -> Mapping[str, int]:
+    """Members whose epoch was chosen on games they are combined on: name to how many."""
+    counts = {
+        member.name: len(set(member.stored.provenance.stopped_games) & set(member.stored.games))
+        for member in members
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def relative_to(run: Path, base: Path) -> str:
+    """Path from one run folder to another, so that both can move together."""
+    return Path(os.path.relpath(run.resolve(), base.resolve())).as_posix()

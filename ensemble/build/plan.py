@@ -1,0 +1,138 @@
+"""What an ensemble is fitted on: read, checked, and not yet touched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ensemble.combiner import Combiner, Evidence
+from ensemble.greedy.select import GreedyConfig
+from ensemble.build.members import (
+    Member,
+    check_games,
+    read_members,
+    refuse_test_split,
+    stack_members,
+    stopped_on,
+    store_of,
+)
+from ensemble.combiners.methods import USUAL, combiner_of
+from ensemble.learned.network import FusionConfig
+from hmtas.errors import InputError
+from hmtas.statistics.folds import game_folds
+from hmtas.store.local import EmbeddingStore
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """Everything read and checked, nothing fitted or written yet.
+
+    Attributes:
+        members: M models.
+        evidence: Their probabilities on one grid, and the annotations.
+        folds: Games by fold; empty where only means are asked for.
+        num_folds: Folds asked for.
+        store: Whose labels and splits count.
+        split: What the ensembles are fitted on.
+        combiners: What is fitted, by name.
+        seed: Of the folds and the fits.
+    """
+
+    members: tuple[Member, ...]
+    evidence: Evidence
+    folds: tuple[tuple[str, ...], ...]
+    num_folds: int
+    store: EmbeddingStore
+    split: str
+    combiners: dict[str, Combiner]
+    seed: int
+
+    @property
+    def num_steps(self) -> int:
+        """How often `fit_ensembles` calls `on_step`."""
+        fits = len(self.folds) + 1
+        return sum(1 + fits * combiner.num_steps for combiner in self.combiners.values())
+
+    def notes(self) -> list[str]:
+        """What a person should know before the fit."""
+        notes = list(self.evidence.stacked.notes)
+        if len(self.members) == 1:
+            notes.append("one member: every combiner but the learned ones returns it unchanged")
+        if 0 < len(self.folds) < self.num_folds:
+            notes.append(
+                f"{len(self.evidence.games)} games: {len(self.folds)} folds of one game each"
+            )
+        notes += [
+            f"{name} chose its epoch on {count} of these {len(self.evidence.games)} games: "
+            "its weight is flattered"
+            for name, count in stopped_on(self.members).items()
+        ]
+        other = sorted(
+            {member.stored.provenance.store for member in self.members} - {self.store.place}
+        )
+        if other:
+            notes.append(f"labels and splits of {self.store.place}; members of {', '.join(other)}")
+        return notes
+
+
+def plan_fit(
+    runs: Sequence[Path],
+    split: str,
+    *,
+    methods: Sequence[str] = USUAL,
+    num_folds: int = 5,
+    store: str | Path | None = None,
+    seed: int = 0,
+    fusion: FusionConfig | None = None,
+    greedy: GreedyConfig | None = None,
+) -> Plan:
+    """Read the members and refuse what must not be combined.
+
+    Args:
+        runs: Run folders with stored probabilities of `split`; their order is kept.
+        split: A split of the store, never its test split.
+        methods: Of `ensemble.combiners.methods.METHODS`.
+        num_folds: Folds of games for cross-fitting.
+        store: Store of the labels; unless given, the one all members were predicted on.
+        seed: Of the folds and the fits.
+        fusion: Settings of the learned fusion; its seed is replaced by `seed`.
+        greedy: Settings of the greedy selection; likewise.
+
+    Raises:
+        InputError: If a rule of `ensemble.build.members` or `ensemble.stack.align` is broken.
+    """
+    if not methods:
+        raise InputError(f"no method was named; the usual ones are {', '.join(USUAL)}")
+    combiners = {
+        method: combiner_of(method, seed=seed, fusion=fusion, greedy=greedy) for method in methods
+    }
+    refuse_test_split(split)
+    members = read_members(runs, split)
+    opened = store_of(members, store)
+    check_games(members, opened, split)
+    stacked = stack_members(members)
+    if stacked.actions != opened.actions:
+        raise InputError(
+            f"the members predict {len(stacked.actions)} actions, {opened.place} has "
+            f"{len(opened.actions)} (or others); name the store of these members with --store"
+        )
+    spottings = tuple(member.record.config.spotting for member in members)
+    # The ensemble is spotted by the configuration of its first member, as its record says.
+    windows_s = np.array([spottings[0].window_of(action) for action in stacked.actions])
+    fitted = any(combiner.is_fitted for combiner in combiners.values())
+    return Plan(
+        members=tuple(members),
+        evidence=Evidence(
+            stacked=stacked,
+            events={half: opened.events(half) for half in stacked.num_rows},
+            spottings=spottings,
+            windows_s=windows_s,
+        ),
+        folds=game_folds(stacked.games, num_folds, seed) if fitted else (),
+        num_folds=num_folds,
+        store=opened,
+        split=split,
+        combiners=combiners,
+        seed=seed,
+    )

@@ -1,0 +1,100 @@
+"""All combiners by name, and fitted ones back from their records."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ensemble.combiner import Combiner, Fitted, FittedWeights
+from ensemble.combiners.shortlist import MOST_LEARNED, Shortlisted
+from ensemble.combiners.weighting import Greedy, ScoreWeights
+from ensemble.greedy.select import GreedyConfig
+from ensemble.learned.combiner import FittedNetwork, Learned
+from ensemble.learned.network import FusionConfig
+from ensemble.stack.mean import Space
+from hmtas.errors import InputError
+
+POWERS = {"mean": 0, "weighted": 1, "squared": 2}
+PER_ACTION, LOGIT, SMALL = "-per-action", "-logit", "-small"
+
+METHODS = (
+    *(f"{name}{space}" for name in POWERS for space in ("", LOGIT)),
+    *(f"{name}{PER_ACTION}{space}" for name in ("weighted", "squared") for space in ("", LOGIT)),
+    "greedy",
+    f"greedy{LOGIT}",
+    "learned",
+    f"learned{SMALL}",
+)
+USUAL = ("mean", "weighted", "squared", f"squared{PER_ACTION}", f"squared{LOGIT}",
+         "greedy", "learned")  # fmt: skip
+"""One of each kind, the thesis's four among them: what `all` is, and what a selection tries."""
+
+
+def candidate_of(method: str, combiner: Combiner) -> Combiner:
+    """A combiner as an automated selection tries it: of the better models only."""
+    most = MOST_LEARNED if method.startswith("learned") else None
+    return Shortlisted(combiner=combiner, most=most)
+
+
+def combiner_of(
+    method: str,
+    *,
+    seed: int = 0,
+    fusion: FusionConfig | None = None,
+    greedy: GreedyConfig | None = None,
+) -> Combiner:
+    """A combiner by its name.
+
+    Args:
+        method: One of `METHODS`.
+        seed: Of the bags and of the learned fusion; replaces that of the settings.
+        fusion: Settings of the learned fusion that is of this kind.
+        greedy: Settings of the greedy selection.
+
+    Raises:
+        InputError: If there is no such method.
+    """
+    if method not in METHODS:
+        raise InputError(f"unknown method {method}; the methods are {', '.join(METHODS)}")
+    seeded = {"seed": seed}
+    if method.startswith("learned"):
+        usual = FusionConfig.small() if method.endswith(SMALL) else FusionConfig()
+        config = fusion if fusion is not None and fusion.kind == usual.kind else usual
+        return Learned(config=config.model_copy(update=seeded))
+    space: Space = "logit" if method.endswith(LOGIT) else "probability"
+    name = method.removesuffix(LOGIT)
+    if name == "greedy":
+        return Greedy(space=space, config=(greedy or GreedyConfig()).model_copy(update=seeded))
+    return ScoreWeights(
+        power=POWERS[name.removesuffix(PER_ACTION)],
+        per_action=name.endswith(PER_ACTION),
+        space=space,
+    )
+
+
+def settings_of(fitted: Fitted, members: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the record of an ensemble holds of a fit; weights and scores go into `members`."""
+    for m, member in enumerate(members):
+        if fitted.weights is not None:
+            # One number for people and tables; what combines is the row, where there is one.
+            member["weight"] = float(fitted.weights[m].mean())
+            if fitted.weights.ndim > 1:
+                member["weight_by_action"] = fitted.weights[m].tolist()
+        if fitted.scores is not None:
+            member["tight"] = float(fitted.scores[m])
+    return {"members": members, **fitted.facts}
+
+
+def fitted_of(settings: Mapping[str, Any], run: Path, actions: tuple[str, ...]) -> Fitted:
+    """A fitted combiner from the record and the folder of an ensemble, of this version or older.
+
+    Raises:
+        InputError: If its network is missing or damaged.
+    """
+    members = settings["members"]
+    if "fusion" in settings:
+        return FittedNetwork.load(run, len(members), actions)
+    key = "weight_by_action" if "weight_by_action" in members[0] else "weight"
+    weights = np.array([member[key] for member in members], dtype=np.float64)
+    return FittedWeights(weights=weights, space=settings.get("space", "probability"))

@@ -1,0 +1,100 @@
+"""Combiners whose fit is a set of weights: from scores, or by greedy selection. Numpy, numba."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ensemble.combiner import Evidence, FittedWeights, nothing
+from ensemble.greedy.select import GreedyConfig, select
+from ensemble.stack.mean import BORROWED, Space, weights_of_scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreWeights:
+    """Mean, weighted mean and squared weighted mean (thesis Section 5.6).
+
+    Attributes:
+        power: Of the score that a weight is made of: 0, 1 or 2.
+        per_action: Whether each action has its own weights.
+        space: What is averaged.
+        borrowed: Pseudo-events of the common weights, where each action has its own.
+    """
+
+    power: int
+    per_action: bool = False
+    space: Space = "probability"
+    borrowed: float = BORROWED
+    flatters: bool = False
+
+    @property
+    def is_fitted(self) -> bool:
+        """The mean asks for no score."""
+        return self.power > 0
+
+    @property
+    def num_steps(self) -> int:
+        """A fit is too fast to be watched."""
+        return 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """For the record."""
+        settings: dict[str, Any] = {"power": self.power, "space": self.space}
+        return settings | ({"borrowed": self.borrowed} if self.per_action else {})
+
+    def fit(
+        self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
+    ) -> FittedWeights:
+        """Score each model alone, as its own configuration says."""
+        del on_step
+        if not self.is_fitted:
+            num_models = len(evidence.stacked.models)
+            return FittedWeights(weights=np.full(num_models, 1 / num_models), space=self.space)
+        scores = evidence.scores(games)
+        return FittedWeights(
+            weights=weights_of_scores(
+                scores, self.power, per_action=self.per_action, borrowed=self.borrowed
+            ),
+            space=self.space,
+            scores=np.array([score.average_map for score in scores]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greedy:
+    """Greedy selection with replacement (ensemble.greedy.select)."""
+
+    space: Space = "probability"
+    config: GreedyConfig = field(default_factory=GreedyConfig)
+    is_fitted: bool = True
+    flatters: bool = False
+
+    @property
+    def num_steps(self) -> int:
+        """One for each bag."""
+        return self.config.bags
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """For the record."""
+        return {"space": self.space, "greedy": self.config.model_dump()}
+
+    def fit(
+        self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
+    ) -> FittedWeights:
+        """Select under `evidence.windows_s`."""
+        library = evidence.library(self.space, self.config.threshold)
+        selection = select(
+            library, evidence.windows_s, games=games, config=self.config, on_bag=on_step
+        )
+        weights = [selection.weights.get(name, 0.0) for name in evidence.stacked.models]
+        facts = {
+            "windows_s": evidence.windows_s.tolist(),
+            "bags": [
+                {"picked": list(bag.picked), "tight": list(bag.scores)} for bag in selection.bags
+            ],
+            "copies": library.copies,
+        }
+        return FittedWeights(weights=np.array(weights), space=self.space, facts=facts)

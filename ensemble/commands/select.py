@@ -1,0 +1,244 @@
+"""`hmtas ensemble select`: the best combination of some models, or the best single one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hmtas.commands.options import Json
+from hmtas.errors import InputError
+from hmtas.files import read_json, write_json
+from hmtas.terminal.console import emit, progress, say, show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ensemble.combiner import Combiner
+    from ensemble.selection.candidates import Candidates
+    from ensemble.selection.choose import Selection
+
+DOCUMENT, PICTURE = "selection.json", "selection.png"
+SELECTED, SINGLE = "selected", "single"  # run folders below OUT
+MOST_SHOWN = 12  # models whose errors are compared
+
+
+def select(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUN...", help="Run folders; or name an --experiment."),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the result.")],
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            help="MLflow experiment whose models are the candidates, unless RUNs are named; "
+            "the result is logged there."
+        ),
+    ] = None,
+    filter_: Annotated[
+        str, typer.Option("--filter", help="MLflow's filter, e.g. 'metrics.valid_tight > 0.05'.")
+    ] = "",
+    split: Annotated[str, typer.Option(help="Split that selects; never test.")] = "valid",
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="Combiner to try; repeat it. By default one of each kind."),
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Folds of games for cross-fitting.")] = 5,
+    store: Annotated[
+        str | None, typer.Option(help="Store of the labels; by default the one of the models.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the folds and of the fits.")] = 0,
+    test: Annotated[
+        bool,
+        typer.Option("--test", help="Score the answer on the test split, once, at the end."),
+    ] = False,
+    allow_suspicious: Annotated[
+        bool,
+        typer.Option("--allow-suspicious", help="Use models whose input seems to hold the labels."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Find the best combination of models, or learn that the best single one is as good.
+
+    Everything is fitted on some games and scored on others (nested cross-fitting over games): which
+    model is the best, which take part, weights, networks, NMS windows. A combination takes the
+    place of the single model only if the paired interval of their difference lies above 0; the
+    intervals of all combiners hold together. What is claimed of the winner is corrected for having
+    been picked.
+
+    Writes OUT/selection.json, OUT/selection.png and the run folders OUT/selected and OUT/single,
+    with cross-fitted probabilities and fitted windows, for `hmtas score`, `hmtas compare` and
+    `hmtas ensemble promote`.
+
+    Examples: `hmtas ensemble select --experiment sweep --out best`; `hmtas ensemble select
+    sweep/trials/* --method mean --method greedy --out best --test`
+    """
+    from ensemble.build.members import TEST_SPLIT, refuse_test_split
+    from ensemble.combiners.methods import USUAL, candidate_of, combiner_of
+    from ensemble.selection.candidates import gather, read_candidates
+    from ensemble.selection.mlflow import log_selection
+    from ensemble.selection.picture import write_picture
+
+    refuse_test_split(split)
+    combiners = {
+        name: candidate_of(name, combiner_of(name, seed=seed)) for name in methods or USUAL
+    }
+    _check_out(out)
+    found = gather(_runs(runs, experiment, filter_), split)
+    for name, reason in list(found.skipped.items())[:3]:
+        say(f"skipped {name}: {reason}")
+    if len(found.skipped) > 3:
+        say(f"skipped {len(found.skipped) - 3} more; {out / DOCUMENT} names them")
+    candidates = read_candidates(found.runs, split, store=store, num_folds=folds, seed=seed)
+    if test:
+        candidates.plan.store.games(TEST_SPLIT)  # refused now, not when all is fitted
+    for note in (*candidates.evidence.stacked.notes, *_stopped(candidates)):
+        say(note)
+    leaks = _look_for_leaks(candidates, allowed=allow_suspicious)
+    document = {
+        "split": split,
+        "num_games": len(candidates.evidence.games),
+        "num_models": len(found.runs),
+        "num_folds": len(candidates.folds),
+        "seed": seed,
+        "experiment": experiment,
+        "filter": filter_,
+        "skipped": dict(found.skipped),
+        "stopped_on": dict(candidates.stopped),
+        "suspicious": leaks,
+        **_select(candidates, combiners, out, seed),
+        "test": None,
+    }
+    write_json(out / DOCUMENT, document)
+    write_picture(document, out / PICTURE)
+    if test:
+        document["test"] = _test(out, document)
+        write_json(out / DOCUMENT, document)
+    folders = (SELECTED,) if document["chosen"] == SINGLE else (SELECTED, SINGLE)
+    log_selection(out, document, experiment, found.runs, files=(DOCUMENT, PICTURE), folders=folders)
+    _report(out, document, as_json=as_json)
+
+
+def _check_out(out: Path) -> None:
+    if (out / DOCUMENT).is_file():
+        before = read_json(out / DOCUMENT).get("test")
+        if before:
+            raise InputError(
+                f"{out}: its answer was scored on the test split on {before['scored'][:10]}; a "
+                "selection made after that score was seen is no honest one. Another --out makes "
+                "it all the same, and its test score is not the first"
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: holds something else than a selection; choose another --out")
+
+
+def _runs(runs: list[Path] | None, experiment: str | None, filter_string: str) -> list[Path]:
+    """Run folders as named, or those of an experiment."""
+    if not runs and not experiment:
+        raise InputError("name run folders, or an --experiment, to select from")
+    if runs:
+        if filter_string:
+            raise InputError("--filter is for an --experiment; run folders are named one by one")
+        return runs
+    from hmtas.tracking.table import read_table
+
+    assert experiment is not None
+    found = [row for row in read_table(experiment, filter_string) if row.kind == "model"]
+    if not found:
+        raise InputError(f"experiment {experiment!r} has no model that fits {filter_string!r}")
+    return list(dict.fromkeys(Path(row.run_dir) for row in found if row.run_dir))
+
+
+def _stopped(candidates: "Candidates") -> list[str]:
+    num_games = len(candidates.evidence.games)
+    return [
+        f"{name} chose its epoch on {count} of these {num_games} games: "
+        "every score that it has a share in is flattered"
+        for name, count in candidates.stopped.items()
+    ]
+
+
+def _look_for_leaks(candidates: "Candidates", *, allowed: bool) -> list[str]:
+    from ensemble.selection.candidates import find_leaks, refuse_leaks
+
+    with progress("looking for leaks", None) as step:
+        leaks = find_leaks(candidates, on_game=step)
+    if not allowed:
+        refuse_leaks(leaks)
+    for leak in leaks:
+        say(f"suspicious: {leak.reason}")
+    return [leak.reason for leak in leaks]
+
+
+def _select(
+    candidates: "Candidates", combiners: "Mapping[str, Combiner]", out: Path, seed: int
+) -> dict[str, Any]:
+    """Select and write the run folders; the document."""
+    from ensemble.combiners.shortlist import Single
+    from ensemble.selection.choose import num_search_steps, search
+    from ensemble.selection.diversity import error_correlations
+    from ensemble.selection.document import document_of
+    from ensemble.selection.nested import settings_to_try
+    from ensemble.selection.write import write_selected
+
+    plan, evidence = candidates.plan, candidates.evidence
+    names = evidence.stacked.models
+    total = num_search_steps(combiners, len(names), len(candidates.folds))
+    with progress(f"selecting from {len(names)} models", total) as step:
+        selection = search(
+            evidence,
+            combiners,
+            candidates.folds,
+            settings_to_try(),
+            split=plan.split,
+            seed=seed,
+            on_step=step,
+        )
+    every = {SINGLE: Single(), **combiners}
+    for folder, name in ((SELECTED, selection.chosen), (SINGLE, SINGLE)):
+        shown = f"{SELECTED}: {name}" if folder == SELECTED else name
+        nested = selection.of(name).nested
+        write_selected(plan, nested, every[name], out / folder, name=shown)
+    diversity = error_correlations(evidence, _of_interest(selection, len(names)))
+    return document_of(selection, diversity, names, evidence.stacked.actions)
+
+
+def _of_interest(selection: "Selection", num_models: int) -> list[int]:
+    """Models with the largest weights in the answer, then those that other combiners use."""
+    order: dict[int, None] = {}
+    ranked = sorted(selection.ranked, key=lambda each: each.nested.method != selection.chosen)
+    for each in ranked:
+        weights = each.nested.fitted.weights
+        if weights is not None:
+            weight_M = weights.reshape(num_models, -1).mean(axis=1)
+            order |= {int(m): None for m in (-weight_M).argsort(kind="stable") if weight_M[m] > 0}
+    return list(order)[:MOST_SHOWN]
+
+
+def _test(out: Path, document: dict[str, Any]) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    from ensemble.selection.write import score_test
+
+    single = SELECTED if document["chosen"] == SINGLE else SINGLE
+    found = score_test(
+        out / SELECTED, out / single, on_run=lambda name: say(f"predicting test: {name}")
+    )
+    return {
+        "scored": datetime.now(UTC).isoformat(timespec="seconds"),
+        "selected": found.chosen,
+        "single": found.single,
+        "difference": found.difference,
+    }
+
+
+def _report(out: Path, document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        emit(document)
+        return
+    from ensemble.selection.table import tables_of
+
+    for table in tables_of(document):
+        show(table)
+    say(f"wrote {out / DOCUMENT}, {out / PICTURE} and the run folder {out / SELECTED}")

@@ -1,0 +1,230 @@
+"""Average precision of ensembles that differ by one model: the compiled part of greedy selection.
+
+For each action and half: add a model's codes to the sum, keep the peaks (ensemble.greedy.peaks),
+match them to the events and count as hmtas.metric.matching does. It gives what those give, on whole
+numbers, without a copy or an allocation per half.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from ensemble.greedy.library import Column
+from ensemble.greedy.peaks import (
+    FIRST,
+    KEPT,
+    LAST_PLACE,
+    NUM_ROWS,
+    STOP,
+    keep_peaks,
+    make_key,
+    place_of,
+    value_of,
+)
+from hmtas.metric.matching import THRESHOLDS, interpolated_precision
+
+CELL, VALUE, HIT = 0, 1, 2  # rows of the spots
+NO_CODES = np.empty(0, dtype=np.uint16)
+
+
+class Blocks(NamedTuple):
+    """One action's rows cut into blocks that hold at most one spot.
+
+    Attributes:
+        reach: Rows to each side that a kept row suppresses.
+        start_B: int64, where each block that has rows begins in X; ends with X.
+        first_H: (H + 1,) int64, where each half begins in `start_B`.
+    """
+
+    reach: int
+    start_B: np.ndarray
+    first_H: np.ndarray
+
+
+class Scale(NamedTuple):
+    """What the codes mean.
+
+    Attributes:
+        floor: The least code that counts.
+        edge_K: The codes of the metric's thresholds, ascending.
+        bin_of: (65536,) int64, the highest threshold that each code reaches.
+        tolerance_D: (D,) full widths in seconds, ascending: as many cells to each side.
+        weight_D: Their weights in the average.
+    """
+
+    floor: float
+    edge_K: np.ndarray
+    bin_of: np.ndarray
+    tolerance_D: np.ndarray
+    weight_D: np.ndarray
+
+
+def cut(column: Column, reach: int) -> Blocks:
+    """Cut an action's rows into blocks of `reach + 1`."""
+    half_X = np.repeat(np.arange(len(column.first_H) - 1), np.diff(column.first_H))
+    block_X = column.row_X // (reach + 1)
+    new = np.ones(len(block_X), dtype=np.bool_)
+    new[1:] = (np.diff(half_X) != 0) | (np.diff(block_X) != 0)
+    start_B = np.append(np.flatnonzero(new), len(block_X)).astype(np.int64)
+    first_H = np.searchsorted(start_B[:-1], column.first_H).astype(np.int64)
+    return Blocks(reach, start_B, first_H)
+
+
+class Counts(NamedTuple):
+    """Histograms of one action for each candidate, over the halves counted so far.
+
+    Attributes:
+        detections_CK: int32, spots whose highest threshold is the k-th.
+        hits_CDK: int32, those that match an event.
+    """
+
+    detections_CK: np.ndarray
+    hits_CDK: np.ndarray
+
+    @classmethod
+    def zeros(cls, num_candidates: int, num_tolerances: int) -> "Counts":
+        """Nothing counted yet."""
+        shape = (num_candidates, num_tolerances, len(THRESHOLDS))
+        return cls(np.zeros((shape[0], shape[2]), np.int32), np.zeros(shape, np.int32))
+
+
+class Total(NamedTuple):
+    """The members so far: the sum of their codes, (X,) int32, and how many they are."""
+
+    code_X: np.ndarray
+    num: int
+
+
+class Action(NamedTuple):
+    """Everything about one action that stays the same while models are selected."""
+
+    column: Column
+    blocks: Blocks
+    scale: Scale
+
+
+class Weighted(NamedTuple):
+    """Halves to count: their index and how often each counts, both int64."""
+
+    half_N: np.ndarray
+    weight_N: np.ndarray
+
+
+@njit(cache=True, nogil=True)
+def count(
+    action: Action, total: Total, candidate_C: np.ndarray, halves: Weighted, counts: Counts
+) -> None:
+    """Add some halves to the counts of one action when each candidate joins the members.
+
+    Args:
+        action: The action.
+        total: The members so far.
+        candidate_C: int64, the models to try, one at a time; -1 tries the members as they are.
+        halves: The halves to count.
+        counts: Of these candidates.
+    """
+    column, blocks, scale = action
+    num_rows, num_blocks = np.diff(column.first_H).max(), np.diff(blocks.first_H).max()
+    key_X = np.empty(num_rows, dtype=np.int64)
+    block_SB = np.empty((NUM_ROWS, num_blocks + 1), dtype=np.int64)
+    spot_SN = np.empty((3, num_blocks + 1), dtype=np.int64)
+    for c in range(len(candidate_C)):
+        m = candidate_C[c]
+        num = total.num + (1 if m >= 0 else 0)
+        for n in range(len(halves.half_N)):
+            h, weight = halves.half_N[n], halves.weight_N[n]
+            first, stop = column.first_H[h], column.first_H[h + 1]
+            if m >= 0:
+                _fill(total.code_X[first:stop], column.code_MX[m, first:stop], key_X)
+            else:
+                _fill(total.code_X[first:stop], NO_CODES, key_X)
+            _drop(key_X[: stop - first], make_key(int(np.ceil(scale.floor * num)), LAST_PLACE))
+            start_B = blocks.start_B[blocks.first_H[h] : blocks.first_H[h + 1] + 1]
+            of_half_SB = block_SB[:, : len(start_B) - 1]
+            for b in range(len(start_B) - 1):
+                of_half_SB[FIRST, b] = start_B[b] - first
+                of_half_SB[STOP, b] = start_B[b + 1] - first
+            keep_peaks(key_X, column.row_X[first:stop], blocks.reach, of_half_SB)
+            num_spots = _lay_out(of_half_SB[KEPT], column.cell_X[first:stop], spot_SN)
+            truth = column.truth_M[column.truth_first_H[h] : column.truth_first_H[h + 1]]
+            _match(truth, scale.tolerance_D, spot_SN[:, :num_spots])
+            for i in range(num_spots):
+                k = scale.bin_of[spot_SN[VALUE, i] // num]
+                while k + 1 < len(scale.edge_K) and spot_SN[VALUE, i] >= num * scale.edge_K[k + 1]:
+                    k += 1  # the rest of the division reaches a threshold between two codes
+                counts.detections_CK[c, k] += weight
+                hit = spot_SN[HIT, i]
+                d = 0
+                while hit != 0:
+                    if hit & 1:
+                        counts.hits_CDK[c, d, k] += weight
+                    hit >>= 1
+                    d += 1
+
+
+@njit(cache=True, nogil=True)
+def _fill(total_X: np.ndarray, code_X: np.ndarray, key_X: np.ndarray) -> None:
+    """Keys of the sum of the members and a candidate, or of the members alone."""
+    for x in range(len(total_X)):
+        value = int(total_X[x])
+        if len(code_X) > 0:
+            value += int(code_X[x])
+        key_X[x] = make_key(value, x)
+
+
+@njit(cache=True, nogil=True)
+def _drop(key_X: np.ndarray, least: int) -> None:
+    """What lies below the threshold does not count."""
+    for x in range(len(key_X)):
+        key_X[x] = key_X[x] if key_X[x] >= least else -1
+
+
+@njit(cache=True, nogil=True)
+def _lay_out(kept_B: np.ndarray, cell_X: np.ndarray, spot_SN: np.ndarray) -> int:
+    """Spots in order of time, a later one in the place of one in its cell; how many there are."""
+    num_spots = 0
+    for b in range(len(kept_B)):
+        if kept_B[b] >= 0:
+            cell = cell_X[place_of(kept_B[b])]
+            if num_spots == 0 or spot_SN[CELL, num_spots - 1] != cell:
+                num_spots += 1
+            spot_SN[CELL, num_spots - 1] = cell
+            spot_SN[VALUE, num_spots - 1] = value_of(kept_B[b])
+    return num_spots
+
+
+@njit(cache=True, nogil=True)
+def _match(truth_M: np.ndarray, tolerance_D: np.ndarray, spot_SN: np.ndarray) -> None:
+    """Set a bit of HIT for each tolerance, as `hmtas.metric.matching.match_cells` does."""
+    num_spots = spot_SN.shape[1]
+    spot_SN[HIT] = 0
+    for d in range(len(tolerance_D)):
+        bit, start = 1 << d, 0
+        for m in range(len(truth_M)):
+            low, high = truth_M[m] - tolerance_D[d], truth_M[m] + tolerance_D[d]
+            if start < num_spots and spot_SN[CELL, start] < low:
+                start += np.searchsorted(spot_SN[CELL, start:], low)
+            best = -1
+            i = start
+            while i < num_spots and spot_SN[CELL, i] <= high:
+                free = spot_SN[HIT, i] & bit == 0
+                if free and (best < 0 or spot_SN[VALUE, i] > spot_SN[VALUE, best]):
+                    best = i
+                i += 1
+            if best >= 0:
+                spot_SN[HIT, best] |= bit
+
+
+@njit(cache=True, nogil=True)
+def precisions(counts: Counts, num_events: float, weight_D: np.ndarray) -> np.ndarray:
+    """(C,) average precision of each candidate; 0 without events, as in the official mean."""
+    result = np.zeros(len(counts.detections_CK))
+    if num_events == 0:
+        return result
+    for c in range(len(result)):
+        for d in range(len(weight_D)):
+            result[c] += weight_D[d] * interpolated_precision(
+                counts.detections_CK[c], counts.hits_CDK[c, d], num_events
+            )
+    return result

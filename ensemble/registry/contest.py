@@ -1,0 +1,149 @@
+"""Champion or challenger: two ensembles by their counts on the same games. Numpy only.
+
+What a contest needs of an ensemble is its counts by game, a few megabytes, so a champion can be
+challenged when its run folder, its members and even its store are long gone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from zipfile import BadZipFile
+
+import numpy as np
+
+from hmtas.errors import InputError
+from hmtas.metric.averages import TIGHT_S
+from hmtas.metric.counts import histograms
+from hmtas.records import Events, HalfId, Spots
+from hmtas.statistics.games import GameCounts
+from hmtas.statistics.intervals import paired_difference
+
+COUNTS = "counts.npz"
+Alias = Literal["champion", "challenger"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contender:
+    """What an ensemble did on games that it was not fitted on.
+
+    Attributes:
+        actions: Names of the counted actions.
+        counts: By game, at the tight tolerances.
+    """
+
+    actions: tuple[str, ...]
+    counts: GameCounts
+
+    @classmethod
+    def of(
+        cls,
+        spots: Mapping[HalfId, Spots],
+        events: Mapping[HalfId, Events],
+        actions: tuple[str, ...],
+    ) -> "Contender":
+        """Count spots that no label of their own game has shaped."""
+        counts = histograms(spots, events, TIGHT_S, len(actions))
+        return cls(actions=actions, counts=GameCounts.of(counts))
+
+    def save(self, path: Path) -> None:
+        """Write arrays, no pickle; the same bytes for the same counts."""
+        counts = self.counts
+        np.savez(
+            path,
+            actions=np.array(self.actions, dtype=np.str_),
+            games=np.array(counts.games, dtype=np.str_),
+            tolerances_s=counts.tolerances_s,
+            detections=counts.detections,
+            hits=counts.hits,
+            num_events=counts.num_events,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Contender":
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: If the file is missing or damaged.
+        """
+        try:
+            # Opened here: numpy leaves a damaged file open.
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                return cls(
+                    actions=tuple(file["actions"].tolist()),
+                    counts=GameCounts(
+                        games=tuple(file["games"].tolist()),
+                        tolerances_s=file["tolerances_s"],
+                        detections=file["detections"],
+                        hits=file["hits"],
+                        num_events=file["num_events"],
+                    ),
+                )
+        except (OSError, KeyError, ValueError, BadZipFile) as error:
+            raise InputError(f"{path}: no counts of an ensemble ({error}); cut short?") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Which alias an ensemble gets, and why.
+
+    Attributes:
+        alias: "champion" or "challenger".
+        reason: In words.
+        difference: Tight Average-mAP minus the champion's, in [-1, 1]; None if not compared.
+        interval: Its 95 % interval over games.
+        num_games: Games that both were counted on.
+    """
+
+    alias: Alias
+    reason: str
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    num_games: int | None = None
+
+
+def decide(new: Contender, champion: Contender) -> Decision:
+    """Let the new one win only if the paired interval of the difference lies above 0."""
+    obstacle = _obstacle(new, champion)
+    if obstacle is not None:
+        return Decision(
+            alias="challenger", reason=f"it cannot be compared with the champion: {obstacle}"
+        )
+    difference, low, high = paired_difference(new.counts, champion.counts)
+    num_games = len(new.counts.games)
+    shown = (
+        f"{100 * difference:+.2f} points of tight Average-mAP [{100 * low:.2f}, {100 * high:.2f}] "
+        f"on {num_games} games"
+    )
+    if low > 0:
+        alias: Alias = "champion"
+        reason = f"it beats the champion: {shown}"
+    else:
+        alias = "challenger"
+        told = "it is worse than" if high < 0 else "it cannot be told from"
+        reason = f"{told} the champion: {shown}"
+    return Decision(
+        alias=alias,
+        reason=reason,
+        difference=difference,
+        interval=(low, high),
+        num_games=num_games,
+    )
+
+
+def _obstacle(new: Contender, champion: Contender) -> str | None:
+    """Why the two cannot be compared, if they cannot."""
+    if new.actions != champion.actions:
+        return (
+            f"it names {len(new.actions)} actions and the champion {len(champion.actions)} "
+            "(or others)"
+        )
+    ours, theirs = set(new.counts.games), set(champion.counts.games)
+    if ours != theirs:
+        return (
+            f"the champion was scored on other games ({len(ours & theirs)} in common, "
+            f"{len(theirs)} of the champion, {len(ours)} here); fit both on the same games"
+        )
+    if not np.array_equal(new.counts.num_events, champion.counts.num_events):
+        return "the annotations of these games are others than when the champion was scored"
+    return None

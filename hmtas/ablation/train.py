@@ -1,0 +1,241 @@
+"""Train the variants of an ablation, several at once, each in a Ray task of its own.
+
+OUT/runs/<variant>-s<seed>/   a run folder each; finished ones are not trained again
+OUT/mlflow.json               the MLflow run that is their parent (hmtas.tracking.parent)
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hmtas.ablation.variants import Planned, configuration, value_at
+from hmtas.ablation.watch import Watch
+from hmtas.cluster.session import ray_session, resources
+from hmtas.config import Config, setting_paths
+from hmtas.errors import InputError, join_problems
+from hmtas.runs.record import RECORD, read_run
+from hmtas.store.local import EmbeddingStore
+from hmtas.terminal.console import say
+from hmtas.terminal.signals import postponed
+from hmtas.tracking.parent import MlflowSync
+
+RUNS = "runs"
+POLL_S = 0.5
+
+
+class Job(NamedTuple):
+    """One training: a variant with a seed."""
+
+    run: Path
+    config: Config
+    preset: str
+
+    def settings(self) -> dict[str, Any]:
+        """What its task needs to know."""
+        config = self.config.model_dump(mode="json")
+        return {"run": str(self.run), "config": config, "preset": self.preset}
+
+
+def jobs_of(
+    planned: Mapping[str, Planned], settings: Mapping[str, Any], num_seeds: int, out: Path
+) -> dict[str, list[Job]]:
+    """The trainings of every variant that is trained, seeds 0, 1 ..."""
+    return {
+        name: [
+            Job(
+                out.absolute() / RUNS / f"{name}-s{seed}",
+                configuration(plan.variant, settings, seed),
+                plan.variant.preset,
+            )
+            for seed in range(num_seeds)
+        ]
+        for name, plan in planned.items()
+        if plan.is_trained
+    }
+
+
+def check_folders(jobs: Iterable[Job], store: EmbeddingStore) -> None:
+    """Refuse folders that hold other runs, before anything is trained.
+
+    Raises:
+        InputError: Naming every folder.
+    """
+    problems = []
+    for job in jobs:
+        if (job.run / RECORD).is_file():
+            begun = read_run(job.run)
+            if begun.config != job.config:
+                problems.append(f"{job.run.name} has {_changed(begun.config, job.config)}")
+            elif begun.store_checksum != store.checksum:
+                problems.append(f"{job.run.name} was trained on another store")
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(
+            f"--out holds runs of other settings: {join_problems(problems[:3])}{more}; "
+            "choose another --out, or repeat the settings"
+        )
+
+
+def check_concurrency(concurrency: int | None, address: str | None) -> None:
+    """Refuse more runs at once than this machine has cores, before Ray is started.
+
+    Raises:
+        InputError: If there are fewer.
+    """
+    cores = os.cpu_count() or 1
+    if address is None and concurrency is not None and concurrency > cores:
+        raise _too_many(concurrency, f"this machine has {cores} cores", cores)
+
+
+def train_all(
+    jobs: Sequence[Job],
+    store: EmbeddingStore,
+    split: str,
+    *,
+    sync: MlflowSync,
+    concurrency: int | None = None,
+    gpus_per_run: float = 0.0,
+    address: str | None = None,
+) -> None:
+    """Train and predict what is not done yet, as many at a time as there are cores.
+
+    Args:
+        jobs: What to train.
+        store: Where the games are; on a cluster, in a place that all its nodes see.
+        split: Split that every run predicts.
+        sync: Shows the runs in MLflow while they train.
+        concurrency: Runs at once; as many as fit unless given.
+        gpus_per_run: GPUs, or a share of one, for each.
+        address: Of a running Ray cluster; None starts one on this machine.
+
+    Raises:
+        InputError: If they do not fit the cluster, or some failed: with their names and reasons.
+        Interrupted: On Ctrl-C or SIGTERM.
+    """
+    waiting = [job for job in jobs if not is_done(job.run, store, split)]
+    # The longest first: one that starts last keeps a single core busy at the end.
+    waiting.sort(key=lambda job: -_work(job.config, len(store.streams)))
+    if not waiting:
+        say(f"all {len(jobs)} runs are trained")
+        return
+    # An exception out of a signal's handler can be lost in what Ray was just about to do.
+    with postponed() as check, ray_session(address):
+        at_once = min(_places(concurrency, gpus_per_run), len(waiting))
+        say(
+            f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them trained before; "
+            f"{at_once} at a time with a core each"
+        )
+        import ray
+
+        task = ray.remote(num_cpus=1, num_gpus=gpus_per_run)(train_and_predict)
+        common = {
+            "store": store,
+            "split": split,
+            "device": "cuda" if gpus_per_run > 0 else "cpu",
+        }
+        watch = Watch(len(jobs) - len(waiting), len(jobs), sync)
+        failed = _run(
+            waiting, lambda job: task.remote({**common, **job.settings()}), at_once, watch, check
+        )
+    if failed:
+        reasons = join_problems(f"{name}: {reason}" for name, reason in failed.items())
+        raise InputError(
+            f"{len(failed)} of {len(jobs)} runs failed: {reasons}; the same command tries them "
+            "again, and --what can leave a variant out"
+        )
+
+
+def is_done(run: Path, store: EmbeddingStore, split: str) -> bool:
+    """Is a run trained, and the split predicted with its weights?"""
+    if not (run / RECORD).is_file() or read_run(run).status != "done":
+        return False
+    from hmtas.prediction.slide import predicted
+
+    return predicted(run, store, split) is not None
+
+
+def train_and_predict(settings: dict[str, Any]) -> None:
+    """What one task does, in a process of its own with one core."""
+    import torch
+
+    from hmtas.prediction.slide import predict_run, predicted
+    from hmtas.training.loop import fit
+
+    torch.set_num_threads(1)
+    store, run = settings["store"], Path(settings["run"])
+    config, device = Config.model_validate(settings["config"]), settings["device"]
+    fit(store, config, run, name=run.name, preset=settings["preset"], device=device)
+    if predicted(run, store, settings["split"]) is None:
+        predict_run(run, store, settings["split"], device=device)
+
+
+def _run(
+    waiting: Sequence[Job],
+    start: Callable[[Job], Any],
+    at_once: int,
+    watch: Watch,
+    check: Callable[[], None],
+) -> dict[str, str]:
+    """Keep `at_once` tasks going until `check` raises; returns why those failed that did."""
+    import ray
+
+    queue = list(waiting)
+    running: dict[Any, Job] = {}
+    failed: dict[str, str] = {}
+    while queue or running:
+        check()
+        while queue and len(running) < at_once:
+            job = queue.pop(0)
+            running[start(job)] = job
+        ended, _ = ray.wait(list(running), timeout=POLL_S)
+        for task in ended:
+            run = running.pop(task).run
+            try:
+                ray.get(task)
+            except ray.exceptions.RayError as error:
+                failed[run.name] = _reason(error)
+            watch.ended(run, failed.get(run.name))
+        watch.look([job.run for job in running.values()])
+    return failed
+
+
+def _places(concurrency: int | None, gpus_per_run: float) -> int:
+    """Runs at once; Ray would wait for ever, in silence, for what does not come."""
+    have = resources()
+    fits = int(have.get("CPU", 0))
+    if gpus_per_run > 0:
+        fits = min(fits, int(have.get("GPU", 0.0) / gpus_per_run))
+    there = f"Ray has {have.get('CPU', 0):g} cores and {have.get('GPU', 0):g} GPUs"
+    if fits < 1 or (concurrency or 0) > fits:
+        raise _too_many(concurrency or 1, there, fits)
+    return concurrency or fits
+
+
+def _work(config: Config, num_streams: int) -> float:
+    """About how long a run takes beside others, in units of no meaning."""
+    model, length = config.model, config.train.seq_len
+    if model.kind == "fcnn":
+        return 0.1 * length
+    streams = num_streams if model.kind == "hierarchy" else 1
+    return model.num_layers * streams * length
+
+
+def _too_many(wanted: int, there: str, fits: int) -> InputError:
+    return InputError(
+        f"--concurrency {wanted}: each run takes a core, or the GPUs it is given, and {there}; "
+        f"at most {fits} fit"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The user's mistake in what Ray raised, or the last line of it."""
+    cause = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return (lines[0] if isinstance(cause, InputError) else lines[-1]) if lines else "no message"
+
+
+def _changed(old: Config, new: Config) -> str:
+    """The first setting that differs."""
+    path = next(p for p in setting_paths() if value_at(old, p) != value_at(new, p))
+    return f"{path} {value_at(old, path)!r}, not {value_at(new, path)!r}"

@@ -1,0 +1,250 @@
+"""Ray Train around `fit`: one or more workers, each with games of its own."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hmtas.cluster.session import ray_session, resources
+from hmtas.config import Config
+from hmtas.errors import DivergedError, InputError
+from hmtas.files import write_text
+from hmtas.runs.record import EpochRecord, RunRecord, read_run
+from hmtas.store.local import EmbeddingStore
+from hmtas.store.remote import copy_ahead, open_store
+from hmtas.training.games import begin_run, plan_games, shard
+from hmtas.training.loop import Parallel, fit
+
+MAX_FAILURES = 3  # a worker that dies is replaced, and goes on after the last complete epoch
+SCRATCH = ".ray"  # in the run folder, while Ray Train runs
+MISTAKE = "mistake.txt"
+
+
+class Share(NamedTuple):
+    """The workers of one training, and what each of them takes."""
+
+    num_workers: int
+    cpus: int
+    gpus: float = 0.0
+
+
+def settings_of(
+    store: EmbeddingStore,
+    config: Config,
+    out: Path,
+    *,
+    name: str,
+    preset: str | None,
+    stop_after: int | None = None,
+) -> dict[str, Any]:
+    """What a worker is told; see `hmtas.training.loop.fit`."""
+    return {
+        "store": store,
+        "config": config.model_dump(mode="json"),
+        "out": str(out.absolute()),
+        "name": name,
+        "preset": preset,
+        "stop_after": stop_after,
+    }
+
+
+def train(
+    store: str | Path,
+    config: Config,
+    out: Path,
+    *,
+    name: str,
+    preset: str | None = None,
+    num_workers: int = 1,
+    use_gpu: bool = False,
+    address: str | None = None,
+    stop_after: int | None = None,
+    on_epoch: Callable[[EpochRecord], None] = lambda entry: None,
+) -> RunRecord:
+    """Train one model with Ray Train; see `hmtas.training.loop.fit` for what it writes.
+
+    Every worker reads its own games of the memory-mapped store. A worker that dies is replaced,
+    and the training goes on after its last complete epoch.
+
+    Args:
+        store: Path or address of the store.
+        config: What to train.
+        out: Run folder; on a cluster, one that all its nodes see.
+        name: Name of the run.
+        preset: The preset that `config` came from, for the record.
+        num_workers: Processes that train together.
+        use_gpu: A GPU for each of them.
+        address: Of a running Ray cluster; None starts one on this machine.
+        stop_after: Epochs after which the training ends, whatever the configuration says.
+        on_epoch: Called in this process soon after every epoch.
+
+    Raises:
+        InputError: If there are fewer processors or GPUs than workers, or `fit` would refuse.
+    """
+    # What `fit` would refuse is refused here, before any worker starts.
+    opened = open_store(store)
+    games = plan_games(opened, config.train)
+    if begin_run(opened, config, games, out, name=name, preset=preset).status == "done":
+        return read_run(out)
+    shard(games.fitted, 0, num_workers)
+    local_cpus = os.cpu_count() or 1
+    if address is None:
+        check_workers(num_workers, "CPU", local_cpus)
+        # The nodes of a cluster copy what they train on themselves.
+        copy_ahead(opened, [*games.fitted, *games.stopped])
+    settings = settings_of(opened, config, out, name=name, preset=preset, stop_after=stop_after)
+    with ray_session(address, threads=max(1, local_cpus // num_workers)):
+        kind = "GPU" if use_gpu else "CPU"
+        available = resources()
+        check_workers(num_workers, kind, available.get(kind, 0))
+        cpus = max(1, int(available["CPU"]) // num_workers)
+        run_workers(train_worker, settings, Share(num_workers, cpus, float(use_gpu)), on_epoch)
+    return read_run(out)
+
+
+def run_workers(
+    worker: Callable[[dict[str, Any]], Any],
+    settings: dict[str, Any],
+    share: Share,
+    on_epoch: Callable[[EpochRecord], None],
+    *,
+    trainer: Callable[..., Any] | None = None,
+    callbacks: Sequence[Any] = (),
+) -> None:
+    """Run the workers of one training under Ray Train, and wait for their end.
+
+    Args:
+        worker: `train_worker`, or what surrounds it.
+        settings: What it is told (`settings_of`).
+        share: How many, and what each takes; Ray waits for ever for what is not there.
+        on_epoch: Called in a thread of this process soon after every epoch.
+        trainer: In place of `TorchTrainer`.
+        callbacks: More of Ray Train's.
+
+    Raises:
+        InputError: If a worker found a mistake of the user's.
+        OSError: If that is what the workers met each time they were started.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    from hmtas.cluster.reports import hear
+
+    out = Path(settings["out"])
+    scratch = out / SCRATCH
+    needed = {"CPU": float(share.cpus)} | ({"GPU": share.gpus} if share.gpus else {})
+    try:
+        with hear(out, on_epoch) as callback:
+            made = (trainer or TorchTrainer)(
+                worker,
+                train_loop_config={**settings, "num_threads": share.cpus},
+                scaling_config=ScalingConfig(
+                    num_workers=share.num_workers,
+                    use_gpu=share.gpus > 0,
+                    resources_per_worker=needed,
+                ),
+                run_config=RunConfig(
+                    name="train",
+                    storage_path=str(scratch),
+                    failure_config=FailureConfig(max_failures=MAX_FAILURES),
+                    callbacks=[callback, *callbacks],  # type: ignore[list-item]  # V1's hint
+                ),
+            )
+            made.fit()
+            if (scratch / MISTAKE).is_file():
+                raise InputError((scratch / MISTAKE).read_text(encoding="utf-8"))
+    except Exception as error:
+        raise _reason_of(error) or error from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            out.rmdir()  # where nothing else is in it: a run that failed leaves no empty folder
+
+
+def check_workers(num_workers: int, kind: str, available: float) -> None:
+    """Refuse what Ray would wait for, for ever.
+
+    Args:
+        num_workers: Processes that train together.
+        kind: What each of them needs one of: CPU or GPU.
+        available: How many there are.
+
+    Raises:
+        InputError: If there are fewer.
+    """
+    if num_workers > available:
+        raise InputError(
+            f"--workers {num_workers}: each worker needs a {kind} and there are {int(available)}; "
+            "use fewer workers, or a cluster with --address"
+        )
+
+
+def train_worker(settings: dict[str, Any]) -> bool:
+    """What one worker of Ray Train does; False, if the loss was not finite."""
+    import ray.train
+    import torch
+    from ray.train.torch import get_device, prepare_model
+    from torch import distributed
+
+    context = ray.train.get_context()
+    rank, size = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(settings["num_threads"])
+
+    def agree(decision: bool) -> bool:
+        if size == 1:
+            return decision
+        flag = torch.tensor([int(decision)], device=get_device())
+        distributed.broadcast(flag, src=0)
+        return bool(flag.item())
+
+    def report(entry: EpochRecord, best: dict[str, float]) -> None:
+        ray.train.report(entry.model_dump(mode="json"))
+
+    try:
+        fit(
+            settings["store"],
+            Config.model_validate(settings["config"]),
+            Path(settings["out"]),
+            name=settings["name"],
+            preset=settings["preset"],
+            report=report,
+            device=get_device(),
+            parallel=Parallel(rank, size, wrap=prepare_model, agree=agree),
+            stop_after=settings["stop_after"],
+        )
+    except InputError as error:
+        # The others may wait for this one: only a failure ends them, unless all are here.
+        if size > 1 and not isinstance(error, DivergedError):
+            raise
+        if rank == 0:
+            # A failure would be tried again, in vain; the driver finds the words here.
+            write_text(Path(settings["out"]) / SCRATCH / MISTAKE, str(error))
+        return False
+    return True
+
+
+def describe_epoch(entry: EpochRecord) -> str:
+    """One line for the person who waits."""
+    words = [f"epoch {entry.epoch}: train loss {entry.train_loss:.4f}"]
+    if entry.val_loss is not None and entry.tight is not None:
+        words.append(f"validation loss {entry.val_loss:.4f}")
+        words.append(f"tight Average-mAP {100 * entry.tight:.2f} %")
+    words.append(f"{entry.windows / max(entry.seconds, 1e-9):,.0f} windows/s")
+    return ", ".join(words)
+
+
+def _reason_of(error: BaseException) -> Exception | None:
+    """The user's mistake, or the system's error, inside what Ray raised, if it was one."""
+    seen: list[BaseException | None] = [error]
+    for found in seen:
+        if isinstance(found, InputError | OSError):
+            return found
+        if found is not None:
+            seen += [found.__cause__, found.__context__, getattr(found, "cause", None)]
+            seen += list(getattr(found, "worker_failures", {}).values())
+            seen += [getattr(found, "_base_exc", None)]
+        if len(seen) > 50:
+            break
+    return None

@@ -1,0 +1,218 @@
+"""Spots to and from SoccerNet's `results_spotting.json`, one per game, in a folder or a zip.
+
+    <league>/<season>/<game>/results_spotting.json
+    {"UrlLocal": "<league>/<season>/<game>", "predictions": [
+        {"gameTime": "1 - 30:34", "label": "Goal", "position": "1834000", "half": "1",
+         "confidence": "0.91"}, ...]}
+
+Numbers are strings there; files with plain numbers are read as well. Predictions keep their order,
+because of two in one half-second cell the evaluator takes the last.
+"""
+
+import contextlib
+import difflib
+import json
+import shutil
+import uuid
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hmtas.errors import InputError
+from hmtas.files import atomic_path, write_text
+from hmtas.formats.labels import HALVES
+from hmtas.records import HalfId, Spots
+
+SPOTS_FILE = "results_spotting.json"
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same spots give the same bytes
+_Row = tuple[float, int, float]
+
+
+def write_submission(path: Path, spots: Mapping[HalfId, Spots], actions: Sequence[str]) -> None:
+    """Write one file per game, all of them or none.
+
+    Args:
+        path: A zip if it ends in `.zip`, else a folder; an earlier submission is replaced.
+        spots: By half. Times are rounded to milliseconds, confidences keep every digit.
+        actions: Names, in the order of the indices.
+
+    Raises:
+        InputError: If `path` is a folder that holds anything but a submission.
+    """
+    games = sorted({half.game for half in spots})
+    documents = (
+        (f"{game}/{SPOTS_FILE}", json.dumps(_document(game, spots, actions), indent=1) + "\n")
+        for game in games
+    )
+    if path.suffix == ".zip":
+        with atomic_path(path) as scratch, zipfile.ZipFile(scratch, "w") as archive:
+            for name, text in documents:
+                entry = zipfile.ZipInfo(name, _ZIP_DATE)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, text)
+        return
+    _check_replaceable(path)
+    with _atomic_folder(path) as scratch:
+        for name, text in documents:
+            write_text(scratch / name, text)
+
+
+def _document(game: str, spots: Mapping[HalfId, Spots], actions: Sequence[str]) -> dict[str, Any]:
+    predictions = []
+    for number in HALVES:
+        half = HalfId(game, number)
+        found = spots.get(half) or Spots.empty(half)
+        position_ms = np.rint(found.time_s * 1000).astype(np.int64)
+        for ms, action, confidence in zip(
+            position_ms.tolist(), found.action.tolist(), found.confidence.tolist(), strict=True
+        ):
+            minutes, seconds = divmod(ms // 1000, 60)
+            predictions.append({
+                "gameTime": f"{number} - {minutes:02d}:{seconds:02d}",
+                "label": actions[action],
+                "position": str(ms),
+                "half": str(number),
+                "confidence": str(confidence),
+            })  # fmt: skip
+    return {"UrlLocal": game, "predictions": predictions}
+
+
+def holds_spots(path: Path) -> bool:
+    """Does this look like a submission: a zip, or a folder with spots of a game?"""
+    return path.suffix == ".zip" or any(path.rglob(SPOTS_FILE))
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise InputError(
+            f"{path}: is a file; spots go into a folder, or into a file that ends in .zip"
+        )
+    foreign = [file for file in path.rglob("*") if file.is_file() and file.name != SPOTS_FILE]
+    if foreign:
+        raise InputError(
+            f"{path}: holds {len(foreign)} files that are no spots, such as "
+            f"{foreign[0].relative_to(path)}; name a new or empty folder"
+        )
+
+
+@contextlib.contextmanager
+def _atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a scratch folder beside `path`; put it in its place when the block ends well."""
+    path = path.resolve()
+    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+        if path.exists():
+            shutil.rmtree(path)
+        scratch.replace(path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def read_submission(path: Path, actions: Sequence[str]) -> dict[HalfId, Spots]:
+    """Read a folder or zip of `results_spotting.json` files.
+
+    Returns:
+        Both halves of every game, also those without spots; spots in the order of the file.
+
+    Raises:
+        InputError: If there is none, one is malformed, or a prediction has an unknown label, a
+            confidence outside [0, 1], a half that is not 1 or 2, or no position >= 0.
+    """
+    spots: dict[HalfId, Spots] = {}
+    for name, content in _contents(path):
+        game, _, _ = name.rpartition("/")
+        if not game:
+            raise InputError(f"{path}: {name} must lie in the folder of its game, not at the top")
+        spots |= _read_game(game, content, f"{path}: {name}", actions)
+    if not spots:
+        raise InputError(f"{path}: holds no {SPOTS_FILE}; is it a submission?")
+    return spots
+
+
+def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every file of spots, by name."""
+    if path.is_dir():
+        for file in sorted(path.rglob(SPOTS_FILE)):
+            yield file.relative_to(path).as_posix(), file.read_bytes()
+        return
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder of spots")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            for name in sorted(name for name in names if name.rpartition("/")[2] == SPOTS_FILE):
+                yield name, archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: not a sound zip ({error}); spots are a folder or a zip, was it cut short?"
+        ) from None
+
+
+def _read_game(
+    game: str, content: bytes, place: str, actions: Sequence[str]
+) -> dict[HalfId, Spots]:
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise InputError(f"{place}: not JSON ({error}); was the file cut short?") from None
+    predictions = document.get("predictions") if isinstance(document, dict) else None
+    if not isinstance(predictions, list):
+        raise InputError(f"{place}: no list named 'predictions'; is it a {SPOTS_FILE}?")
+    index = {action: i for i, action in enumerate(actions)}
+    rows: dict[int, list[_Row]] = {number: [] for number in HALVES}
+    for number, prediction in enumerate(predictions):
+        half, row = _read_prediction(prediction, f"{place}, prediction {number}", index)
+        rows[half].append(row)
+    return {HalfId(game, half): _to_spots(HalfId(game, half), rows[half]) for half in HALVES}
+
+
+def _read_prediction(prediction: Any, place: str, index: Mapping[str, int]) -> tuple[int, _Row]:
+    if not isinstance(prediction, dict):
+        raise InputError(f"{place}: must be an object, got {prediction!r}")
+    label = prediction.get("label")
+    if not isinstance(label, str) or label not in index:
+        close = difflib.get_close_matches(str(label), index, n=1, cutoff=0.0)
+        raise InputError(
+            f"{place}: unknown label {label!r}, the closest action is {close[0]!r}; "
+            "a typo, or spots of another data set?"
+        )
+    half = _number(prediction, "half", place, "1 or 2")
+    if half not in HALVES:
+        raise InputError(f"{place}: half must be 1 or 2, got {prediction['half']!r}")
+    position_ms = _number(prediction, "position", place, "milliseconds")
+    if not 0 <= position_ms < 2**53:
+        raise InputError(
+            f"{place}: position must be milliseconds >= 0, got {prediction['position']!r}"
+        )
+    confidence = _number(prediction, "confidence", place, "a number in [0, 1]")
+    if not 0 <= confidence <= 1:
+        raise InputError(
+            f"{place}: confidence must be in [0, 1], got {prediction['confidence']!r}; "
+            "a logit, or a percentage?"
+        )
+    return int(half), (int(position_ms) / 1000, index[label], confidence)
+
+
+def _number(prediction: Mapping[str, Any], name: str, place: str, meaning: str) -> float:
+    """A number, or the text of one."""
+    value = prediction.get(name)
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError, OverflowError):
+            return float(value)
+    raise InputError(f"{place}: {name} must be {meaning}, got {value!r}")
+
+
+def _to_spots(half: HalfId, rows: Sequence[_Row]) -> Spots:
+    return Spots(
+        half=half,
+        time_s=np.array([row[0] for row in rows], dtype=np.float64),
+        action=np.array([row[1] for row in rows], dtype=np.int64),
+        confidence=np.array([row[2] for row in rows], dtype=np.float64),
+    )

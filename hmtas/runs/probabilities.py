@@ -1,0 +1,199 @@
+"""Stored probabilities: one Arrow file per run and split, with where they came from.
+
+Ensembles and NMS windows work on these files, never on models: a file is a few tens of megabytes
+and is mapped, not read. The provenance says which games the model has seen, so that whoever fits
+something on the file can refuse to fit it on games it must not touch.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import pydantic
+
+from hmtas.config import Precision
+from hmtas.errors import InputError
+from hmtas.files import atomic_path
+from hmtas.records import HalfId, Probabilities
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VERSION = 1
+_KEY = b"hmtas.probabilities"
+
+
+class Provenance(pydantic.BaseModel):
+    """Where probabilities came from.
+
+    Attributes:
+        run: Name of the run that predicted them.
+        kind: A trained model, or an ensemble of several.
+        split: Split of the store that they cover.
+        store: Path or address of that store.
+        store_checksum: Its checksum at that time.
+        actions: Names of the columns.
+        rate_hz: Rows per second.
+        seq_len: Rows of one window of the model; None for an ensemble.
+        precision: Of the matrix products of the prediction.
+        fitted_games: Games whose labels the parameters were fitted on.
+        stopped_games: Games whose labels chose the epoch.
+        cross_fitted: True where each game's rows come from parameters fitted on other games.
+        created: Time of writing, ISO 8601.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    kind: Literal["model", "ensemble"] = "model"
+    split: str
+    store: str
+    store_checksum: str
+    actions: tuple[str, ...]
+    rate_hz: float
+    seq_len: int | None = None
+    precision: Precision = "fp32"  # what files without it were predicted in
+    fitted_games: tuple[str, ...]
+    stopped_games: tuple[str, ...] = ()
+    cross_fitted: bool = False
+    created: str
+
+
+class StoredProbabilities(NamedTuple):
+    """The content of one file.
+
+    Attributes:
+        provenance: Where it came from.
+        halves: Probabilities of every half, in the order of writing; values are read-only views
+            of the mapped file.
+    """
+
+    provenance: Provenance
+    halves: dict[HalfId, Probabilities]
+
+    @property
+    def games(self) -> tuple[str, ...]:
+        """The games covered, in the order of writing."""
+        return tuple(dict.fromkeys(half.game for half in self.halves))
+
+
+def write_probabilities(
+    path: Path, halves: Iterable[Probabilities], provenance: Provenance
+) -> None:
+    """Write the probabilities of one run over one split, atomically.
+
+    Args:
+        path: File to write.
+        halves: One record per half, values float32 (T, A).
+        provenance: Where they came from.
+
+    Raises:
+        ValueError: If a half comes twice, or has other columns or another rate than `provenance`.
+        InputError: If the disk is full.
+    """
+    import pyarrow as pa
+
+    stored = list(halves)
+    num_actions = len(provenance.actions)
+    _check_halves(stored, provenance)
+    document = {
+        "version": VERSION,
+        "provenance": provenance.model_dump(mode="json"),
+        "halves": [[*item.half, len(item.values)] for item in stored],
+    }
+    document["sha256"] = _checksum(document, [item.values for item in stored])
+    field = pa.field("probability", pa.list_(pa.float32(), num_actions), nullable=False)
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    schema = pa.schema([field], metadata={_KEY: text.encode()})
+    with atomic_path(path) as scratch, pa.ipc.new_file(str(scratch), schema) as writer:
+        for item in stored:
+            flat = pa.array(np.ascontiguousarray(item.values).reshape(-1))
+            column = pa.FixedSizeListArray.from_arrays(flat, num_actions)
+            writer.write_batch(pa.record_batch([column], schema=schema))
+
+
+def read_probabilities(path: Path) -> StoredProbabilities:
+    """Map a file of probabilities and check its checksum.
+
+    Raises:
+        InputError: If the file is missing, damaged, or of another version.
+    """
+    import pyarrow as pa
+
+    try:
+        source = pa.memory_map(str(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file of probabilities; run `hmtas predict`") from None
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from None
+    try:
+        reader = pa.ipc.open_file(source)
+        document = json.loads((reader.schema.metadata or {})[_KEY])
+        version = document["version"]
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from None
+    if version != VERSION:
+        raise InputError(
+            f"{path}: probabilities of schema version {version}, this program reads {VERSION}; "
+            "predict again"
+        )
+    try:
+        expected = document.pop("sha256")
+        provenance = Provenance.model_validate(document["provenance"])
+        values = [
+            _values(reader.get_batch(index), rows, len(provenance.actions))
+            for index, (_, _, rows) in enumerate(document["halves"])
+        ]
+        if _checksum(document, values) != expected:
+            raise ValueError("its checksum does not match")
+        halves = {
+            HalfId(game, half): Probabilities(
+                half=HalfId(game, half), values=rows, rate_hz=provenance.rate_hz
+            )
+            for (game, half, _), rows in zip(document["halves"], values, strict=True)
+        }
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from None
+    return StoredProbabilities(provenance, halves)
+
+
+def _check_halves(stored: Sequence[Probabilities], provenance: Provenance) -> None:
+    seen: set[HalfId] = set()
+    for item in stored:
+        if item.half in seen:
+            raise ValueError(f"{item.half}: its probabilities were given twice")
+        if item.values.shape[1] != len(provenance.actions) or item.rate_hz != provenance.rate_hz:
+            raise ValueError(
+                f"{item.half}: {item.values.shape[1]} columns at {item.rate_hz} Hz do not fit "
+                f"{len(provenance.actions)} actions at {provenance.rate_hz} Hz"
+            )
+        seen.add(item.half)
+
+
+def _values(batch: "pa.RecordBatch", rows: int, num_actions: int) -> np.ndarray:
+    """Values of one half, (T, A) float32, without a copy."""
+    if batch.num_rows != rows:
+        raise ValueError(f"{batch.num_rows} rows instead of {rows}")
+    flat = batch.column(0).flatten().to_numpy(zero_copy_only=True)
+    values: np.ndarray = flat.reshape(rows, num_actions)
+    return values
+
+
+def _checksum(document: dict[str, Any], values: Sequence[np.ndarray]) -> str:
+    """SHA-256 of the description and of every value."""
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    digest = hashlib.sha256(text.encode())
+    for rows in values:
+        digest.update(np.ascontiguousarray(rows).data)
+    return digest.hexdigest()
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200]
+    return InputError(
+        f"{path}: not a sound file of probabilities ({reason}); "
+        "was it cut short or changed? Predict again"
+    )

@@ -1,0 +1,109 @@
+"""A run folder: one fitted model or ensemble, everything that was done with it, and its record.
+
+RUN/run.json              the record below
+RUN/model.safetensors     weights of the best epoch
+RUN/predictions/S.arrow   stored probabilities of split S (hmtas.runs.probabilities)
+RUN/scores/S.json         the score of split S
+RUN/windows.json          NMS windows fitted on validation games (hmtas.spotting.windows)
+RUN/mlflow.json           where MLflow keeps this run (hmtas.tracking.run)
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hmtas.config import Config
+from hmtas.errors import InputError
+from hmtas.files import read_json, write_json
+from hmtas.runs.environment import Environment
+
+RECORD = "run.json"
+WEIGHTS = "model.safetensors"
+WINDOWS = "windows.json"
+MLFLOW_NOTE = "mlflow.json"
+
+
+class EpochRecord(BaseModel):
+    """One epoch of training. Losses are Equation 4.3; `tight` and `loose` Average-mAP in [0, 1]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    epoch: int  # from 1
+    train_loss: float
+    val_loss: float | None = None
+    val_stream_losses: dict[str, float] = {}  # Equation 4.1 of each stream's own head
+    tight: float | None = None  # on the games that stop the training
+    loose: float | None = None
+    game_tight: tuple[float, ...] | None = None  # of each of these games, in their sorted order
+    intervals: dict[str, tuple[float, float]] = {}  # 95 %, over games, of `tight` or `loose`
+    seconds: float
+    windows: int  # training windows seen in the epoch
+
+
+class RunRecord(BaseModel):
+    """What a run is and which games shaped it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["model", "ensemble"] = "model"
+    name: str
+    version: str  # of this package
+    created: str  # ISO 8601, UTC
+    status: Literal["running", "done"] = "done"
+    config: Config
+    preset: str | None = None
+    ensemble: dict[str, Any] | None = None  # combiner, members, weights
+    store: str  # path or address of the embedding store
+    store_checksum: str
+    streams: dict[str, int]  # streams the model uses: name to width
+    actions: tuple[str, ...]
+    rate_hz: float
+    num_parameters: int | None = None
+    weights_sha256: str | None = None
+    num_workers: int = 1
+    environment: Environment | None = None  # older records have none
+    radius_s: float | None = None  # of a linear model: rows this close to an event are positive
+    fitted_games: tuple[str, ...]
+    stopped_games: tuple[str, ...] = ()  # games that chose the epoch
+    best_epoch: int | None = None
+    history: tuple[EpochRecord, ...] = ()
+    notes: tuple[str, ...] = ()  # what went wrong and was overcome
+
+    @property
+    def in_epochs(self) -> bool:
+        """Is it trained in epochs, or solved at once as the linear model is?"""
+        return self.status == "running" or bool(self.history)
+
+
+def write_run(run: Path, record: RunRecord) -> None:
+    """Write the record of a run, atomically."""
+    write_json(run / RECORD, record.model_dump(mode="json"))
+
+
+def read_run(run: Path) -> RunRecord:
+    """Read the record of a run.
+
+    Raises:
+        InputError: If `run` is not a run folder or its record is malformed.
+    """
+    if not (run / RECORD).is_file():
+        raise InputError(f"{run}: no run here ({RECORD} is missing); did its training start?")
+    try:
+        return RunRecord.model_validate(read_json(run / RECORD))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{run / RECORD}: {place}: {first['msg']}; written by another version?"
+        ) from None
+
+
+def predictions_path(run: Path, split: str) -> Path:
+    """Where the stored probabilities of one split lie."""
+    return run / "predictions" / f"{split}.arrow"
+
+
+def score_path(run: Path, split: str) -> Path:
+    """Where the score of one split lies."""
+    return run / "scores" / f"{split}.json"

@@ -1,0 +1,52 @@
+"""Trainings of one candidate that differ in their seed alone: their mean, and their noise."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hmtas.statistics.intervals import Resampled
+
+
+def seed_deviation(scores_M: np.ndarray, groups: Sequence[Sequence[int]]) -> float | None:
+    """Standard deviation between trainings that differ in their seed alone, pooled.
+
+    Args:
+        scores_M: (M,) score of each training.
+        groups: The trainings of each candidate.
+
+    Returns:
+        None, if no candidate was trained twice.
+    """
+    freedom = sum(len(group) - 1 for group in groups)
+    if freedom == 0:
+        return None
+    squares = sum(((scores_M[list(g)] - scores_M[list(g)].mean()) ** 2).sum() for g in groups)
+    return float(np.sqrt(squares / freedom))
+
+
+def average_seeds(
+    resampled: Resampled,
+    groups: Sequence[Sequence[int]],
+    *,
+    deviation: float = 0.0,
+    seed: int = 0,
+) -> Resampled:
+    """Candidates instead of trainings: the mean of each group takes its place.
+
+    Args:
+        resampled: Scores of the trainings.
+        groups: The trainings of each candidate.
+        deviation: Standard deviation between trainings that differ in their seed alone. It is
+            added to the resamples as noise; with 0 they vary with the games only.
+        seed: Seed of that noise.
+    """
+    rng = np.random.default_rng(seed)
+    means = [resampled.resamples[:, list(group)].mean(axis=1) for group in groups]
+    noise = [
+        rng.normal(0, deviation / np.sqrt(len(group)), len(resampled.resamples)) for group in groups
+    ]
+    return Resampled(
+        num_games=resampled.num_games,
+        scores=np.array([resampled.scores[list(group)].mean() for group in groups]),
+        resamples=np.stack(means, axis=1) + np.stack(noise, axis=1),
+    )

@@ -1,0 +1,161 @@
+"""The copy of a store in a service that this machine keeps on its disk.
+
+It lies in `$HMTAS_CACHE/stores/<checksum of the store>` (`~/.cache/hmtas` unless set), which can be
+removed at any time that nothing reads it. A file appears there under its name once its checksum
+was found right. Until then it grows as `.<name>.part`, which a lock keeps to one process or thread,
+and which the next one goes on with if that process dies.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from hmtas.errors import InputError
+from hmtas.files import full_disk, sha256_file
+from hmtas.store.bucket import Bucket
+
+CACHE = "HMTAS_CACHE"
+
+
+class CopiedFile(NamedTuple):
+    """A file to be copied.
+
+    Attributes:
+        name: Relative to the store.
+        sha256: What its bytes must give.
+        num_bytes: Its size; None where the index does not say.
+    """
+
+    name: str
+    sha256: str
+    num_bytes: int | None = None
+
+
+def cache_folder() -> Path:
+    """Where the copies of stores lie on this machine; made for this user alone if it is new."""
+    root = Path(os.environ.get(CACHE) or "~/.cache/hmtas").expanduser().absolute()
+    return private_folder(root / "stores")
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder that only this user may read.
+
+    Raises:
+        InputError: If it cannot be made.
+    """
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be made ({error.strerror}); stores from a service are copied "
+            f"there, name another folder in {CACHE}"
+        ) from None
+    return folder
+
+
+class NodeCopy:
+    """Files of one store, copied from its service when they are asked for."""
+
+    def __init__(self, bucket: Bucket, folder: Path) -> None:
+        self._bucket, self._folder = bucket, folder
+
+    def has(self, file: CopiedFile) -> bool:
+        """Whether a file is there; its size suffices, as it was checked when it was copied."""
+        path = self._folder / file.name
+        if file.num_bytes is None:
+            return path.is_file() and sha256_file(path) == file.sha256
+        return _size(path) == file.num_bytes
+
+    def check_space(self, files: Iterable[CopiedFile]) -> None:
+        """Refuse to begin what the disk cannot hold.
+
+        Raises:
+            InputError: Naming what is needed and what is free.
+        """
+        needed = 0
+        for file in files:
+            if not self.has(file):
+                arrived = _size(_part(self._folder / file.name)) or 0
+                needed += (file.num_bytes or 0) - arrived
+        free = shutil.disk_usage(self._folder).free
+        if needed > free:
+            raise InputError(
+                f"{self._folder}: the files of {self._bucket.address('')} need {needed:,} bytes "
+                f"more, but the disk has {free:,} free; free some space, or name a folder of a "
+                f"larger disk in {CACHE}"
+            )
+
+    def fetch(self, file: CopiedFile) -> None:
+        """Copy a file, if it is not there; one process copies, the others wait for it.
+
+        Raises:
+            InputError: If the file is missing, twice not what was packed, or the disk is full.
+            ServiceError: If the service fails; what has arrived is kept.
+        """
+        path = self._folder / file.name
+        if self.has(file):
+            return
+        self.check_space([file])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = _part(path)
+        with full_disk(path), _locked(part) as stream:
+            if self.has(file):  # by whoever held the lock before
+                part.unlink()
+            else:
+                self._copy(file, part, stream)
+                part.replace(path)
+
+    def _copy(self, file: CopiedFile, part: Path, stream: BinaryIO) -> None:
+        """Fill a part, going on where it ends; from the start if that comes out wrong."""
+        found = ""
+        for _ in range(2):
+            start = stream.seek(0, os.SEEK_END)
+            if file.num_bytes is None or start > file.num_bytes:
+                start = stream.truncate(0)
+            self._bucket.download(file.name, stream, start, file.num_bytes)
+            stream.flush()
+            os.fsync(stream.fileno())
+            found = sha256_file(part)
+            if found == file.sha256:
+                return
+            stream.truncate(0)
+        raise InputError(
+            f"{self._bucket.address(file.name)}: its SHA-256 is {found}, twice, but the index "
+            f"says {file.sha256}; was it damaged or replaced after the upload? Upload it again"
+        )
+
+
+def _size(path: Path) -> int | None:
+    """None where there is no file, which another process may rename or remove at any moment."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+@contextlib.contextmanager
+def _locked(part: Path) -> Iterator[BinaryIO]:
+    """Open a part for this process or thread alone; the system unlocks what dies."""
+    while True:
+        with part.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_same(part, file):
+                yield file
+                return
+            # Whoever held the lock has finished this file: what was opened has its final name.
+
+
+def _is_same(path: Path, file: BinaryIO) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False

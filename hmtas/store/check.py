@@ -1,0 +1,272 @@
+"""Checking a season before it is packed: everything that is cheap to look at, all at once.
+
+Only headers, labels and splits are read; the embeddings themselves are checked while they are
+packed (`hmtas.store.sources`).
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from hmtas.errors import InputError, join_problems
+from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_events
+from hmtas.formats.splits import SPLIT_FILE, Splits, read_splits
+from hmtas.records import Events, HalfId
+from hmtas.store.sources import (
+    BAIDU_BLOCKS,
+    SourceFile,
+    SourceHalf,
+    check_lengths,
+    find_files,
+    read_header,
+)
+
+NUM_NAMED = 5  # mistakes spelled out; the rest is counted
+UNLABELLED_SPLIT = "challenge"
+LABELLED_SPLITS = ("train", "valid", "test")
+
+
+class LateLabel(NamedTuple):
+    """An annotation past its half's last row, within the slack."""
+
+    half: HalfId
+    action: str
+    time_s: float
+    length_s: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PackPlan:
+    """A season that was checked and can be packed.
+
+    Attributes:
+        streams: Name to width, in the order of the store.
+        splits: Splits that are packed.
+        halves: Sources of every half, in the order of the splits.
+        events: Annotations of every labelled half.
+        labelled: Games that are annotated.
+        late_labels: Annotations past the last row of their half.
+        left_out: Games of the tree that no packed split names.
+    """
+
+    rate_hz: float
+    slack_s: float
+    actions: tuple[str, ...]
+    streams: dict[str, int]
+    splits: Splits
+    halves: tuple[SourceHalf, ...]
+    events: dict[HalfId, Events]
+    labelled: tuple[str, ...]
+    late_labels: tuple[LateLabel, ...]
+    left_out: tuple[str, ...]
+
+
+def plan_pack(
+    games: Path,
+    *,
+    splits: Path | None = None,
+    only_splits: Sequence[str] | None = None,
+    slack_s: float = 5.0,
+    rate_hz: float = 1.0,
+    actions: Sequence[str] = ACTIONS,
+    streams: Sequence[str] | None = None,
+) -> PackPlan:
+    """Check the headers, labels and splits of a season, reading no embeddings and writing nothing.
+
+    Args:
+        games: SoccerNet tree.
+        splits: Split file; None for `splits.json` in `games`.
+        only_splits: Splits to pack; None for all.
+        slack_s: Seconds by which the streams of a half may differ in length, and by which an
+            annotation may lie past the end of its half.
+        rate_hz: Rows per second of every file.
+        actions: The labels that there are, in their order.
+        streams: Streams to pack; None for every one that is found.
+
+    Raises:
+        InputError: All mistakes at once, the first five spelled out.
+    """
+    if rate_hz <= 0 or slack_s < 0:
+        raise InputError(f"rate must be positive and slack not negative, got {rate_hz}, {slack_s}")
+    found = frozenset(find_games(games))
+    chosen = _choose_splits(games, splits, only_splits)
+    wanted = [game for names in chosen.values() for game in names]
+    left_out = sorted(found.difference(wanted))
+    problems = _missing_games(chosen, found)
+    present = [game for game in wanted if game in found]
+    labelled = tuple(game for game in present if (games / game / LABEL_FILE).is_file())
+    problems += _missing_labels(chosen, set(present), set(labelled))
+
+    halves: list[SourceHalf] = []
+    events: dict[HalfId, Events] = {}
+    late: list[LateLabel] = []
+    for game in present:
+        sources = _find_sources(games, game, streams, game in labelled, problems)
+        for source in sources:
+            problems += check_lengths(source, rate_hz, slack_s)
+        halves += sources
+        if game in labelled:
+            lengths_s = {source.half: source.num_rows / rate_hz for source in sources}
+            found_events = _read_labels(games, game, actions, problems)
+            events.update(found_events)
+            for half, length_s in lengths_s.items():
+                if half in found_events:
+                    late += _late_labels(found_events[half], length_s, slack_s, actions, problems)
+    widths = _check_widths(halves, problems)
+    for name in streams or ():
+        if name not in widths and not problems:
+            problems.append(f"no half has stream {name!r}; found are {', '.join(widths)}")
+    _refuse(problems, games)
+    if not halves:
+        raise InputError(f"{games}: no game to pack in splits {', '.join(chosen)}")
+    return PackPlan(
+        rate_hz=rate_hz,
+        slack_s=slack_s,
+        actions=tuple(actions),
+        streams=widths,
+        splits=chosen,
+        halves=tuple(halves),
+        events=events,
+        labelled=labelled,
+        late_labels=tuple(late),
+        left_out=tuple(left_out),
+    )
+
+
+# Checks of the season --------------------------------------------------------------------------
+
+
+def _refuse(problems: Sequence[str], place: Path) -> None:
+    if len(problems) == 1:
+        raise InputError(problems[0])
+    if problems:
+        more = len(problems) - NUM_NAMED
+        rest = f"; and {more} more" if more > 0 else ""
+        raise InputError(
+            f"{place}: {len(problems)} problems: {join_problems(problems[:NUM_NAMED])}{rest}"
+        )
+
+
+def _choose_splits(games: Path, splits: Path | None, only: Sequence[str] | None) -> Splits:
+    file = splits or games / SPLIT_FILE
+    if splits is None and not file.is_file():
+        raise InputError(
+            f"{file}: no split file; put one there or name it with --splits "
+            '({"train": [game, ...], "valid": [...], "test": [...]})'
+        )
+    every = read_splits(file)
+    unknown = sorted(set(only or ()) - set(every))
+    if unknown:
+        raise InputError(f"{file}: no split {unknown[0]!r}; it has {', '.join(every)}")
+    return {name: every[name] for name in every if only is None or name in only}
+
+
+def _missing_games(splits: Splits, found: Collection[str]) -> list[str]:
+    problems = []
+    for name, games in splits.items():
+        missing = [game for game in games if game not in found]
+        if missing:
+            named = ", ".join(repr(game) for game in missing[:3])
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            problems.append(
+                f"split {name!r} names {len(missing)} of {len(games)} games that are not there: "
+                f"{named}{more}; not downloaded, or misspelt? (--only-splits packs a part)"
+            )
+    return problems
+
+
+def _missing_labels(
+    splits: Splits, present: Collection[str], labelled: Collection[str]
+) -> list[str]:
+    """Games of a labelled split without labels; a split of new matches has none at all."""
+    problems = []
+    for name, games in splits.items():
+        labelled_split = name in LABELLED_SPLITS or any(game in labelled for game in games)
+        if name != UNLABELLED_SPLIT and labelled_split:
+            problems += [
+                f"{game}: no {LABEL_FILE}, but split {name!r} has labels; "
+                "was it downloaded? (only a split named 'challenge' may mix)"
+                for game in games
+                if game in present and game not in labelled
+            ]
+    return problems
+
+
+def _find_sources(
+    root: Path, game: str, streams: Sequence[str] | None, labelled: bool, problems: list[str]
+) -> list[SourceHalf]:
+    """Headers of both halves of a game; what is wrong is added to `problems`."""
+    paths = {half: find_files(root, HalfId(game, half), streams) for half in HALVES}
+    what = f"none of {', '.join(streams)}" if streams else "no embeddings"
+    if not any(paths.values()):
+        has = "it has labels but " if labelled else ""
+        problems.append(f"{game}: {has}{what} ({{1,2}}_<stream>.npy); were they extracted?")
+        return []
+    sources = []
+    for half, files in paths.items():
+        if not files:
+            problems.append(f"{HalfId(game, half)}: {what}; was its file lost?")
+        headers: list[SourceFile] = []
+        for path in files:
+            try:
+                headers.append(read_header(path, streams))
+            except InputError as error:
+                problems.append(str(error))
+        names = Counter(block.stream for header in headers for block in header.blocks)
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            problems.append(
+                f"{HalfId(game, half)}: stream {twice[0]!r} comes from two files; remove one"
+            )
+        elif headers:
+            sources.append(SourceHalf(HalfId(game, half), tuple(headers)))
+    return sources
+
+
+def _read_labels(
+    root: Path, game: str, actions: Sequence[str], problems: list[str]
+) -> dict[HalfId, Events]:
+    try:
+        return {item.half: item for item in read_events(root, game, actions).values()}
+    except InputError as error:
+        problems.append(str(error))
+        return {}
+
+
+def _late_labels(
+    events: Events, length_s: float, slack_s: float, actions: Sequence[str], problems: list[str]
+) -> list[LateLabel]:
+    """Annotations past the end of the half; those beyond the slack are mistakes."""
+    late = []
+    for time_s, action in zip(events.time_s, events.action, strict=True):
+        if time_s > length_s + slack_s:
+            problems.append(
+                f"{events.half}: label {actions[action]!r} at {time_s:g} s lies past the end of "
+                f"the half, {length_s:g} s, by more than {slack_s:g} s; "
+                "are embeddings cut short, or of the other half?"
+            )
+        elif time_s > length_s:
+            late.append(LateLabel(events.half, actions[action], float(time_s), length_s))
+    return late
+
+
+def _check_widths(halves: Iterable[SourceHalf], problems: list[str]) -> dict[str, int]:
+    """The width that most files of each stream have, in the order of the store."""
+    widths: dict[str, Counter[int]] = {}
+    for source in halves:
+        for name, width in source.widths.items():
+            widths.setdefault(name, Counter())[width] += 1
+    usual = {name: counts.most_common(1)[0][0] for name, counts in widths.items()}
+    for source in halves:
+        for file in source.files:
+            problems += [
+                f"{file.path}: stream {block.stream!r} is {block.width} wide here, but "
+                f"{usual[block.stream]} in {widths[block.stream][usual[block.stream]]} other "
+                "halves; was it made with another extractor?"
+                for block in file.blocks
+                if block.width != usual[block.stream]
+            ]
+    first = [name for name in BAIDU_BLOCKS if name in usual]
+    return {name: usual[name] for name in [*first, *sorted(set(usual) - set(first))]}

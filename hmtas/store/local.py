@@ -1,0 +1,195 @@
+"""The store: embeddings, labels and splits of a season, memory-mapped.
+
+On disk, written by `hmtas.store.pack`:
+    store.json                   the index: streams, rate, actions, splits, checksums of the rest
+    labels.arrow                 every annotation
+    halves/<game>/<half>.arrow   one record batch, a column FixedSizeList<float16>[F] per stream
+
+Arrays are views of the mapped files, read-only, and every process on a machine shares one copy of
+them in memory. `hmtas.store.remote.open_store` opens stores by their path or address, those in an
+S3-like service too; this class reads one that is on the disk.
+"""
+
+import dataclasses
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from hmtas.errors import InputError
+from hmtas.formats.labels import HALVES
+from hmtas.records import Events, HalfId
+from hmtas.store.halves import Half, map_half, read_labels
+from hmtas.store.index import Index, StoredHalf, read_index
+
+MAX_OPEN = 4096  # halves kept mapped; a mapping costs address space, no memory and no open file
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EmbeddingStore:
+    """A packed season. Opening reads the index alone; pickling keeps the path alone.
+
+    Attributes:
+        path: Folder of its files, absolute.
+        index: What `store.json` says.
+        streams: Name to width, in their fixed order.
+        halves: Every half, in the order of games.
+    """
+
+    path: Path
+    index: Index
+    streams: dict[str, int]
+    halves: dict[HalfId, StoredHalf]
+    _open: OrderedDict[HalfId, Half] = dataclasses.field(default_factory=OrderedDict, repr=False)
+
+    @classmethod
+    def open(cls, path: Path) -> "EmbeddingStore":
+        """Read the index of a store.
+
+        Raises:
+            InputError: If there is no finished store at `path`, its schema version is another,
+                or the index does not match its own checksum.
+        """
+        path = path.resolve()
+        index = read_index(path)
+        halves = {item.half: item for item in index.halves}
+        return cls(path=path, index=index, streams=dict(index.streams), halves=halves)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.path, self.checksum)
+
+    @property
+    def place(self) -> str:
+        """What opens the store again: its path, or its address in a service."""
+        return str(self.path)
+
+    def address(self, file: str) -> str:
+        """One of the store's files in words, for messages."""
+        return str(self.path / file)
+
+    @property
+    def rate_hz(self) -> float:
+        """Rows per second."""
+        return self.index.rate_hz
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The actions, in the order of every array."""
+        return self.index.actions
+
+    @property
+    def splits(self) -> dict[str, tuple[str, ...]]:
+        """Games of each split."""
+        return self.index.splits
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the whole content."""
+        return self.index.checksum
+
+    def games(self, split: str) -> tuple[str, ...]:
+        """The games of a split.
+
+        Raises:
+            InputError: If the store has no such split.
+        """
+        if split not in self.splits:
+            raise InputError(
+                f"{self.place}: no split {split!r}; this store has {', '.join(self.splits)}"
+            )
+        return self.splits[split]
+
+    def halves_of(self, games: Iterable[str]) -> list[HalfId]:
+        """Both halves of each game, in the order given.
+
+        Raises:
+            InputError: If a game is not in the store.
+        """
+        halves = [HalfId(game, half) for game in games for half in HALVES]
+        for half in halves:
+            self._stored(half)
+        return halves
+
+    def has_labels(self, game: str) -> bool:
+        """Whether the game is annotated (the challenge games are not)."""
+        return game in self._labelled
+
+    def open_half(self, half: HalfId) -> Half:
+        """Map one half.
+
+        Raises:
+            InputError: If the half is not in the store, or its file is not what was packed.
+        """
+        mapped = self._open.get(half)
+        if mapped is None:
+            stored = self._stored(half)
+            self.fetch(stored)
+            mapped = map_half(self.path, stored, self.streams)
+            self._open[half] = mapped
+            if len(self._open) > MAX_OPEN:
+                self._open.popitem(last=False)
+        return mapped
+
+    def absent(self, halves: Iterable[HalfId]) -> list[HalfId]:
+        """Those of some halves that are not on this machine's disk yet; of a folder, none."""
+        for half in halves:
+            self._stored(half)
+        return []
+
+    def prefetch(
+        self, halves: Iterable[HalfId], *, on_half: Callable[[], None] = lambda: None
+    ) -> None:
+        """Bring halves that will be read to this machine's disk, where they are already.
+
+        Args:
+            halves: Which ones.
+            on_half: Called after each.
+        """
+        for half in halves:
+            self._stored(half)
+            on_half()
+
+    def fetch(self, stored: StoredHalf) -> None:
+        """Bring one half to this machine's disk, where it is already."""
+
+    def fetch_labels(self) -> None:
+        """Bring the labels to this machine's disk, where they are already."""
+
+    def events(self, half: HalfId) -> Events:
+        """Annotations of one half, none where the game is not annotated.
+
+        Raises:
+            InputError: If the half is not in the store, or the file of labels is damaged.
+        """
+        self._stored(half)
+        found = self._events.get(half)
+        return Events.empty(half) if found is None else found
+
+    def events_of(self, games: Iterable[str]) -> dict[HalfId, Events]:
+        """Annotations of every half of some games."""
+        return {half: self.events(half) for half in self.halves_of(games)}
+
+    def _stored(self, half: HalfId) -> StoredHalf:
+        if half not in self.halves:
+            raise InputError(
+                f"{self.place}: {half} is not in this store of {len(self.halves)} halves; "
+                "is it a run, or a split, of another store?"
+            )
+        return self.halves[half]
+
+    @functools.cached_property
+    def _labelled(self) -> frozenset[str]:
+        return frozenset(self.index.labelled_games)
+
+    @functools.cached_property
+    def _events(self) -> dict[HalfId, Events]:
+        self.fetch_labels()
+        return read_labels(self.path, self.index)
+
+
+def _reopen(path: Path, checksum: str) -> EmbeddingStore:
+    store = EmbeddingStore.open(path)
+    if store.checksum != checksum:
+        raise InputError(f"{path}: the store was packed again while it was in use; start again")
+    return store

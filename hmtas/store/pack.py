@@ -1,0 +1,258 @@
+"""A tree of `.npy` files, labels and splits becomes a store.
+
+The season is checked first (`hmtas.store.check`); nothing is written while it has a mistake. Halves
+are written one at a time, each complete or absent, and noted in a journal: packing that was
+interrupted goes on where it stopped. The index comes last; without it there is no store.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hmtas.errors import InputError
+from hmtas.files import atomic_path, sha256_json
+from hmtas.formats.labels import ACTIONS
+from hmtas.records import HalfId
+from hmtas.store.check import LateLabel, PackPlan, plan_pack
+from hmtas.store.halves import labels_bytes, write_half
+from hmtas.store.index import (
+    INDEX_FILE,
+    JOURNAL_FILE,
+    LABELS_FILE,
+    SCHEMA_VERSION,
+    Index,
+    StoredHalf,
+    half_file,
+    read_index,
+    write_index,
+)
+from hmtas.store.journal import Entry, append, read_journal, write_journal
+from hmtas.store.sources import SourceHalf, read_streams
+
+_FILE_OVERHEAD = 8192  # bytes of an Arrow file beside its rows, rounded up
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PackReport:
+    """What was packed, and what was not as it should be.
+
+    Attributes:
+        num_packed: Halves written by this call.
+        num_kept: Halves that an earlier call had finished.
+        num_bytes: Size of all halves.
+        complete: True if the store was there already and nothing had changed.
+        extended: Half, stream, and how often its last row was repeated.
+        missing: Half and stream that it lacks.
+        late_labels: Annotations past the last row of their half, kept.
+        left_out: Games of the tree that no packed split names.
+    """
+
+    checksum: str
+    streams: dict[str, int]
+    num_games: dict[str, int]
+    num_packed: int
+    num_kept: int
+    num_bytes: int
+    complete: bool
+    extended: tuple[tuple[HalfId, str, int], ...]
+    missing: tuple[tuple[HalfId, str], ...]
+    late_labels: tuple[LateLabel, ...]
+    left_out: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """The report as JSON."""
+        return dataclasses.asdict(self)
+
+
+def pack(
+    games: Path,
+    store: Path,
+    *,
+    splits: Path | None = None,
+    only_splits: Sequence[str] | None = None,
+    slack_s: float = 5.0,
+    rate_hz: float = 1.0,
+    actions: Sequence[str] = ACTIONS,
+    streams: Sequence[str] | None = None,
+    on_half: Callable[[], None] = lambda: None,
+) -> PackReport:
+    """Check a season and pack it; see `plan_pack` and `run_pack`."""
+    plan = plan_pack(
+        games,
+        splits=splits,
+        only_splits=only_splits,
+        slack_s=slack_s,
+        rate_hz=rate_hz,
+        actions=actions,
+        streams=streams,
+    )
+    return run_pack(plan, store, on_half=on_half)
+
+
+def run_pack(
+    plan: PackPlan, store: Path, *, on_half: Callable[[], None] = lambda: None
+) -> PackReport:
+    """Write a store, or the part of it that is not there yet.
+
+    Args:
+        plan: The checked season.
+        store: Folder of the store.
+        on_half: Called after every half, also after one that was there.
+
+    Raises:
+        InputError: If a value is not finite or too large for float16, the disk is full, `store`
+            holds something else, or it is being packed by another process.
+    """
+    metadata = {
+        "schema_version": SCHEMA_VERSION,
+        "rate_hz": plan.rate_hz,
+        "actions": list(plan.actions),
+    }
+    settings = sha256_json([metadata, list(plan.streams.items())])
+    with _locked(store):
+        journal = store / JOURNAL_FILE
+        entries, _ = read_journal(journal)
+        kept = {
+            source.half: entries[source.half].stored
+            for source in plan.halves
+            if source.half in entries
+            and entries[source.half].settings == settings
+            and entries[source.half].sources == source.fingerprint
+            and entries[source.half].is_sound(store)
+        }
+        todo = [source for source in plan.halves if source.half not in kept]
+        labels = labels_bytes((source.half for source in plan.halves), plan.events)
+        index = _index(plan, kept, labels) if not todo else None
+        complete = index is not None and _is_there(store, index, labels)
+        if not complete:
+            _check_space(plan, store, todo)
+            # From here until the new index is written there is no store, rather than a mixed one.
+            (store / INDEX_FILE).unlink(missing_ok=True)
+            _remove_stale(store, [item.stored for item in entries.values()], plan)
+            write_journal(journal, [entries[half] for half in kept])
+        for _ in kept:
+            on_half()
+        stored = dict(kept)
+        for source in todo:
+            streams = read_streams(source)
+            ordered = {name: streams[name] for name in plan.streams if name in streams}
+            item = write_half(store, source.half, ordered, metadata)
+            mtime_ns = (store / item.file).stat().st_mtime_ns
+            append(journal, Entry(settings, source.fingerprint, mtime_ns, item))
+            stored[source.half] = item
+            on_half()
+        if index is None:
+            index = _index(plan, stored, labels)
+        if not complete:
+            with atomic_path(store / LABELS_FILE) as scratch:
+                scratch.write_bytes(labels)
+            write_index(store, index)
+    return _report(plan, index, num_kept=len(kept), complete=complete)
+
+
+@contextlib.contextmanager
+def _locked(store: Path) -> Iterator[None]:
+    """Hold the store against a second packing, which the system ends even if we are killed."""
+    if store.exists() and not store.is_dir():
+        raise InputError(f"{store}: is a file; a store is a folder")
+    store.mkdir(parents=True, exist_ok=True)
+    known = (store / INDEX_FILE).exists() or (store / JOURNAL_FILE).exists()
+    others = [path.name for path in store.iterdir() if not path.name.endswith(".part")]
+    if others and not known:
+        raise InputError(
+            f"{store}: holds other files ({others[0]!r}) and no store; name an empty or new folder"
+        )
+    descriptor = os.open(store, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{store}: another `hmtas pack` is writing this store; wait until it is done"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):  # not empty, as it should be
+            store.rmdir()
+
+
+def _index(plan: PackPlan, stored: Mapping[HalfId, StoredHalf], labels: bytes) -> Index:
+    return Index(
+        rate_hz=plan.rate_hz,
+        slack_s=plan.slack_s,
+        actions=plan.actions,
+        streams=tuple(plan.streams.items()),
+        splits=plan.splits,
+        labelled_games=plan.labelled,
+        labels_sha256=hashlib.sha256(labels).hexdigest(),
+        halves=tuple(stored[source.half] for source in plan.halves),
+    )
+
+
+def _is_there(store: Path, index: Index, labels: bytes) -> bool:
+    """Whether the store on the disk is already the one to be written."""
+    file = store / LABELS_FILE
+    try:
+        same = read_index(store).checksum == index.checksum
+    except InputError:
+        return False
+    return same and file.is_file() and file.read_bytes() == labels
+
+
+def _check_space(plan: PackPlan, store: Path, todo: Sequence[SourceHalf]) -> None:
+    needed = 0
+    for source in todo:
+        needed += 2 * source.num_rows * sum(source.widths.values()) + _FILE_OVERHEAD
+        file = store / half_file(source.half)
+        needed -= file.stat().st_size if file.exists() else 0
+    free = shutil.disk_usage(store).free
+    if needed > free:
+        raise InputError(
+            f"{store}: {len(todo)} of {len(plan.halves)} halves need {needed:,} bytes, but the "
+            f"disk has {free:,} free; free some space or pack fewer splits or streams"
+        )
+
+
+def _remove_stale(store: Path, earlier: Iterable[StoredHalf], plan: PackPlan) -> None:
+    """Remove what an interrupted packing left behind, and halves that are no longer wanted."""
+    wanted = {half_file(source.half) for source in plan.halves}
+    for path in store.rglob(".*.part"):
+        path.unlink()
+    for item in earlier:
+        if item.file not in wanted:
+            file = store / item.file
+            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the folder holds another half
+                file.parent.rmdir()
+
+
+def _report(plan: PackPlan, index: Index, *, num_kept: int, complete: bool) -> PackReport:
+    return PackReport(
+        checksum=index.checksum,
+        streams=plan.streams,
+        num_games={name: len(games) for name, games in plan.splits.items()},
+        num_packed=len(plan.halves) - num_kept,
+        num_kept=num_kept,
+        num_bytes=sum(item.num_bytes for item in index.halves),
+        complete=complete,
+        extended=tuple(
+            (source.half, stream, rows)
+            for source in plan.halves
+            for stream, rows in source.added_rows.items()
+        ),
+        missing=tuple(
+            (source.half, stream)
+            for source in plan.halves
+            for stream in plan.streams
+            if stream not in source.widths
+        ),
+        late_labels=plan.late_labels,
+        left_out=plan.left_out,
+    )

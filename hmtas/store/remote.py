@@ -1,0 +1,182 @@
+"""Stores by path or address: one in an S3-like service is copied to this machine as it is read.
+
+`s3://BUCKET/FOLDER` (any address that `pyarrow.fs` knows) is asked for its index, which may have
+changed; every other file is copied once (`hmtas.store.cache`), on demand or ahead with `prefetch`,
+and mapped from there. Workers of one machine share the copy.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from hmtas.errors import InputError
+from hmtas.files import atomic_path
+from hmtas.records import HalfId
+from hmtas.store.bucket import Bucket
+from hmtas.store.cache import CopiedFile, NodeCopy, cache_folder, private_folder
+from hmtas.store.index import INDEX_FILE, LABELS_FILE, StoredHalf, parse_index
+from hmtas.store.local import EmbeddingStore
+from hmtas.terminal.console import progress
+
+NUM_AT_ONCE = 8  # files copied at once by `prefetch`
+
+
+def is_remote(place: str | Path) -> bool:
+    """Whether a place is an address in a service rather than a path."""
+    return "://" in str(place) and not str(place).startswith("file://")
+
+
+def open_store(place: str | Path) -> EmbeddingStore:
+    """Open the store at a path or an address.
+
+    Args:
+        place: A folder, `file:///FOLDER`, or `s3://BUCKET/FOLDER`.
+
+    Raises:
+        InputError: If there is no finished store, or it is not what was packed.
+        ServiceError: If the service fails.
+    """
+    if is_remote(place):
+        bucket = Bucket(str(place))
+        return RemoteStore.at(bucket, _copied_index(bucket))
+    if isinstance(place, str) and place.startswith("file://"):
+        place = unquote(urlsplit(place).path)
+    if re.match(r"[a-z0-9]+:/[^/]", str(place)) and not Path(place).exists():
+        raise InputError(f"{place}: an address has two slashes, as in s3://BUCKET/FOLDER")
+    return EmbeddingStore.open(Path(place))
+
+
+def copy_ahead(store: EmbeddingStore, games: Iterable[str]) -> None:
+    """Copy the games of a store in a service to this machine, where they are not there yet."""
+    absent = store.absent(store.halves_of(games))
+    if absent:
+        with progress("copying halves", len(absent)) as on_half:
+            store.prefetch(absent, on_half=on_half)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class RemoteStore(EmbeddingStore):
+    """A store in a service. Pickling keeps address and checksum: another machine makes its copy.
+
+    Attributes:
+        bucket: Where it is.
+        node_copy: Its files on this machine.
+    """
+
+    bucket: Bucket = dataclasses.field(repr=False)
+    node_copy: NodeCopy = dataclasses.field(repr=False)
+
+    @classmethod
+    def at(cls, bucket: Bucket, folder: Path) -> "RemoteStore":
+        """The store in a service whose index is in a folder; its other files will be, too."""
+        local = EmbeddingStore.open(folder)
+        return cls(
+            path=local.path,
+            index=local.index,
+            streams=local.streams,
+            halves=local.halves,
+            bucket=bucket,
+            node_copy=NodeCopy(bucket, local.path),
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.place, self.checksum)
+
+    @property
+    def place(self) -> str:
+        """Its address."""
+        return self.bucket.url
+
+    def address(self, file: str) -> str:
+        """One of the store's files in words, for messages."""
+        return self.bucket.address(file)
+
+    def absent(self, halves: Iterable[HalfId]) -> list[HalfId]:
+        """Those of some halves that are not on this machine's disk yet."""
+        return [h for h in halves if not self.node_copy.has(_copied(self._stored(h)))]
+
+    def prefetch(
+        self, halves: Iterable[HalfId], *, on_half: Callable[[], None] = lambda: None
+    ) -> None:
+        """Copy halves, several at a time; those that are there already only count.
+
+        Args:
+            halves: Which ones.
+            on_half: Called in this thread after each.
+
+        Raises:
+            InputError: If the disk cannot hold them, or a file is missing or not what was packed.
+            ServiceError: If the service fails.
+        """
+        files = [_copied(self._stored(half)) for half in halves]
+        self.node_copy.check_space(files)
+        pool = ThreadPoolExecutor(NUM_AT_ONCE)
+        try:
+            for done in as_completed([pool.submit(self.node_copy.fetch, file) for file in files]):
+                done.result()
+                on_half()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def fetch(self, stored: StoredHalf) -> None:
+        """Copy one half, if it is not on this machine's disk; see `prefetch` for what it raises."""
+        self.node_copy.fetch(_copied(stored))
+
+    def fetch_labels(self) -> None:
+        """Copy the labels, if they are not on this machine's disk."""
+        self.node_copy.fetch(CopiedFile(LABELS_FILE, self.index.labels_sha256))
+
+
+def _reopen(url: str, checksum: str) -> RemoteStore:
+    bucket = Bucket(url)
+    return RemoteStore.at(bucket, _copied_index(bucket, checksum))
+
+
+def copy_index(bucket: Bucket, folder: Path | None = None) -> tuple[Path, str]:
+    """Read the index of a store in a service and keep it on this machine.
+
+    Args:
+        bucket: Where the store is.
+        folder: Where to keep the index; in the cache unless given.
+
+    Returns:
+        The folder and the checksum of the store.
+
+    Raises:
+        InputError: If there is no finished store, or its index is not what was written.
+        ServiceError: If the service fails.
+    """
+    content = bucket.read(INDEX_FILE)
+    if content is None:
+        raise InputError(
+            f"{bucket.address('')}: no store here ({INDEX_FILE} is missing); is the address right, "
+            "and was its upload finished?"
+        )
+    index = parse_index(content, bucket.address(INDEX_FILE))
+    folder = folder or private_folder(cache_folder() / index.checksum)
+    if not (folder / INDEX_FILE).is_file():
+        with atomic_path(folder / INDEX_FILE) as scratch:
+            scratch.write_bytes(content)
+    return folder, index.checksum
+
+
+def _copied_index(bucket: Bucket, checksum: str | None = None) -> Path:
+    """The folder of this machine's copy; where its checksum is known, the service is not asked."""
+    if checksum is not None:
+        known = cache_folder() / checksum
+        if (known / INDEX_FILE).is_file():
+            return known
+    folder, found = copy_index(bucket)
+    if checksum not in (None, found):
+        raise InputError(
+            f"{bucket.url}: the store was packed again while it was in use; start again"
+        )
+    return folder
+
+
+def _copied(stored: StoredHalf) -> CopiedFile:
+    return CopiedFile(stored.file, stored.sha256, stored.num_bytes)

@@ -1,0 +1,304 @@
+"""Train one model: epochs, early stopping, checkpoints. Plain torch; no Ray.
+
+What surrounds it comes in as arguments: `report` hears of every epoch, `Parallel` makes this
+process one of several workers (hmtas.cluster.workers).
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from hmtas.config import Config
+from hmtas.model.checkpoint import (
+    CHECKPOINT,
+    load_checkpoint,
+    remove_checkpoints,
+    save_checkpoint,
+    save_weights,
+)
+from hmtas.model.loss import positive_weights
+from hmtas.model.network import build_model, count_parameters
+from hmtas.runs.environment import Environment, changes, this_environment
+from hmtas.runs.record import WEIGHTS, EpochRecord, RunRecord, write_run
+from hmtas.store.local import EmbeddingStore
+from hmtas.training.batches import Batch
+from hmtas.training.games import GamePlan, begin_run, plan_games, shard
+from hmtas.training.resident import open_dataset
+from hmtas.training.stepping import Stepper, build_optimizer
+from hmtas.training.validate import validate
+
+Report = Callable[[EpochRecord, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """This process among the workers that train one model; the default is to be alone.
+
+    Attributes:
+        rank: 0 validates, writes and decides.
+        size: Number of workers.
+        wrap: Makes a model average its gradients over the workers.
+        agree: Gives every worker the decision of rank 0.
+    """
+
+    rank: int = 0
+    size: int = 1
+    wrap: Callable[[nn.Module], nn.Module] = field(default=lambda model: model)
+    agree: Callable[[bool], bool] = field(default=lambda decision: decision)
+
+
+def fit(
+    store: EmbeddingStore,
+    config: Config,
+    out: Path,
+    *,
+    name: str,
+    preset: str | None = None,
+    report: Report | None = None,
+    device: torch.device | str = "cpu",
+    parallel: Parallel | None = None,
+    stop_after: int | None = None,
+) -> RunRecord:
+    """Train a model and write its run folder.
+
+    A folder that holds an unfinished training of the same configuration goes on after its last
+    complete epoch; a finished one is returned as it is.
+
+    Args:
+        store: Embeddings, labels and splits.
+        config: What to train.
+        out: Run folder; rank 0 writes there, the other workers only read.
+        name: Name of the run.
+        preset: The preset that `config` came from, for the record.
+        report: Called after every epoch with the epoch and the best so far (`best_loss`,
+            `best_tight`, `epoch`); what it raises ends the training.
+        device: Where to compute.
+        parallel: This process among others.
+        stop_after: Epochs after which the training ends, whatever the configuration says: as many
+            as a run has that was ended from outside.
+
+    Raises:
+        InputError: If `out` holds another run, the configuration does not fit the store, or the
+            loss is not finite.
+    """
+    parallel = parallel or Parallel()
+    games = plan_games(store, config.train)
+    record = begin_run(
+        store, config, games, out, name=name, preset=preset, num_workers=parallel.size
+    )
+    if record.status == "done":
+        return record
+    mine = shard(games.fitted, parallel.rank, parallel.size)
+    store.prefetch(store.halves_of([*mine, *(games.stopped if parallel.rank == 0 else ())]))
+    training = _Training(
+        store,
+        games,
+        record,
+        out=out,
+        device=torch.device(device),
+        parallel=parallel,
+        stop_after=stop_after,
+    )
+    while not parallel.agree(training.finished()):
+        entry = training.run_epoch()
+        if report is not None:
+            report(entry, training.best())
+    return training.close()
+
+
+class _Training:
+    """One model in training. Everything random in an epoch follows from (seed, epoch, rank)."""
+
+    def __init__(
+        self,
+        store: EmbeddingStore,
+        games: GamePlan,
+        record: RunRecord,
+        *,
+        out: Path,
+        device: torch.device,
+        parallel: Parallel,
+        stop_after: int | None,
+    ) -> None:
+        self.store, self.games, self.record, self.out = store, games, record, out
+        self.config, self.device, self.parallel = record.config, device, parallel
+        train = self.config.train
+        self.max_epochs = min(train.max_epochs, stop_after or train.max_epochs)
+        torch.manual_seed(train.seed)
+        self.model = build_model(record.streams, len(store.actions) + 1, self.config.model)
+        self.model.to(device)
+        self.record = record.model_copy(
+            update={
+                "num_parameters": count_parameters(self.model),
+                "environment": _environment(device),
+            }
+        )
+        self.optimizer = build_optimizer(self.model, train)
+        self._resume()
+        self.wrapped = parallel.wrap(self.model)
+        self.data = open_dataset(
+            store,
+            store.halves_of(shard(games.fitted, parallel.rank, parallel.size)),
+            streams=tuple(record.streams),
+            seq_len=train.seq_len,
+            chunk_windows=train.chunk_windows,
+            device=device,
+        )
+        events = store.events_of(games.fitted).values()
+        num_events_A = np.bincount(
+            np.concatenate([event.action for event in events]), minlength=len(store.actions)
+        )
+        weights = positive_weights(train.class_weights, store.actions, num_events_A)
+        self.weight_C = weights.to(device)
+        self.stepper = Stepper(
+            self.wrapped, self.optimizer, train, weight_C=self.weight_C, device=device
+        )
+
+    def finished(self) -> bool:
+        """No epoch left, or none of the last `patience` was better than the best before."""
+        train = self.config.train
+        done = len(self.record.history)
+        waited = done - (self.record.best_epoch or 0)
+        return done >= self.max_epochs or bool(self.games.stopped and waited >= train.patience)
+
+    def run_epoch(self) -> EpochRecord:
+        """Train for one epoch; rank 0 validates and saves."""
+        epoch = len(self.record.history) + 1
+        started = time.monotonic()
+        loss, num_windows = self._train(epoch)
+        entry = EpochRecord(
+            epoch=epoch,
+            train_loss=loss,
+            seconds=round(time.monotonic() - started, 3),
+            windows=num_windows * self.parallel.size,
+        )
+        if self.parallel.rank == 0 and self.games.stopped:
+            found = validate(
+                self.model,
+                self.store,
+                self.games.stopped,
+                self.record.streams,
+                self.config,
+                weight_C=self.weight_C,
+                device=self.device,
+            )
+            entry = entry.model_copy(
+                update={
+                    "val_loss": found.loss,
+                    "val_stream_losses": found.stream_losses,
+                    "tight": found.tight,
+                    "loose": found.loose,
+                    "game_tight": found.game_tight,
+                    "intervals": found.intervals,
+                }
+            )
+        self._keep(entry)
+        return entry
+
+    def best(self) -> dict[str, float]:
+        """The best of every epoch so far; Tune keeps a trial's last report."""
+        history = self.record.history
+        best = {"epoch": float(len(history))}
+        if self.games.stopped and history[-1].tight is not None:
+            best["best_tight"] = max(e.tight for e in history if e.tight is not None)
+            best["best_loss"] = min(e.val_loss for e in history if e.val_loss is not None)
+        return best
+
+    def close(self) -> RunRecord:
+        """Mark the run as done; its checkpoint is of no more use."""
+        self.record = self.record.model_copy(update={"status": "done"})
+        if self.parallel.rank == 0:
+            write_run(self.out, self.record)
+            remove_checkpoints(self.out)
+        return self.record
+
+    def _train(self, epoch: int) -> tuple[float, int]:
+        """Mean loss of this worker's batches, and how many windows they held."""
+        train = self.config.train
+        rng = np.random.default_rng([train.seed, epoch, self.parallel.rank])
+        torch.manual_seed(int(rng.integers(2**62)))
+        self.wrapped.train()
+        batches = itertools.islice(self._batches(rng), self._steps())
+        return self.stepper.run(batches, rng, place=str(self.out), epoch=epoch)
+
+    def _batches(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """Without end: workers whose games differ in length must take the same steps."""
+        train = self.config.train
+        while True:
+            for batch in self.data.batches(train.batch_size, rng, train.windows_share):
+                if len(batch.target_BC) > 1:  # BatchNorm needs two
+                    yield batch
+
+    def _steps(self) -> int:
+        """Steps of an epoch, the same for every worker: what the smallest shard can fill."""
+        num_rows = [
+            sum(
+                self.store.halves[half].num_rows
+                for half in self.store.halves_of(shard(self.games.fitted, rank, self.parallel.size))
+            )
+            for rank in range(self.parallel.size)
+        ]
+        train = self.config.train
+        return max(1, int(min(num_rows) * train.windows_share) // train.batch_size)
+
+    def _keep(self, entry: EpochRecord) -> None:
+        """Add an epoch to the record and save; a run without stopping keeps its last epoch."""
+        train = self.config.train
+        history = (*self.record.history, entry)
+        better = entry.tight is None or entry == min(
+            history,
+            key=lambda e: _badness(e, train.stop_on),
+        )
+        update: dict[str, object] = {"history": history}
+        if better:
+            update["best_epoch"] = entry.epoch
+            if self.parallel.rank == 0:
+                update["weights_sha256"] = save_weights(self.out / WEIGHTS, self.model)
+        self.record = self.record.model_copy(update=update)
+        if self.parallel.rank == 0:
+            # The checkpoint first: a record without it would skip an epoch after a crash.
+            meta = {"record": self.record.model_dump(mode="json")}
+            save_checkpoint(self.out, self.model, self.optimizer, meta)
+            write_run(self.out, self.record)
+
+    def _resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        found = load_checkpoint(self.out, self.model, self.optimizer)
+        if found is None:
+            self.record = self.record.model_copy(update={"history": (), "best_epoch": None})
+            return
+        meta, problem = found
+        here = self.record.environment
+        self.record = RunRecord.model_validate(meta["record"])
+        epoch = len(self.record.history)
+        for change in changes(self.record.environment, here):
+            self._note(f"after epoch {epoch}: {change.what} {change.now}, not {change.before}")
+        if problem is not None:
+            self._note(f"{problem}; went on after epoch {epoch}, from the one before")
+            if self.parallel.rank == 0:
+                # The next save keeps the newest as the one before: that must be the good one.
+                (self.out / CHECKPOINT).unlink(missing_ok=True)
+
+    def _note(self, note: str) -> None:
+        self.record = self.record.model_copy(update={"notes": (*self.record.notes, note)})
+
+
+def _environment(device: torch.device) -> Environment:
+    is_gpu = device.type == "cuda"
+    found = (
+        torch.cuda.get_device_name(device) if is_gpu else torch.backends.cpu.get_cpu_capability()
+    )
+    return this_environment(device.type, found, torch.get_num_threads())
+
+
+def _badness(entry: EpochRecord, stop_on: str) -> float:
+    """What the kept epoch has least of."""
+    if stop_on == "loss":
+        return entry.val_loss or 0.0
+    return -((entry.tight if stop_on == "tight" else entry.loose) or 0.0)

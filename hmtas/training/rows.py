@@ -1,0 +1,111 @@
+"""The rows of some halves on one device, from which batches are cut by index."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmtas.model.windows import window_targets
+from hmtas.records import HalfId
+from hmtas.store.local import EmbeddingStore
+from hmtas.training.batches import Batch, move
+from hmtas.training.chunks import Cut
+
+Memory = dict[str, Tensor]  # that one block after the other uses
+_TARGETS = ""  # no stream is called so
+
+
+class Rows(NamedTuple):
+    """The rows of some halves, one after the other, all on one device."""
+
+    streams: dict[str, Tensor]  # stream to (R, F) float16
+    target_RC: Tensor  # (R, C) bool
+
+    def cut(self, cut: Cut, spans_K3: Tensor, present_KE: np.ndarray) -> Batch:
+        """The samples at some spans (`hmtas.training.chunks.Cut.spans`)."""
+        first, low, high = (column.unsqueeze(1) for column in spans_K3.unbind(dim=1))
+
+        def at(length: int, before: int) -> Tensor:
+            steps = torch.arange(-before, length - before, device=first.device)
+            return (first + steps).clamp(low, high).flatten()
+
+        rows = at(cut.num_rows, cut.seq_len // 2)
+        target_BC = _take(self.target_RC, at(cut.num_windows, 0))
+        return Batch(
+            {
+                name: _take(values, rows).view(-1, cut.num_rows, values.shape[1])
+                for name, values in self.streams.items()
+            },
+            None if present_KE.all() else move(torch.from_numpy(present_KE), rows.device),
+            target_BC.float(),
+        )
+
+
+def read_rows(
+    store: EmbeddingStore,
+    halves: Sequence[HalfId],
+    *,
+    streams: Sequence[str],
+    seq_len: int,
+    device: torch.device | str = "cpu",
+    memory: Memory | None = None,
+) -> tuple[Rows, list[int]]:
+    """Copy some halves out of the mapped store, one after the other.
+
+    Args:
+        store: Where they are.
+        halves: Which ones.
+        streams: Streams to read.
+        seq_len: L, rows of a window, for the targets.
+        device: Where the rows shall be.
+        memory: What an earlier call used and nobody reads any more; this one uses it again, as
+            new pages of the system cost more than the copy.
+
+    Returns:
+        The rows, zeros where a stream is missing, with the target of the window of each; and the
+        first row of every half among them.
+    """
+    num_rows = [store.halves[half].num_rows for half in halves]
+    *bases, total = np.cumsum([0, *num_rows]).tolist()
+    memory = {} if memory is None else memory
+
+    def room(name: str, width: int, dtype: torch.dtype) -> Tensor:
+        if name not in memory or len(memory[name]) < total:
+            memory[name] = torch.empty(total, width, dtype=dtype, device=device)
+        return memory[name][:total]
+
+    rows = Rows(
+        {name: room(name, store.streams[name], torch.float16) for name in streams},
+        room(_TARGETS, len(store.actions) + 1, torch.bool),
+    )
+    for half, base, count in zip(halves, bases, num_rows, strict=True):
+        part = slice(base, base + count)
+        found = store.open_half(half).streams
+        for name in streams:
+            if name in found:
+                _copy(rows.streams[name][part], found[name])
+            else:
+                rows.streams[name][part] = 0
+        target = window_targets(
+            store.events(half), count, seq_len, len(store.actions), store.rate_hz
+        )
+        _copy(rows.target_RC[part], target.astype(np.bool_))
+    return rows, bases
+
+
+def _take(values: Tensor, rows: Tensor) -> Tensor:
+    if values.device.type == "cpu":
+        # Three times as fast as torch: numpy keeps the memory of the batch before, torch asks the
+        # system for new pages.
+        return torch.from_numpy(np.take(values.numpy(), rows.numpy(), axis=0))
+    return values.index_select(0, rows)
+
+
+def _copy(to: Tensor, values: np.ndarray) -> None:
+    """Fill a tensor from a mapped, read-only array, which torch must not be shown."""
+    if to.device.type == "cpu":
+        to.numpy()[...] = values
+    else:
+        to.copy_(torch.from_numpy(values.copy()))

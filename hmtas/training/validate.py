@@ -1,0 +1,141 @@
+"""The score of a model in training, on the games that stop it."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hmtas.config import Config
+from hmtas.metric.averages import LOOSE_S, TIGHT_S, score
+from hmtas.metric.counts import Histograms, histograms
+from hmtas.model.loss import hmtas_loss, weighted_nll
+from hmtas.model.network import Logits, SpottingModel
+from hmtas.model.windows import window_targets
+from hmtas.prediction.slide import Predictor
+from hmtas.records import Events, HalfId, Probabilities, Spots
+from hmtas.spotting.evaluate import spot
+from hmtas.spotting.windows import spot_unseen
+from hmtas.statistics.games import GameCounts, resampled_averages
+from hmtas.statistics.intervals import bootstrap_interval
+from hmtas.store.local import EmbeddingStore
+
+
+class Validation(NamedTuple):
+    """Losses over windows that do not overlap, as in the thesis; Average-mAP over every row."""
+
+    loss: float  # Equation 4.3
+    stream_losses: dict[str, float]  # Equation 4.1 of each stream's own head (Table 5.6)
+    tight: float  # in [0, 1]
+    loose: float
+    game_tight: tuple[float, ...]  # of each game alone, over its own actions; games sorted
+    intervals: dict[str, tuple[float, float]]  # 95 %, of the score that stops the training
+
+
+def validate(
+    model: SpottingModel,
+    store: EmbeddingStore,
+    games: Sequence[str],
+    widths: Mapping[str, int],
+    config: Config,
+    *,
+    weight_C: Tensor,
+    device: torch.device | str = "cpu",
+) -> Validation:
+    """Score a model on some games. Leaves it in evaluation mode.
+
+    Args:
+        model: On `device`.
+        store: Embeddings and labels.
+        games: Games to score.
+        widths: Streams of the model to their widths.
+        config: L, gamma, the NMS windows or how they are found.
+        weight_C: (C,) positive-class weights.
+        device: Where to compute.
+    """
+    model.eval()
+    seq_len = config.train.seq_len
+    predictor = Predictor(model, widths, seq_len, device=device)
+    probabilities: dict[HalfId, Probabilities] = {}
+    kept: list[Logits] = []
+    targets: list[Tensor] = []
+    present: list[Tensor] = []
+    for half_id in store.halves_of(games):
+        half = store.open_half(half_id)
+        logits = predictor.logits(half)
+        values = logits.fused_BC[:, 1:].sigmoid().numpy()
+        probabilities[half_id] = Probabilities(half=half_id, values=values, rate_hz=store.rate_hz)
+        target_TC = window_targets(
+            store.events(half_id), half.num_rows, seq_len, len(store.actions), store.rate_hz
+        )
+        apart = slice(seq_len // 2, None, seq_len)
+        kept.append(Logits(logits.fused_BC[apart], logits.streams_BEC[apart]))
+        targets.append(torch.from_numpy(target_TC)[apart])
+        row_E = torch.tensor([name in half.streams for name in widths])
+        present.append(row_E.expand(len(targets[-1]), -1))
+    events = store.events_of(games)
+    spots = _spot(probabilities, events, store.actions, config)
+    counts = histograms(spots, events, TIGHT_S, len(store.actions))
+    by_game = GameCounts.of(counts)
+    game_tight = resampled_averages(by_game, np.eye(len(by_game.games)))
+    loose_counts = histograms(spots, events, LOOSE_S, len(store.actions))
+    losses = _losses(
+        Logits(*(torch.cat(parts) for parts in zip(*kept, strict=True))),
+        torch.cat(targets),
+        torch.cat(present),
+        gamma=config.train.gamma,
+        weight_C=weight_C.cpu(),
+    )
+    return Validation(
+        losses[0],
+        dict(zip(widths, losses[1:], strict=False)),
+        tight=score(counts).average_map,
+        loose=score(loose_counts).average_map,
+        game_tight=tuple(game_tight.tolist()),
+        intervals=_intervals(counts, loose_counts, config.train.stop_on),
+    )
+
+
+def _spot(
+    probabilities: Mapping[HalfId, Probabilities],
+    events: Mapping[HalfId, Events],
+    actions: Sequence[str],
+    config: Config,
+) -> dict[HalfId, Spots]:
+    """Suppress with the windows of the configuration, or with those that other games chose."""
+    if config.train.stop_windows == "config" or len({half.game for half in probabilities}) < 2:
+        return spot(probabilities, actions, config.spotting)  # one game has no others
+    return spot_unseen(
+        probabilities,
+        events,
+        actions,
+        threshold=config.spotting.threshold,
+        tolerances_s=LOOSE_S if config.train.stop_on == "loose" else TIGHT_S,
+    )
+
+
+def _intervals(
+    tight: Histograms, loose: Histograms, stop_on: str
+) -> dict[str, tuple[float, float]]:
+    """Of the score that trials are compared by: a second for both would be felt in every epoch.
+
+    One game alone says nothing of how games differ.
+    """
+    if len(tight.games) < 2:
+        return {}
+    if stop_on == "loose":
+        return {"loose": bootstrap_interval(loose)}
+    return {"tight": bootstrap_interval(tight)}
+
+
+def _losses(
+    logits: Logits, target_BC: Tensor, present_BE: Tensor, *, gamma: float, weight_C: Tensor
+) -> list[float]:
+    """The whole loss, then that of each stream head, if there are any."""
+    loss = hmtas_loss(logits, target_BC, gamma=gamma, weight_C=weight_C, present_BE=present_BE)
+    heads = [
+        weighted_nll(logits.streams_BEC[:, i], target_BC, weight_C, present_BE[:, i])
+        for i in range(logits.streams_BEC.shape[1])
+    ]
+    return [part.item() for part in (loss, *heads)]

@@ -1,0 +1,181 @@
+"""A user's mistake is one line on stderr and exit code 2, and leaves nothing half-written."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hmtas.cli import main
+from hmtas.files import read_json, write_json
+from hmtas.store.local import EmbeddingStore
+from hmtas.training.loop import fit
+from tests.support.small import make_config
+from tests.support.store_tree import label, packed, rows, save, save_labels, save_splits, tree
+
+Run = Callable[..., str]
+A = "l/s/a"
+
+
+@pytest.fixture
+def hmtas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command that must fail, and give its one line."""
+
+    def run(*words: object) -> str:
+        monkeypatch.setattr("sys.argv", ["hmtas", *map(str, words)])
+        with pytest.raises(SystemExit) as exit_info:
+            main()
+        assert exit_info.value.code == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+        assert len(lines) == 1
+        assert lines[0].startswith("error: ")
+        return lines[0]
+
+    return run
+
+
+@pytest.fixture
+def games(tmp_path: Path) -> Path:
+    return tree(tmp_path / "games")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return packed(tmp_path_factory.mktemp("sound"))[0]
+
+
+def truncate(games: Path) -> None:
+    path = games / A / "1_tpn.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def not_finite(games: Path) -> None:
+    values = rows(A, 1, "tpn")
+    values[7, 3] = np.nan
+    save(games, A, 1, "tpn", values)
+
+
+def unknown_width(games: Path) -> None:
+    save(games, A, 1, "tpn", np.zeros((30, 9), np.float32))
+
+
+def beyond_the_slack(games: Path) -> None:
+    save(games, A, 1, "tpn", rows(A, 1, "tpn", 20))
+
+
+def unknown_label(games: Path) -> None:
+    save_labels(games, A, [label(1, 5, "Gaol")])
+
+
+def past_the_end(games: Path) -> None:
+    save_labels(games, A, [label(2, 90)])
+
+
+def two_splits(games: Path) -> None:
+    save_splits(games, {"train": [A, "l/s/b"], "valid": [A]})
+
+
+def missing_game(games: Path) -> None:
+    save_splits(games, {"train": [A, "l/s/z"]})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (truncate, (A, "1_tpn.npy", "cut short")),
+        (not_finite, (A, "1_tpn.npy", "row 7", "3", "nan")),
+        (unknown_width, (A, "1_tpn.npy", "9", "8")),
+        (beyond_the_slack, (A, "half 1", "tpn", "20", "vggish", "30", "5")),
+        (unknown_label, (A, "Labels-v2.json", "'Gaol'", "'Goal'")),
+        (past_the_end, (A, "half 2", "Goal", "90", "30")),
+        (two_splits, ("splits.json", A, "train", "valid")),
+        (missing_game, ("l/s/z",)),
+    ],
+)
+def test_a_season_that_cannot_be_packed(
+    spoil: Callable[[Path], None], words: tuple[str, ...], games: Path, tmp_path: Path, hmtas: Run
+) -> None:
+    spoil(games)
+    line = hmtas("pack", games, tmp_path / "store")
+    assert [word for word in words if word not in line] == []
+    assert not (tmp_path / "store" / "store.json").exists()
+    assert not list((tmp_path / "store").rglob("*.part"))
+
+
+def test_a_store_of_another_version(tmp_path: Path, hmtas: Run) -> None:
+    store = packed(tmp_path)[0]
+    index = read_json(store / "store.json")
+    write_json(store / "store.json", {**index, "schema_version": 99})
+    line = hmtas("train", store, "--out", tmp_path / "run")
+    assert "99" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("streams", {"tpn": 8, "vggish": 5}, ("vggish", "5", "4")),
+        ("actions", ["Goal", "Try"], ("the actions differ", "Try")),
+    ],
+)
+def test_a_checkpoint_for_something_else(
+    key: str, value: object, words: tuple[str, ...], *, sound: Path, tmp_path: Path, hmtas: Run
+) -> None:
+    run = tmp_path / "run"
+    fit(EmbeddingStore.open(sound), make_config(max_epochs=1), run, name="run")
+    write_json(run / "run.json", {**read_json(run / "run.json"), key: value})
+    line = hmtas("predict", run, "--split", "valid")
+    assert [word for word in (str(run), *words) if word not in line] == []
+    assert not (run / "predictions").exists()
+
+
+def test_all_bad_settings_at_once(sound: Path, tmp_path: Path, hmtas: Run) -> None:
+    words = ["seqlen=4", "gama=0.7", "width=10", "batch_size=big", "patience"]
+    settings = [word for name in words[:4] for word in ("--set", name)]
+    line = hmtas("train", sound, "--out", tmp_path / "run", *settings)
+    for part in ("'seqlen', did you mean 'seq_len'?", "'gama', did you mean 'gamma'?"):
+        assert part in line
+    assert "width (10) must be a multiple of num_heads (8)" in line
+    assert "batch_size" in line
+    assert "'patience' must read like name=value" in hmtas(
+        "train", sound, "--out", tmp_path / "run", "--set", "patience"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_workers_than_cores(sound: Path, tmp_path: Path, hmtas: Run) -> None:
+    games = read_json(sound / "store.json")["splits"]["train"]
+    line = hmtas("train", sound, "--out", tmp_path / "run", "--workers", len(games) + 1)
+    assert f"{len(games) + 1} workers cannot share {len(games)} games" in line
+
+
+def test_more_workers_than_processors(
+    sound: Path, tmp_path: Path, hmtas: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    line = hmtas("train", sound, "--out", tmp_path / "run", "--workers", 2)
+    assert "--workers 2: each worker needs a CPU and there are 1" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_free_disk(games: Path, tmp_path: Path, hmtas: Run) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        usage = shutil.disk_usage(tmp_path)._replace(free=10)
+        patch.setattr("shutil.disk_usage", lambda _: usage)
+        line = hmtas("pack", games, tmp_path / "store")
+    assert "10" in line
+    assert not (tmp_path / "store" / "store.json").exists()
+
+
+def test_what_is_not_there(tmp_path: Path, hmtas: Run) -> None:
+    assert "no run here" in hmtas("predict", tmp_path / "run", "--split", "test")
+    assert str(tmp_path / "store") in hmtas("train", tmp_path / "store", "--out", tmp_path / "r")
+    assert "unknown preset 'm8'" in hmtas("train", tmp_path, "--preset", "m8", "--out", tmp_path)
+    (tmp_path / "c.json").write_text(json.dumps({"model": {"widht": 3}}))
+    line = hmtas("train", tmp_path, "--config", tmp_path / "c.json", "--out", tmp_path)
+    assert "model.widht" in line
+    assert "p2 trains for the epochs that a p1 run found" in hmtas(
+        "train", tmp_path, "--protocol", "p2", "--out", tmp_path
+    )

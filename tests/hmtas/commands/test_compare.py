@@ -1,0 +1,429 @@
+"""`hmtas compare` ranks by validation score only, hides nothing, and says how to go on."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from hmtas.commands.compare import compare
+from hmtas.commands.score import score, spot
+from hmtas.errors import InputError
+from hmtas.files import write_json
+from hmtas.formats.labels import ACTIONS
+from hmtas.records import HalfId, Probabilities
+from hmtas.runs.probabilities import Provenance, write_probabilities
+from hmtas.runs.record import predictions_path
+from hmtas.statistics.intervals import Resampled
+from hmtas.statistics.verdicts import Comparison, compare_to
+from hmtas.store.pack import pack
+from hmtas.tracking.run import open_parent, sync_run
+from tests.support.store_tree import label, rows, save, save_labels, save_splits
+from tests.support.tracked import copy_database, make_run, write_score
+
+
+@pytest.fixture
+def work(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    copy_database(tmp_path_factory, tmp_path / "work")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def season(work: Path) -> Path:
+    """Three models and an ensemble: the best by validation is not the best by test."""
+    open_parent("e", "sweep")
+    for name, valid, test in (("a", 0.40, 0.60), ("b", 0.50, 0.30), ("c", 0.45, None)):
+        write_score(make_run(work / name), "valid", valid)
+        if test:
+            write_score(work / name, "test", test)
+        sync_run(work / name, experiment="e")
+    mean = make_run(
+        work / "mean", kind="ensemble", history=(), best_epoch=None, ensemble={"method": "mean"}
+    )
+    write_score(mean, "valid", 0.55, cross_fitted=True)
+    write_score(mean, "test", 0.52)
+    sync_run(mean, experiment="e")
+    sync_run(make_run(work / "d"), experiment="e")  # no score yet
+    return work
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was printed, without what only aligns it."""
+    printed = capsys.readouterr().out.splitlines()
+    return [" ".join(line.split()) for line in printed if line.strip()]
+
+
+def test_one_table_best_validation_first(season: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare()
+    out = lines(capsys)
+    rows = [line for line in out if line.split()[0] in ("a", "b", "c", "d", "mean")]
+    assert rows == [
+        "mean ensemble - - - 55.00* 52.0-57.0 70.00 52.00 49.0-54.0 70.00",
+        "b model 4 0.60 2 50.00 47.0-52.0 70.00 30.00 27.0-32.0 70.00",
+        "c model 4 0.60 2 45.00 42.0-47.0 70.00 - -",
+        "a model 4 0.60 2 40.00 37.0-42.0 70.00 60.00 57.0-62.0 70.00",
+        "d model 4 0.60 2 - - - -",
+    ]
+    best = next(line for line in out if line.startswith("Best"))
+    assert best == (
+        "Best by validation: mean (ensemble), tight 55.00 (95 %: 52.0-57.0), cross-fitted. "
+        "On test: 52.00 (95 %: 49.0-54.0)."
+    )
+    assert "* cross-fitted over games: every game scored by a fit that left it out." in out
+    assert "Without a score yet, listed last: d." in out
+    assert f"ui --backend-store-uri sqlite:///{season}/mlflow.db --host 127.0.0.1" in out[-1]
+
+
+def test_test_scores_never_name_the_best(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, test in (("a", 0.1), ("b", 0.9)):
+        write_score(make_run(work / name), "test", test)
+        sync_run(work / name, experiment="e")
+    compare()
+    out = lines(capsys)
+    assert any(line.startswith("Best: none can be named") for line in out)
+    compare(as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["best"] is None
+    assert [row["name"] for row in document["runs"]] == ["a", "b"]  # by name, not by test
+
+
+def test_one_split(season: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare(split="test")
+    out = lines(capsys)
+    order = [line.split()[0] for line in out if line.split()[0] in ("a", "b", "c", "mean")]
+    assert order == ["mean", "b", "c", "a"]  # still by validation
+    assert [line for line in out if line.startswith("best")] == ["best test test"]
+    with pytest.raises(InputError, match=r"split 'challenge'; .*: valid, test"):
+        compare(split="challenge")
+
+
+def test_json(season: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare(experiment="e", as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["experiment"] == "e"
+    assert document["best"] == "mean"
+    first = document["runs"][0]
+    assert first["scores"]["valid"]["tight"] == 0.55
+    assert first["scores"]["valid"]["cross_fitted"] is True
+    assert first["scores"]["test"]["per_action"]["Yellow->red card"] == 0.52
+    assert "Red card" not in first["scores"]["test"]["per_action"]
+
+
+def test_the_experiment_used_last_is_taken_and_said(
+    season: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sync_run(make_run(season / "new", created="2030-01-01T00:00:00+00:00"), experiment="later")
+    compare()
+    captured = capsys.readouterr()
+    assert captured.err.startswith("experiment 'later', the latest of 2; others")
+    assert captured.out.splitlines()[0].startswith("later:")
+
+
+def test_run_folders(season: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_score(season / "c", "valid", 0.7)  # scored since, and not yet logged
+    fresh = make_run(season / "fresh")  # never logged
+    write_score(fresh, "valid", 0.1)
+    compare(runs=[season / "a", season / "c", fresh], as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in document["runs"]] == ["c", "a", "fresh"]
+    assert (fresh / "mlflow.json").is_file()
+
+
+def test_runs_that_failed_or_still_run_say_so(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sync_run(make_run(work / "a", status="running"), status="FAILED")
+    sync_run(make_run(work / "b"))
+    compare()
+    out = lines(capsys)
+    assert any(line.startswith("a ") and line.endswith("failed") for line in out)
+    assert any(line.startswith("b ") and line.endswith("finished") for line in out)
+
+
+def test_a_narrow_terminal_loses_intervals_not_figures(
+    season: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")  # 80 columns, no colours
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    compare()
+    out = lines(capsys)
+    assert "mean ensemble - - - 55.00* 70.00 52.00 70.00" in out
+    assert any("intervals are left out" in line for line in out)
+
+
+def test_nothing_there(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="holds no run of hmtas yet"):
+        compare()
+    with pytest.raises(InputError, match="no experiment 'x'; there are: none"):
+        compare(experiment="x")
+    with pytest.raises(InputError, match="not both"):
+        compare(runs=[work], experiment="x")
+    with pytest.raises(InputError, match=r"run\.json is missing"):
+        compare(runs=[work / "gone"])
+    open_parent("e", "sweep")
+    with pytest.raises(InputError, match="'e' holds no model or ensemble yet"):
+        compare()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no MLflow database here"):
+        compare()
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_runs_of_two_stores(
+    work: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sync_run(make_run(work / "a"))
+    copy_database(tmp_path_factory, tmp_path / "other")
+    monkeypatch.chdir(tmp_path / "other")
+    sync_run(make_run(tmp_path / "other" / "b"))
+    with pytest.raises(InputError, match="different MLflow stores"):
+        compare(runs=[work / "a", tmp_path / "other" / "b"])
+
+
+SPLITS = {"valid": [f"l/s/v{g:02d}" for g in range(12)], "test": [f"l/s/t{g}" for g in range(6)]}
+EVENT_S = 12  # of each game, in the first half
+
+
+class Season(NamedTuple):
+    """A packed season without a model, and where runs go."""
+
+    work: Path
+    store: Path
+
+
+@pytest.fixture
+def packed(work: Path) -> Season:
+    games, store = work / "games", work / "store"
+    for game in (game for names in SPLITS.values() for game in names):
+        for half in (1, 2):
+            save(games, game, half, "vggish", rows(game, half, "vggish"))
+        save_labels(games, game, [label(1, EVENT_S), label(2, EVENT_S, "Corner")])
+    save_splits(games, {"train": [], **SPLITS})
+    pack(games, store)
+    return Season(work, store)
+
+
+def predict(
+    season: Season, name: str, found: dict[str, int], *, late_s: int = 0, **changes: Any
+) -> Path:
+    """A run that finds the events of so many games of each split, `late_s` off in the others."""
+    run = season.work / name
+    if not run.is_dir():
+        make_run(run, store=str(season.store))
+    for split, num_found in found.items():
+        halves = []
+        for g, game in enumerate(SPLITS[split]):
+            for number, action in ((1, "Goal"), (2, "Corner")):
+                values = np.zeros((30, 17), dtype=np.float32)
+                second = EVENT_S if g < num_found else EVENT_S + (late_s or 9)
+                values[second, ACTIONS.index(action)] = 0.9 - 0.01 * g
+                halves.append(Probabilities(half=HalfId(game, number), values=values))
+        about: dict[str, Any] = {
+            "run": name, "split": split, "store": str(season.store), "store_checksum": "0",
+            "actions": ACTIONS, "rate_hz": 1.0, "fitted_games": (), "created": "now",
+        }  # fmt: skip
+        path = predictions_path(run, split)
+        path.parent.mkdir(exist_ok=True)
+        write_probabilities(path, halves, Provenance(**(about | changes)))
+    return run
+
+
+def paired(capsys: pytest.CaptureFixture[str], runs: list[Path], split: str | None = None) -> Any:
+    capsys.readouterr()
+    compare(runs=runs, split=split, as_json=True)
+    return json.loads(capsys.readouterr().out)["paired"]
+
+
+def test_two_runs_on_the_same_games(packed: Season, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = predict(packed, "good", {"valid": 12}), predict(packed, "bad", {"valid": 2})
+    found = paired(capsys, [good, bad])
+    assert (found["split"], found["num_games"], found["reference"]) == ("valid", 12, "bad")
+    first, second = found["runs"]
+    assert first["tight"] == pytest.approx(2 / 17)  # two of the 17 actions occur, all found
+    assert second["against_reference"] is None
+    against = first["against_reference"]
+    assert against["difference"] == pytest.approx(first["tight"] - second["tight"])
+    assert 0 < against["low"] < against["difference"] < against["high"]
+    assert against["verdict"] == "better"
+    assert paired(capsys, [bad, good])["runs"][0]["against_reference"]["verdict"] == "worse"
+    compare(runs=[good, bad])
+    out = lines(capsys)
+    assert any(line.startswith("The same 12 games of valid") and "from bad" in line for line in out)
+    assert "Verdict: good is better than bad." in out
+    assert any(line.startswith("good 11.76") and " better " in line for line in out)
+    compare(runs=[bad, good])
+    assert "Verdict: bad is worse than good." in lines(capsys)
+
+
+def test_runs_that_differ_in_one_game_cannot_be_told_apart(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = predict(packed, "one", {"valid": 8}), predict(packed, "other", {"valid": 7})
+    against = paired(capsys, [one, other])["runs"][0]["against_reference"]
+    assert against["low"] < 0 < against["difference"] < against["high"]
+    assert against["games_needed"] > 12
+    compare(runs=[one, other])
+    assert "Verdict: 12 games cannot tell one from other." in lines(capsys)
+
+
+def test_the_paired_score_is_that_of_hmtas_score_with_cross_fitted_windows(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [predict(packed, name, {"valid": num}) for name, num in (("a", 7), ("b", 5))]
+    windows, kinds = dict.fromkeys(ACTIONS, 5.0), dict.fromkeys(ACTIONS, "hard")
+    folds = [
+        {"games": SPLITS["valid"][k::2], "windows_s": windows | {"Goal": 2.0 + k}, "kinds": kinds}
+        for k in (0, 1)
+    ]
+    fitted = {"method": "exact", "split": "valid", "windows_s": windows, "kinds": kinds}
+    write_json(runs[0] / "windows.json", {**fitted, "folds": folds})
+    score(runs, split="valid")
+    for run, row in zip(runs, paired(capsys, runs)["runs"], strict=True):
+        scored = json.loads((run / "scores" / "valid.json").read_text())
+        assert row["tight"] == pytest.approx(scored["tight"]["average_map"], abs=1e-12)
+        assert row["cross_fitted"] == scored["cross_fitted"] == (run == runs[0])
+
+
+def test_more_runs_are_compared_with_the_best_by_validation(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By validation also on test games, where another run is ahead."""
+    runs = [
+        predict(packed, name, {"valid": valid, "test": test})
+        for name, valid, test in (("a", 6, 6), ("b", 11, 3), ("c", 2, 4))
+    ]
+    found = paired(capsys, runs)
+    assert found["reference"] == "b"
+    assert [row["name"] for row in found["runs"]] == ["a", "b", "c"]  # as they were named
+    assert found["winner"]["name"] == "b"
+    assert found["winner"]["num_candidates"] == 3
+    assert found["winner"]["corrected"] < found["winner"]["tight"] + 1e-9
+    compare(runs=runs)
+    out = lines(capsys)
+    assert any(
+        line.startswith("b: best of 3 at ") and "corrected for having been picked" in line
+        for line in out
+    )
+    assert any(line.startswith("The 2 intervals hold together at 95 %") for line in out)
+    score(runs, split="valid")
+    on_test = paired(capsys, runs, split="test")
+    assert (on_test["split"], on_test["num_games"]) == ("test", 6)
+    assert on_test["reference"] == "b"
+    assert on_test["runs"][0]["against_reference"]["difference"] > 0
+    assert on_test["winner"] is None  # test games picked nothing
+
+
+def test_intervals_allow_for_a_reference_that_these_games_picked(
+    packed: Season, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validation games picked the best run, and the wider intervals say so; test games did not."""
+    seen: list[bool] = []
+
+    def listening(resampled: Resampled, reference: int, *, picked: bool) -> dict[int, Comparison]:
+        seen.append(picked)
+        return compare_to(resampled, reference, picked=picked)
+
+    monkeypatch.setattr("hmtas.statistics.verdicts.compare_to", listening)
+    runs = [
+        predict(packed, name, {"valid": num, "test": num // 2})
+        for name, num in (("a", 10), ("b", 6), ("c", 2))
+    ]
+    score(runs, split="valid")
+    for split in ("valid", "test"):
+        assert paired(capsys, runs, split)["reference"] == "a"
+    assert seen == [True, False]
+
+
+def test_without_a_validation_score_more_runs_have_no_reference(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [predict(packed, name, {"test": 3}) for name in ("a", "b", "c")]
+    score(runs, split="test")
+    compare(runs=runs, split="test", as_json=True)
+    captured = capsys.readouterr()
+    assert json.loads(captured.out.splitlines()[-1])["paired"] is None
+    assert "no run has a validation score" in captured.err
+
+
+def test_runs_that_cannot_be_paired_keep_their_table(
+    packed: Season, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    good = predict(packed, "good", {"valid": 12})
+    bare = make_run(packed.work / "bare", store=str(packed.store))
+    compare(runs=[good, bare])
+    captured = capsys.readouterr()
+    assert "not compared on the same games: " in captured.err
+    assert "no predictions of split 'valid'" in captured.err
+    assert any(line.strip().startswith("bare") for line in captured.out.splitlines())
+    with pytest.raises(InputError, match="no run has a score on split 'test'"):
+        compare(runs=[good, bare], split="test")
+    lost = predict(packed, "lost", {"valid": 12}, store=str(tmp_path / "gone"))
+    assert paired(capsys, [good, lost]) is None
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = []
+    for folder, num_found in (("x", 12), ("y", 3)):
+        run = make_run(packed.work / folder / "same", store=str(packed.store))
+        runs.append(
+            predict(Season(packed.work / folder, packed.store), "same", {"valid": num_found})
+        )
+        assert runs[-1] == run
+    assert [row["name"] for row in paired(capsys, runs)["runs"]] == [str(run) for run in runs]
+
+
+def test_submissions_are_compared_with_each_other_and_with_runs(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [predict(packed, name, {"valid": num}) for name, num in (("a", 12), ("b", 2), ("c", 2))]
+    expected = paired(capsys, runs[:2])
+    zips = [packed.work / f"{run.name}.zip" for run in runs]
+    for run, path in zip(runs, zips, strict=True):
+        spot(run, out=path, split="valid")
+    capsys.readouterr()
+    for split in ("valid", None):
+        compare(runs=zips[:2], games=str(packed.store), split=split, as_json=True)
+        found = json.loads(capsys.readouterr().out)["paired"]
+        assert (found["split"], found["num_games"]) == (split, 12)
+        assert [row["name"] for row in found["runs"]] == [str(path) for path in zips[:2]]
+        for row, other in zip(found["runs"], expected["runs"], strict=True):
+            assert row["tight"] == pytest.approx(other["tight"], abs=1e-12)
+        against, by_run = (x["runs"][0]["against_reference"] for x in (found, expected))
+        assert against == pytest.approx(by_run)
+    compare(runs=[runs[0], zips[1]], games=str(packed.store), split="valid")
+    out = lines(capsys)
+    assert f"Verdict: {runs[0]} is better than {zips[1]}." in out
+    assert not any("MLflow" in line for line in out)
+    compare(runs=zips, games=str(packed.store), as_json=True)  # these games pick the reference
+    found = json.loads(capsys.readouterr().out)["paired"]
+    assert found["reference"] == found["winner"]["name"] == str(zips[0])
+    assert found["winner"]["num_candidates"] == 3
+
+
+def test_submissions_need_labels_and_one_another(packed: Season) -> None:
+    theirs = packed.work / "theirs.zip"
+    spot(predict(packed, "a", {"valid": 12}), out=theirs, split="valid")
+    with pytest.raises(InputError, match=r"theirs\.zip: there is nothing to compare it with"):
+        compare(runs=[theirs, theirs], games=str(packed.store))
+    with pytest.raises(InputError, match=r"spots do not say where their labels are; add --games"):
+        compare(runs=[theirs, packed.work / "a"])
+    with pytest.raises(InputError, match="--games and --splits are for spots"):
+        compare(runs=[packed.work / "a"], games=str(packed.store))
+
+
+def test_one_run_is_compared_with_nothing(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = predict(packed, "good", {"valid": 12})
+    assert paired(capsys, [good]) is None
+    assert paired(capsys, [good, good]) is None

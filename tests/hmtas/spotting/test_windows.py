@@ -1,0 +1,466 @@
+"""Settings are the best of each action, rare ones borrow, and no game chooses its own."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from benchmarks.nms import unseen_scores
+from hmtas.config import NmsKind, SpottingConfig
+from hmtas.errors import InputError
+from hmtas.files import read_json
+from hmtas.formats.submission import write_submission
+from hmtas.metric.averages import TIGHT_S, average_map, score
+from hmtas.metric.counts import histograms
+from hmtas.metric.matching import THRESHOLDS, threshold_bins
+from hmtas.records import Events, HalfId, Probabilities, Spots
+from hmtas.runs.probabilities import Provenance, write_probabilities
+from hmtas.runs.record import predictions_path, score_path
+from hmtas.spotting.evaluate import read_windows, spot, spot_fitted
+from hmtas.spotting.nms import non_max_suppression
+from hmtas.spotting.table import Setting, Table, tabulate, threshold_bin
+from hmtas.spotting.windows import (
+    BORROWED,
+    KINDS,
+    Method,
+    borrowed_precision,
+    cross_fit,
+    every_setting,
+    fit_exact,
+    fit_global,
+    parse_kinds,
+    parse_method,
+    precision_of,
+)
+from hmtas.store.local import EmbeddingStore
+from tests.support.small import make_store
+from tests.support.tracked import make_run
+from tune.commands.cli import app
+from tune.windows.fit import check_split, tune_run
+
+ROWS = 240
+CANDIDATES = (2, 4, 8, 16)
+
+
+def make_table(*columns: list[float], num_events: int | list[int] = 10**9) -> Table:
+    """A table with the precisions of one action per column, hard at 2, 4, 8, 16 s."""
+    return Table(
+        every_setting(["hard"], CANDIDATES),
+        np.array(columns).T,
+        np.broadcast_to(np.array(num_events), len(columns)),
+    )
+
+
+def widths(settings: list[Setting]) -> list[float]:
+    return [setting.window_s for setting in settings]
+
+
+def make_season(
+    num_games: int, num_actions: int, seed: int
+) -> tuple[dict[HalfId, Probabilities], dict[HalfId, Events]]:
+    """Halves with an event every 30 s or so and noisy bumps around most of them."""
+    generator = np.random.default_rng(seed)
+    halves, events = {}, {}
+    for game in range(num_games):
+        half = HalfId(f"g{game}", 1)
+        time_s = np.sort(generator.choice(np.arange(5, ROWS - 5), 8, replace=False)).astype(float)
+        action = generator.integers(0, num_actions, 8)
+        values = generator.random((ROWS, num_actions)).astype(np.float32) * 0.4
+        for t, a in zip(time_s.astype(int), action, strict=True):
+            values[t - 2 : t + 3, a] += np.array([0.1, 0.3, 0.5, 0.4, 0.2], np.float32)
+        halves[half] = Probabilities(half=half, values=np.minimum(values, 1))
+        events[half] = Events(half=half, time_s=time_s, action=action, visible=np.ones(8, bool))
+    return halves, events
+
+
+def tight(
+    halves: dict[HalfId, Probabilities],
+    events: dict[HalfId, Events],
+    windows_s: np.ndarray,
+    kinds: list[NmsKind] | NmsKind = "hard",
+) -> float:
+    spots = {half: non_max_suppression(p, windows_s, 0.0, kinds) for half, p in halves.items()}
+    return average_map(spots, events, len(windows_s)).average_map
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    kind=st.sampled_from([*KINDS, "thesis"]),
+    window_s=st.sampled_from([0.5, 2, 5, 9, 60]),
+    threshold=st.sampled_from([0.0, 0.001, 0.3]),
+    rate_hz=st.sampled_from([0.5, 1.0, 2.0, 5.0]),
+    crowded=st.booleans(),
+    power=st.sampled_from([1, 6]),
+)
+def test_the_table_is_the_metric_itself(
+    *,
+    seed: int,
+    kind: NmsKind,
+    window_s: float,
+    threshold: float,
+    rate_hz: float,
+    crowded: bool,
+    power: int,
+) -> None:
+    generator = np.random.default_rng(seed)
+    halves, events = {}, {}
+    for half in (HalfId(game, number) for game in "abc" for number in (1, 2)):
+        values = (generator.random((150, 3)) ** power).astype(np.float32)
+        last_s = 150 / rate_hz
+        time_s = np.sort(generator.uniform(0, last_s, generator.integers(0, 40 if crowded else 5)))
+        action = generator.integers(0, 3, len(time_s))
+        visible = generator.random(len(time_s)) < 0.5
+        halves[half] = Probabilities(half=half, values=values, rate_hz=rate_hz)
+        events[half] = Events(half=half, time_s=time_s, action=action, visible=visible)
+    sets = [["a"], ["b", "c"], ["a", "b", "c"], ["a", "c"]]
+    tables = tabulate(halves, events, sets, [Setting(kind, window_s)], threshold=threshold)
+    spots = {
+        half: non_max_suppression(p, np.full(3, window_s), threshold, kind)
+        for half, p in halves.items()
+    }
+    counts = histograms(spots, events, TIGHT_S, 3)
+    for games, table in zip(sets, tables, strict=True):
+        expected = score(counts, games)
+        assert table.num_events.tolist() == expected.num_events.tolist()
+        np.testing.assert_allclose(
+            table.precision[0], np.nan_to_num(expected.per_action), atol=1e-12
+        )
+
+
+@pytest.mark.parametrize(("rate_hz", "time_s", "row"), [(1.0, [8.5, 9.0], 9), (0.2, [7.5, 9.5], 2)])
+def test_of_faint_rows_between_two_events_the_first_takes_the_surer(
+    rate_hz: float, time_s: list[float], row: int
+) -> None:
+    # Two rows are in reach of the first event, only the later one of the second. All are below
+    # the second threshold, where only their order counts: the first event takes the later row.
+    half = HalfId("a", 1)
+    values = np.full((20, 1), 1e-4, np.float32)
+    values[row] = 3e-3
+    halves = {half: Probabilities(half=half, values=values, rate_hz=rate_hz)}
+    events = {
+        half: Events(
+            half=half,
+            time_s=np.array(time_s),
+            action=np.zeros(2, np.int64),
+            visible=np.ones(2, bool),
+        )
+    }
+    (table,) = tabulate(halves, events, [["a"]], [Setting("linear", 0.5 / rate_hz)])
+    expected = tight(halves, events, np.array([0.5 / rate_hz]), "linear")
+    assert table.precision[0, 0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_confidence_on_a_threshold_reaches_it_and_one_just_below_does_not() -> None:
+    near = [THRESHOLDS, np.nextafter(THRESHOLDS, 0)[1:], np.nextafter(THRESHOLDS, 1)[:-1]]
+    confidence = np.concatenate(near)
+    found = [threshold_bin(value) for value in confidence]
+    assert found == threshold_bins(confidence).tolist()
+
+
+def test_each_action_gets_its_own_best_window() -> None:
+    table = make_table([0.1, 0.5, 0.2, 0.0], [0.3, 0.2, 0.1, 0.9])
+    assert widths(fit_exact(table)) == [4, 16]
+
+
+def test_of_equal_settings_the_one_closest_to_the_global_one_wins() -> None:
+    # Means: 0.45, 0.3, 0.75, 0.5: the global window is 8 s. The second action is as good at 2.
+    table = make_table([0.1, 0.2, 0.7, 0.2], [0.8, 0.4, 0.8, 0.8])
+    assert widths(fit_exact(table)) == [8, 8]
+    both = every_setting(["linear", "hard"], (2, 8))
+    precision = np.array([[0.0, 0.5, 0.5, 0.5], [0.0, 0.0, 0.8, 0.9]]).T
+    chosen = fit_exact(Table(both, precision, np.full(2, 10**9)), borrowed=0)
+    assert chosen == [Setting("hard", 8.0), Setting("hard", 8.0)], "rule before window"
+
+
+def test_an_action_borrows_as_much_as_it_has_few_events() -> None:
+    own, others = [0.1, 0.9, 0.2, 0.0], [0.8, 0.2, 0.1, 0.0]
+    few = make_table(own, others, others, num_events=[50, 10**9, 10**9])
+    curve = borrowed_precision(few, borrowed=150)[:, 0]
+    shared = np.mean([own, others, others], axis=0)
+    np.testing.assert_allclose(curve, 0.25 * np.array(own) + 0.75 * shared)
+    chosen = {
+        num: widths(fit_exact(make_table(own, others, others, num_events=[num, 10**9, 10**9])))[0]
+        for num in (0, 5, 20, 1000)
+    }
+    # The shared curve prefers 2 s by 0.13, its own 4 s by 0.8: even at 8.3 events beside 50.
+    assert chosen == {0: 2, 5: 2, 20: 4, 1000: 4}
+    assert BORROWED == 50
+
+
+def test_an_action_without_events_takes_no_part_in_the_curve_of_the_others() -> None:
+    table = make_table([0.2, 0.4, 0.2, 0.2], [0.0, 0.0, 0.0, 0.0], num_events=[100, 0])
+    np.testing.assert_allclose(borrowed_precision(table)[:, 0], [0.2, 0.4, 0.2, 0.2])
+    assert widths(fit_exact(table)) == [4, 4]
+
+
+def test_the_global_method_gives_every_action_the_best_mean() -> None:
+    table = make_table([0.1, 0.5, 0.2, 0.0], [0.3, 0.2, 0.1, 0.9])
+    assert widths(fit_global(table)) == [16, 16]  # means 0.2, 0.35, 0.15, 0.45
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**31), borrowed=st.sampled_from([0.0, 8.0, BORROWED]))
+def test_no_action_scores_lower_than_under_any_one_setting_for_all(
+    seed: int, borrowed: float
+) -> None:
+    halves, events = make_season(4, 3, seed)
+    games = [half.game for half in halves]
+    everything = every_setting(KINDS, CANDIDATES)
+    (table,) = tabulate(halves, events, [games], everything)
+    chosen = fit_exact(table, borrowed)
+    best = tight(halves, events, np.array(widths(chosen)), [s.kind for s in chosen])
+    assert best == pytest.approx(precision_of(table, chosen), abs=1e-12)
+    for setting in everything:
+        assert best >= tight(halves, events, np.full(3, setting.window_s), setting.kind) - 1e-12
+    shared = table.settings.index(fit_global(table)[0])
+    rows = [table.settings.index(setting) for setting in chosen]
+    assert (table.precision[rows, range(3)] >= table.precision[shared] - 1e-12).all()
+
+
+def test_without_borrowing_nothing_scores_higher_than_exact() -> None:
+    halves, events = make_season(3, 2, seed=3)
+    everything = every_setting(KINDS, CANDIDATES)
+    (table,) = tabulate(halves, events, [[half.game for half in halves]], everything)
+    best = precision_of(table, fit_exact(table, 0.0))
+    assert best == max(precision_of(table, [a, b]) for a in everything for b in everything)
+
+
+def test_the_probabilities_of_one_action_do_not_move_the_others() -> None:
+    halves, events = make_season(6, 3, seed=1)
+    noise = np.random.default_rng(2).random((ROWS, 1)).astype(np.float32)
+    changed = {
+        half: Probabilities(half=half, values=np.hstack([p.values[:, :2], noise]))
+        for half, p in halves.items()
+    }
+    games = [half.game for half in halves]
+    (before,) = tabulate(halves, events, [games], every_setting(KINDS, CANDIDATES))
+    (after,) = tabulate(changed, events, [games], every_setting(KINDS, CANDIDATES))
+    np.testing.assert_array_equal(before.precision[:, :2], after.precision[:, :2])
+    assert not np.array_equal(before.precision[:, 2], after.precision[:, 2])
+
+
+def test_settings_that_drop_the_same_rows_score_the_same() -> None:
+    halves, events = make_season(2, 2, seed=0)
+    calls: list[None] = []
+    (table,) = tabulate(
+        halves,
+        events,
+        [["g0", "g1"]],
+        every_setting(["hard", "linear"], (4, 5, 6)),
+        on_setting=lambda: calls.append(None),
+    )
+    np.testing.assert_array_equal(table.precision[0], table.precision[1])
+    assert not np.array_equal(table.precision[3], table.precision[4])
+    assert tight(halves, events, np.full(2, 5.0)) == pytest.approx(table.precision[1].mean())
+    assert len(calls) == 6
+
+
+def planted(game: str, *, wants_narrow: bool) -> tuple[Probabilities, Events]:
+    """A half whose score is better with a narrow window, or else with a wide one.
+
+    Narrow: events come in pairs 3 s apart, of which a wide window drops one. Wide: every sure
+    event has a wrong second peak 10 s later that is surer than the other events.
+    """
+    half = HalfId(game, 1)
+    values = np.zeros((ROWS, 1), np.float32)
+    sure = np.arange(20, ROWS - 20, 40)
+    other = sure + (3 if wants_narrow else 20)
+    values[sure, 0], values[other, 0] = 0.9, 0.6
+    if not wants_narrow:
+        values[sure + 10, 0] = 0.8
+    time_s = np.sort(np.concatenate([sure, other])).astype(float)
+    nothing, shown = np.zeros(len(time_s), np.int64), np.ones(len(time_s), bool)
+    events = Events(half=half, time_s=time_s, action=nothing, visible=shown)
+    return Probabilities(half=half, values=values), events
+
+
+def test_windows_of_a_fold_do_not_see_its_games() -> None:
+    halves, events = {}, {}
+    for game in ("g0", "g1", "g2", "g3", "g4"):
+        probabilities, annotated = planted(game, wants_narrow=game == "g2")
+        halves[probabilities.half], events[annotated.half] = probabilities, annotated
+    two = every_setting(["hard"], (4, 24))
+    (own,) = tabulate(halves, events, [["g2"]], two)
+    assert widths(fit_exact(own)) == [4]
+    fitted = cross_fit(halves, events, ["Goal"], split="valid", settings=two)
+    of_game = {game: fold.windows_s["Goal"] for fold in fitted.folds for game in fold.games}
+    assert of_game["g2"] == 24, "the fold of the odd game follows the other games"
+    pair = [half for half in halves if half.game in ("g1", "g2")]
+    fitted = cross_fit({h: halves[h] for h in pair}, events, ["Goal"], split="v", settings=two)
+    of_game = {game: fold.windows_s["Goal"] for fold in fitted.folds for game in fold.games}
+    assert of_game == {"g1": 4, "g2": 24}, "of two games each follows the other"
+
+
+def test_the_rule_of_each_action_is_fitted_and_used() -> None:
+    # Goals are better under a hard rule, fouls need their echo 3 s later: a soft one keeps it.
+    halves, events = {}, {}
+    for game in ("g0", "g1", "g2", "g3"):
+        goals, of_goals = planted(game, wants_narrow=False)
+        fouls, of_fouls = planted(game, wants_narrow=True)
+        half = goals.half
+        order = np.argsort(np.concatenate([of_goals.time_s, of_fouls.time_s]), kind="stable")
+        halves[half] = Probabilities(half=half, values=np.hstack([goals.values, fouls.values]))
+        events[half] = Events(
+            half=half,
+            time_s=np.concatenate([of_goals.time_s, of_fouls.time_s])[order],
+            action=np.repeat([0, 1], [len(of_goals.time_s), len(of_fouls.time_s)])[order],
+            visible=np.ones(len(order), bool),
+        )
+    actions = ("Goal", "Foul")
+    two = (Setting("hard", 24.0), Setting("squared", 2.0))
+    fitted = cross_fit(
+        halves,
+        events,
+        actions,
+        split="valid",
+        method="optuna",
+        choose=lambda tables: [fit_exact(table, borrowed=0) for table in tables],
+        settings=two,
+    )
+    assert fitted.kinds == {"Goal": "hard", "Foul": "squared"}
+    assert fitted.windows_s == {"Goal": 24.0, "Foul": 2.0}
+    assert all(fold.kinds == fitted.kinds for fold in fitted.folds)
+    by_fit = spot_fitted(halves, actions, fitted, "valid")
+    by_hand = spot(halves, actions, SpottingConfig(nms=fitted.kinds, windows_s=fitted.windows_s))
+    assert average_map(by_fit, events, 2).average_map == average_map(by_hand, events, 2).average_map
+
+
+def test_fixed_windows_are_the_thesis_ones_and_the_same_in_every_fold() -> None:
+    halves, events = make_season(4, 3, seed=0)
+    fitted = cross_fit(halves, events, ["Goal", "Foul", "Wave"], split="valid", method="fixed")
+    assert fitted.method == "fixed"
+    assert fitted.windows_s == {"Goal": 20, "Foul": 7, "Wave": 9}
+    assert set(fitted.kinds.values()) == {"hard"}
+    assert all(fold.windows_s == fitted.windows_s for fold in fitted.folds)
+
+
+def test_tuned_settings_win_on_unseen_games_and_never_lose_much_to_a_global_one() -> None:
+    scores, _ = unseen_scores(3, num_fitted=12, num_pairs=4, candidates_s=(2, 5, 9, 14, 20, 7, 12))
+    tuned = scores[f"{BORROWED:g}"]
+    assert (tuned - scores["thesis"]).mean() > 1
+    assert (tuned - scores["global"]).mean() > 0
+    assert (tuned - scores["global"]).min() > -0.2
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
+    return make_store(tmp_path_factory.mktemp("season"), valid=3)
+
+
+def make_predicted(run: Path, store: EmbeddingStore, split: str, **changes: object) -> Path:
+    """A run folder with invented probabilities of a split."""
+    make_run(run, store=str(store.path), actions=store.actions)
+    generator = np.random.default_rng(0)
+    halves = [
+        Probabilities(
+            half=half,
+            values=generator.random(
+                (store.halves[half].num_rows, len(store.actions)), dtype=np.float32
+            ),
+        )
+        for half in store.halves_of(store.games(split))
+    ]
+    provenance = {
+        "run": run.name,
+        "split": split,
+        "store": str(store.path),
+        "store_checksum": store.checksum,
+        "actions": store.actions,
+        "rate_hz": store.rate_hz,
+        "fitted_games": store.games("train"),
+        "created": "2026-01-02T03:04:05+00:00",
+    }
+    write_probabilities(
+        predictions_path(run, split), halves, Provenance.model_validate(provenance | changes)
+    )
+    return run
+
+
+@pytest.mark.parametrize("method", ["exact", "global", "fixed"])
+def test_a_run_gets_its_windows_and_its_cross_fitted_score(
+    store: EmbeddingStore, tmp_path: Path, method: Method
+) -> None:
+    run = make_predicted(tmp_path / "m", store, "valid")
+    tuned = tune_run(run, "valid", method=method)
+    assert read_windows(run / "windows.json") == tuned.fitted
+    assert tuned.fitted.method == method
+    assert sorted(g for fold in tuned.fitted.folds for g in fold.games) == sorted(
+        store.games("valid")
+    )
+    score = read_json(score_path(run, "valid"))
+    assert score["cross_fitted"] is True
+    assert score["tight"] == tuned.after["tight"]
+    difference, low, high = tuned.difference
+    gain = tuned.after["tight"]["average_map"] - tuned.before["tight"]["average_map"]
+    assert difference == pytest.approx(gain)
+    assert low <= high
+
+
+def test_nothing_is_fitted_on_test_games(store: EmbeddingStore, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing is fitted on test games"):
+        check_split("test")
+    disguised = make_predicted(tmp_path / "m", store, "test")
+    predictions_path(disguised, "test").rename(predictions_path(disguised, "valid"))
+    with pytest.raises(InputError, match=r"2 of its games, .* are test games"):
+        tune_run(disguised, "valid")
+    assert not (disguised / "windows.json").exists()
+
+
+def test_games_that_trained_the_model_are_refused(store: EmbeddingStore, tmp_path: Path) -> None:
+    seen = make_predicted(tmp_path / "p2", store, "valid", fitted_games=store.games("valid"))
+    with pytest.raises(InputError, match=r"3 of these games, .* trained the model"):
+        tune_run(seen, "valid")
+    fused = make_predicted(
+        tmp_path / "e", store, "valid", fitted_games=store.games("valid"), cross_fitted=True
+    )
+    assert tune_run(fused, "valid").fitted.split == "valid"
+
+
+def test_spots_and_files_are_refused_before_any_run_is_fitted(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    run = make_predicted(tmp_path / "m", store, "valid")
+    half = HalfId(store.games("valid")[0], 1)
+    for path in (tmp_path / "theirs.zip", run / "spots"):
+        write_submission(path, {half: Spots.empty(half)}, store.actions)
+    for path, error in (
+        (tmp_path / "theirs.zip", "these are spots, suppressed already"),
+        (run / "spots", "these are spots, suppressed already"),
+        (predictions_path(run, "valid"), "windows are written into a run folder"),
+        (tmp_path / "nothing", "no run here"),
+    ):
+        result = CliRunner().invoke(app, ["windows", str(run), str(path)])
+        assert isinstance(result.exception, InputError)
+        assert error in str(result.exception)
+        assert str(path) in str(result.exception)
+        assert not (run / "windows.json").exists()
+    assert tune_run(run, "valid").fitted.split == "valid", "spots below a run do not matter"
+
+
+def test_an_unknown_method_or_rule_is_an_input_error() -> None:
+    with pytest.raises(InputError, match="one of exact, optuna, global, fixed, got 'best'"):
+        parse_method("best")
+    assert parse_kinds("linear,hard") == ("linear", "hard")
+    for text in ("soft", "hard,hard", ""):
+        with pytest.raises(InputError, match=f"--kinds must be some of .* got '{text}'"):
+            parse_kinds(text)
+
+
+def test_the_verb_says_which_method_it_used(store: EmbeddingStore, tmp_path: Path) -> None:
+    run = make_predicted(tmp_path / "m", store, "valid")
+    for options, method, kinds in (
+        (["--kinds", "hard,squared"], "exact", {"hard", "squared"}),
+        (["--method", "global", "--kinds", "linear"], "global", {"linear"}),
+    ):
+        result = CliRunner().invoke(app, ["windows", str(run), *options, "--json"])
+        assert result.exit_code == 0, result.output
+        (found,) = json.loads(result.stdout)
+        assert found["windows"]["method"] == method
+        assert set(found["windows"]["kinds"].values()) <= kinds
+        shown = CliRunner().invoke(app, ["windows", str(run), *options])
+        assert method in shown.output

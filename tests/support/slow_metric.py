@@ -1,0 +1,53 @@
+"""The metric in the plainest words, one action at a time: what the fast one is compared with."""
+
+import numpy as np
+
+from hmtas.metric.matching import THRESHOLDS
+
+RECALL_LEVELS = np.arange(11) / 10
+
+
+def match_spots(
+    spot_s: np.ndarray, confidence: np.ndarray, truth_s: np.ndarray, tolerance_s: float
+) -> np.ndarray:
+    """Mark which spots of one action in one half are correct.
+
+    Each annotation, in order of time, takes the most confident free spot in reach; of equals,
+    the first.
+
+    Args:
+        spot_s: (N,) times of the spots on the grid, in seconds, ascending.
+        confidence: (N,) in [0, 1].
+        truth_s: (M,) times of the annotations on the grid, in seconds, ascending.
+        tolerance_s: Full width of the accepted interval, in seconds, > 0.
+
+    Returns:
+        (N,) bool, at most M of them true.
+    """
+    hit = np.zeros(len(spot_s), dtype=np.bool_)
+    for time_s in truth_s:
+        in_reach = ~hit & (np.abs(spot_s - time_s) <= tolerance_s / 2)
+        if in_reach.any():
+            hit[np.argmax(np.where(in_reach, confidence, -1.0))] = True
+    return hit
+
+
+def average_precision(confidence: np.ndarray, hit: np.ndarray, num_truth: int) -> float:
+    """11-point interpolated average precision of one action over all halves.
+
+    Args:
+        confidence: (N,) in [0, 1], spots of every half, in any order.
+        hit: (N,) bool from `match_spots`.
+        num_truth: Annotations of the action over the same halves.
+
+    Returns:
+        Value in [0, 1], or nan when the action has no annotation (nothing to measure).
+    """
+    if num_truth == 0:
+        return float("nan")
+    kept = confidence[:, None] >= THRESHOLDS
+    num_hits = (kept & hit[:, None]).sum(axis=0)
+    precision = num_hits / np.maximum(kept.sum(axis=0), 1)
+    recall = num_hits / num_truth
+    reached = recall >= RECALL_LEVELS[:, None]
+    return float(np.where(reached, precision, 0.0).max(axis=1).mean())

@@ -1,0 +1,114 @@
+"""Every sampler proposes points of the space, the same for the same seed, and says its limits."""
+
+from typing import Any
+
+import pytest
+
+from hmtas.errors import InputError
+from hmtas.formats.labels import ACTIONS
+from tests.support.small import make_config
+from tune.search.asker import Asker
+from tune.search.samplers import check_sampler
+from tune.space.default import build_space
+from tune.space.dimensions import settings_of
+from tune.study.options import Options, Told, WarmStart, parse_options
+from tune.study.settings import StudySettings, sweep_base
+
+OVERRIDES: dict[str, Any] = {
+    "width": [8, 12],
+    "num_heads": [2, 3, 4],
+    "weight_decay": {"low": 1e-6, "high": 1e-3, "log": True, "when": {"seq_len": [2, 3, 4]}},
+}
+
+
+def make_settings(overrides: dict[str, Any] | None = None, **options: Any) -> StudySettings:
+    base = sweep_base(make_config())
+    return StudySettings(
+        store="store",
+        store_checksum="abc",
+        preset="smoke",
+        base=base,
+        space=build_space(base, ACTIONS, overrides=OVERRIDES if overrides is None else overrides),
+        num_trials=12,
+        grace_epochs=1,
+        options=Options(**options),
+    )
+
+
+def play(settings: StudySettings, num: int = 12) -> list[dict[str, Any]]:
+    """The settings of the first trials, where longer windows and a higher rate score better."""
+    asker = Asker(settings)
+    found = []
+    for i in range(num):
+        params = asker.ask(str(i))
+        found.append(settings_of(params, settings.space))
+        settings.base.updated(found[-1])  # a valid configuration, or an error
+        score = found[-1]["train.seq_len"] / 10 + found[-1]["train.learning_rate"]
+        values = {"best_tight": score, "best_loose": 1 - score}
+        asker.tell(str(i), [values[name] for name in settings.options.metrics], {})
+    return found
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "gp", "random"])
+def test_a_sampler_proposes_points_of_a_space_with_conditions(sampler: Any) -> None:
+    settings = make_settings(sampler=sampler)
+    first = play(settings)
+    assert first == play(settings), "the same seed, the same points"
+    assert first[0]["train.seq_len"] == 3, "the preset comes first"
+    other = settings.model_copy(update={"seed": 1})
+    assert play(other)[1:] != first[1:]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+def test_a_sampler_maximises_two_numbers(sampler: Any) -> None:
+    assert len(play(make_settings(sampler=sampler, objective="both"))) == 12
+
+
+def test_samplers_say_what_they_cannot_do() -> None:
+    settings = make_settings()
+    assert check_sampler(Options(), settings.space) == []
+    gp = check_sampler(Options(sampler="gp"), settings.space)
+    assert len(gp) == 1
+    assert "conditions and draws them at random: train.weight_decay" in gp[0]
+    cmaes = check_sampler(Options(sampler="cmaes"), settings.space)
+    assert "choices and draws them at random: model.width" in cmaes[0]
+    assert "conditions and draws them at random: train.weight_decay" in cmaes[1]
+
+
+def test_what_a_sampler_cannot_do_at_all_is_an_error_before_the_sweep() -> None:
+    space = make_settings().space
+    with pytest.raises(InputError, match="cmaes maximises one number"):
+        check_sampler(Options(sampler="cmaes", objective="both"), space)
+    few = make_settings({"dimensions": {"seq_len": [2, 3], "gamma": {"low": 0.5, "high": 1}}}).space
+    with pytest.raises(InputError, match="at least 2 ranges without a condition"):
+        check_sampler(Options(sampler="cmaes"), few)
+    with pytest.raises(InputError, match="no dimension left"):
+        check_sampler(Options(), make_settings({"dimensions": {}}).space)
+
+
+def test_unknown_words_are_input_errors() -> None:
+    words = {"sampler": "tpe", "objective": "tight", "pruner": "asha", "top": 3, "final_seeds": 2}
+    assert parse_options(**words) == Options(top=3)  # type: ignore[arg-type]
+    for option, known in (("sampler", "tpe, cmaes"), ("objective", "tight"), ("pruner", "asha")):
+        with pytest.raises(InputError, match=f"--{option} must be one of {known}.*got 'x'"):
+            parse_options(**{**words, option: "x"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_sampler_learns_from_trials_it_is_told_of(sampler: Any) -> None:
+    rates = {"low": 1e-4, "high": 1e-2, "log": True}
+    overrides = {"dimensions": {"seq_len": {"low": 2, "high": 7}, "learning_rate": rates}}
+    told = tuple(
+        Told(
+            trial=str(i),
+            point={"train.seq_len": 2 + i % 6, "train.learning_rate": 1e-4 * 1.2**i},
+            values=(0.1 * (i % 6),),
+        )
+        for i in range(24)
+    )
+    warm = WarmStart(study="earlier", told=told)
+    cold, warmed = (
+        play(make_settings(overrides, sampler=sampler, warm=one))[1:9] for one in (None, warm)
+    )
+    long_windows = [sum(p["train.seq_len"] >= 6 for p in points) for points in (cold, warmed)]
+    assert long_windows[1] > long_windows[0]

@@ -1,0 +1,365 @@
+"""A study ends with probabilities of every trial, whatever failed, was stopped or was killed."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from hmtas.cli import build
+from hmtas.config import Config
+from hmtas.errors import InputError
+from hmtas.files import read_json
+from hmtas.runs.record import EpochRecord, predictions_path, read_run
+from hmtas.store.local import EmbeddingStore
+from hmtas.tracking.parent import MlflowSync
+from tests.support.small import make_config, make_store
+from tests.support.tracked import make_run
+from tune.search import resources as cluster
+from tune.search.objective import run_trial
+from tune.search.trial import METRIC, Best, Job
+from tune.space.dimensions import Choice, Range, Space
+from tune.study.options import Options
+from tune.study.record import (
+    StudyRecord,
+    TrialRow,
+    best_config,
+    best_trial,
+    read_study,
+    write_study,
+)
+from tune.study.settings import Load, StudySettings, sweep_base
+from tune.sweep import run_study
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
+    return make_store(tmp_path_factory.mktemp("season"))
+
+
+def make_settings(store: EmbeddingStore, space: Space, **changes: Any) -> StudySettings:
+    settings: dict[str, Any] = {
+        "store": str(store.path),
+        "store_checksum": store.checksum,
+        "preset": "smoke",
+        "base": sweep_base(make_config()),
+        "space": space,
+        "num_trials": 3,
+        "grace_epochs": 1,
+    }
+    return StudySettings(**(settings | changes))
+
+
+def make_job(store: EmbeddingStore, trials: Path) -> Job:
+    return Job(
+        store=str(store.path),
+        trials=str(trials),
+        base=sweep_base(make_config()),
+        preset="smoke",
+        space=Space(dimensions={"train.seq_len": Range(low=2, high=3, integer=True)}),
+        split="valid",
+        threads=1,
+        device="cpu",
+    )
+
+
+def test_a_trial_reports_its_best_epoch_so_far_and_predicts(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    reports: list[dict[str, Any]] = []
+    job = make_job(store, tmp_path)
+    run_trial({"train.seq_len": 2}, job=job, trial_id="t", report=reports.append)
+    record = read_run(tmp_path / "t")
+    assert record.config.train.seq_len == 2
+    assert [r["epoch"] for r in reports] == [e.epoch for e in record.history]
+    best = [r[METRIC] for r in reports]
+    assert best == [max(e.tight or 0 for e in record.history[: i + 1]) for i in range(len(best))]
+    assert predictions_path(tmp_path / "t", "valid").is_file()
+    assert set(record.stopped_games) < set(store.games("train")), "valid games must stay clean"
+
+
+def test_a_trial_that_is_started_again_reports_again_and_trains_nothing(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    first: list[dict[str, Any]] = []
+    again: list[dict[str, Any]] = []
+    job = make_job(store, tmp_path)
+    run_trial({"train.seq_len": 3}, job=job, trial_id="t", report=first.append)
+    weights = tmp_path / "t" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    run_trial({"train.seq_len": 3}, job=job, trial_id="t", report=again.append)
+    assert again == first
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_a_trial_whose_only_checkpoint_is_damaged_starts_from_nothing(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(metrics: dict[str, Any]) -> None:
+        raise Killed
+
+    whole: list[dict[str, Any]] = []
+    job = make_job(store, tmp_path / "whole")
+    run_trial({"train.seq_len": 3}, job=job, trial_id="t", report=whole.append)
+    again: list[dict[str, Any]] = []
+    job = make_job(store, tmp_path / "damaged")
+    with pytest.raises(Killed):
+        run_trial({"train.seq_len": 3}, job=job, trial_id="t", report=die)
+    checkpoint = tmp_path / "damaged" / "t" / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
+    run_trial({"train.seq_len": 3}, job=job, trial_id="t", report=again.append)
+    assert again == [whole[0], *whole], "its lost epoch was reported before it was known to be lost"
+    weights = [tmp_path / name / "t" / "model.safetensors" for name in ("whole", "damaged")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_score_that_is_not_finite_never_reaches_the_study() -> None:
+    epoch = EpochRecord(epoch=1, train_loss=1.0, seconds=1.0, windows=1)
+    broken = epoch.model_copy(update={"tight": float("nan")})
+    with pytest.raises(FloatingPointError, match="epoch 1: best_tight is nan"):
+        Best("tight").metrics(broken)
+
+
+@pytest.mark.parametrize(
+    ("load", "fits"),
+    [
+        (Load(), 4),
+        (Load(cpus_per_trial=3), 1),
+        (Load(concurrent=2), 2),
+        (Load(gpus_per_trial=0.5), 2),
+    ],
+)
+def test_as_many_trials_as_the_cluster_holds(
+    monkeypatch: pytest.MonkeyPatch, load: Load, fits: int
+) -> None:
+    monkeypatch.setattr(cluster, "node_resources", lambda: [{"CPU": 4.0, "GPU": 1.0}])
+    assert cluster.check_resources(load) == fits
+
+
+@pytest.mark.parametrize(
+    "load", [Load(concurrent=3, cpus_per_trial=2), Load(cpus_per_trial=5), Load(gpus_per_trial=2)]
+)
+def test_more_than_the_cluster_holds_is_an_error_not_a_wait(
+    monkeypatch: pytest.MonkeyPatch, load: Load
+) -> None:
+    monkeypatch.setattr(cluster, "node_resources", lambda: [{"CPU": 4.0, "GPU": 1.0}])
+    with pytest.raises(InputError, match="Ray has 4 CPUs and 1 GPUs; lower --concurrent"):
+        cluster.check_resources(load)
+
+
+def make_row(name: str, tight: float | None, **changes: Any) -> TrialRow:
+    row = {"id": name, "status": "done", "settings": {}, "best_tight": tight}
+    return TrialRow.model_validate({**row, "run": f"trials/{name}", **changes})
+
+
+def make_study(folder: Path, store: EmbeddingStore, *rows: TrialRow, **changes: Any) -> StudyRecord:
+    record = StudyRecord(
+        name=folder.name,
+        version="0",
+        created="2026-01-02T03:04:05+00:00",
+        settings=make_settings(store, Space(dimensions={})),
+        trials=rows,
+    ).model_copy(update=changes)
+    write_study(folder, record)
+    return record
+
+
+def test_the_best_trial_is_one_that_did_not_fail(store: EmbeddingStore, tmp_path: Path) -> None:
+    rows = (
+        make_row("a", 0.3),
+        make_row("b", 0.5, status="stopped"),
+        make_row("c", 0.9, status="failed"),
+        make_row("d", None, status="running"),
+    )
+    make_study(tmp_path, store, *rows)
+    make_run(tmp_path / "trials" / "b")
+    assert best_trial(tmp_path).id == "b"
+    assert best_config(tmp_path) == read_run(tmp_path / "trials" / "b").config
+
+
+@pytest.mark.parametrize("objective", ["tight", "both"])
+def test_what_tune_best_prints_can_be_used_as_it_is(
+    objective: str, store: EmbeddingStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a sweep"
+    options = Options.model_validate({"objective": objective})
+    settings = make_settings(store, Space(dimensions={}), options=options)
+    make_study(folder, store, make_row("b", 0.5, best_loose=0.6), settings=settings)
+    run = make_run(folder / "trials" / "b")
+    command = build()
+    command(["tune", "best", str(folder)], standalone_mode=False)
+    printed = capsys.readouterr()
+    assert Config.model_validate_json(printed.out) == read_run(run).config
+    assert ("No other trial is better" in printed.err) == (objective == "both")
+    command(["tune", "best", str(folder), "--json"], standalone_mode=False)
+    document = json.loads(capsys.readouterr().out)
+    train = shlex.split(document["command"])
+    config = train[train.index("--config") + 1]
+    assert train[:3] == ["hmtas", "train", str(store.path)]
+    assert config == str(run / "run.json")
+    assert train[-2:] == ["--out", "a sweep-b"]
+    assert shlex.split(document["reproduce"]) == ["hmtas", "reproduce", str(run)]
+
+
+def test_a_study_without_a_score_has_no_best_trial(store: EmbeddingStore, tmp_path: Path) -> None:
+    make_study(tmp_path, store)
+    with pytest.raises(InputError, match="no trial has finished an epoch yet"):
+        best_trial(tmp_path)
+
+
+def test_a_finished_study_is_not_run_again(
+    store: EmbeddingStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = make_settings(store, Space(dimensions={}), num_trials=1)
+    record = make_study(tmp_path, store, make_row("a", 0.3), status="done", settings=settings)
+    again = run_study(tmp_path, record.settings, experiment="e")
+    assert again.trials == record.trials
+    assert "this study is done (1 trials); --fresh starts over" in capsys.readouterr().err
+
+
+def test_a_study_does_not_go_on_under_other_settings(store: EmbeddingStore, tmp_path: Path) -> None:
+    record = make_study(tmp_path, store)
+    other = record.settings.model_copy(
+        update={"num_trials": 9, "base": record.settings.base.updated({"gamma": 0.5})}
+    )
+    with pytest.raises(InputError) as error:
+        run_study(tmp_path, other, experiment="e")
+    assert "base.train.gamma was 0.7, now 0.5; num_trials was 3, now 9" in str(error.value)
+
+
+def test_fresh_removes_nothing_but_a_study(store: EmbeddingStore, tmp_path: Path) -> None:
+    precious = tmp_path / "thesis.tex"
+    precious.touch()
+    settings = make_settings(store, Space(dimensions={}))
+    with pytest.raises(InputError, match="--fresh removes a study, and this is none"):
+        run_study(tmp_path, settings, experiment="e", fresh=True)
+    with pytest.raises(InputError, match="not empty and no study"):
+        run_study(tmp_path, settings, experiment="e")
+    assert precious.exists()
+
+
+def test_a_broken_mlflow_is_said_once_and_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    sync = MlflowSync(tmp_path, "e")
+    sync.open("s", {})
+    sync.sync(make_run(tmp_path / "trials" / "a"))
+    sync.close({})
+    assert capsys.readouterr().err.count("warning: MLflow failed") == 1
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_sweep_stores_the_probabilities_of_every_trial(
+    store: EmbeddingStore, tmp_path: Path, mlflow_store: str
+) -> None:
+    # 3 heads do not divide the width: such a trial fails, and only such a trial.
+    space = Space(
+        dimensions={
+            "model.num_heads": Choice(choices=(2, 3)),
+            "train.learning_rate": Range(low=1e-5, high=1e-2, log=True),
+        }
+    )
+    settings = make_settings(store, space, num_trials=5)
+    folder = tmp_path / "sweep"
+    record = run_study(folder, settings, experiment="e")
+    assert record.status == "done"
+    assert len(record.trials) == 5
+    assert record.trials[0].settings["model.num_heads"] == 2, "the preset comes first"
+    for row in record.trials:
+        assert (row.status == "failed") == (row.settings["model.num_heads"] == 3)
+        if row.status == "failed":
+            assert "width (8) must be a multiple of num_heads (3)" in str(row.error)
+        else:
+            assert row.best_tight is not None
+            assert predictions_path(folder / row.run, "valid").is_file()
+            assert read_run(folder / row.run).status == "done"
+    assert {"failed", "done"} <= {row.status for row in record.trials}
+    client = MlflowClient(mlflow_store)
+    found = client.get_experiment_by_name("e")
+    runs = client.search_runs([found.experiment_id])
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert len(runs) - len(children) == 1
+    assert len(children) == len(record.trials)
+    errors = {run.info.run_name: run.data.tags.get("hmtas.error") for run in children}
+    assert errors == {row.id: row.error for row in record.trials}
+    failed = {run.info.run_name for run in runs if run.info.status == "FAILED"}
+    assert failed == {row.id for row in record.trials if row.error}
+    assert {run.info.status for run in runs} == {"FINISHED", "FAILED"}
+    (parent,) = [run for run in runs if run not in children]
+    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["report.html"]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "width (8) must be a multiple of num_heads (3)" in page
+    assert "not finished" not in page
+
+
+@pytest.mark.ray
+def test_a_study_goes_on_after_its_driver_was_killed(
+    store: EmbeddingStore, tmp_path: Path, mlflow_store: str, local_ray: str
+) -> None:
+    words = ["tune", "model", store.path, "--name", "s", "--out", tmp_path, "--trials", "4"]
+    words += ["--concurrent", "1", "--preset", "smoke", "--max-epochs", "4", "--address", local_ray]
+    words += ["--top", "0", "--set", "patience=9", "--set", "width=8", "--set", "num_heads=2"]
+    command = [sys.executable, "-m", "hmtas", *map(str, words)]
+    folder = tmp_path / "s"
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        _wait_for_trials(folder, 2, driver)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    killed = read_study(folder)
+    ended = [row for row in killed.trials if row.status in ("done", "stopped")]
+    written = {row.id: (folder / row.run / "model.safetensors").stat().st_mtime_ns for row in ended}
+    assert killed.status == "running"
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "going on with this study" in again.stderr
+    record = read_study(folder)
+    assert record.status == "done"
+    assert len(record.trials) == 4
+    assert {row.status for row in record.trials} <= {"done", "stopped"}
+    for trial, mtime in written.items():
+        assert (folder / "trials" / trial / "model.safetensors").stat().st_mtime_ns == mtime
+    assert all(predictions_path(folder / row.run, "valid").is_file() for row in record.trials)
+    assert read_json(folder / "mlflow.json")["tracking_uri"] == mlflow_store
+
+
+def _wait_for_trials(folder: Path, num: int, driver: "subprocess.Popen[bytes]") -> None:
+    """Until `num` trials have ended."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and driver.poll() is None:
+        if (folder / "study.json").is_file():
+            trials = read_study(folder).trials
+            ended = sum(row.status in ("done", "stopped") for row in trials)
+            if ended >= num:
+                return
+        time.sleep(0.2)
+    raise AssertionError("the driver ended, or did not get far enough")
+
+
+def test_bad_words_on_the_command_line_are_input_errors(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    command = build()
+    words = ["tune", "model", str(store.path), "--name", "s", "--out", str(tmp_path)]
+    for extra, message in (
+        (["--preset", "m9"], "unknown preset 'm9'"),
+        (["--set", "gama=1"], "unknown setting 'gama', did you mean 'gamma'"),
+        (["--weights", "both"], "--weights must be one of"),
+        (["--split", "holiday"], "holiday"),
+    ):
+        with pytest.raises(InputError, match=message):
+            command([*words, *extra], standalone_mode=False)
+    assert not (tmp_path / "s").exists()

@@ -1,0 +1,225 @@
+"""`hmtas tune model` and `resume`: a sweep from its start or from where it was left."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hmtas.commands.options import Json, StorePlace
+from hmtas.config import parse_settings
+from hmtas.errors import InputError
+from hmtas.presets import preset
+from tune.commands.space import Fixed, PresetName, space_of
+from tune.commands.study import Study
+from tune.study.budget import MANY
+from tune.study.options import FINAL_SEEDS, TOP
+
+if TYPE_CHECKING:
+    from tune.study.record import StudyRecord
+
+
+def model(
+    store: StorePlace,
+    name: Annotated[str, typer.Option(help="Name of the study.")],
+    out: Annotated[Path, typer.Option(help="Where studies lie: writes DIR/NAME.")],
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Points to train; default: 16, or what fits into --hours."),
+    ] = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Hours the sweep may take, interruptions apart; what runs then is stopped. "
+            "The same command with more hours goes on.",
+        ),
+    ] = None,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")
+    ] = None,
+    cpus_per_trial: Annotated[
+        int, typer.Option(min=1, help="CPUs of one trial, or of each of its workers.")
+    ] = 1,
+    gpus_per_trial: Annotated[
+        float, typer.Option(min=0, help="GPUs of one trial, or of each of its workers.")
+    ] = 0.0,
+    workers_per_trial: Annotated[
+        int,
+        typer.Option(min=1, help="Processes that train one trial together, with Ray Train."),
+    ] = 1,
+    preset_name: PresetName = "m7",
+    settings: Fixed = None,
+    space_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--space",
+            help='JSON that changes the space: {"seq_len": {"low": 3, "high": 5}, '
+            '"width": [64, 128], "gamma": 0.7}. A list is choices, a number is fixed. '
+            "`hmtas tune space STORE --json` prints the whole space to edit.",
+        ),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="Class weights: `rate` (a scale and a power of the inverse rate), `group` (a "
+            "number for each group of actions), `per_action` (one for each), or `fixed`."
+        ),
+    ] = "rate",
+    search_windows: Annotated[
+        bool,
+        typer.Option(
+            "--search-windows",
+            help="Search NMS windows and threshold in the same study. `hmtas tune windows` "
+            "finds the best ones afterwards, without training.",
+        ),
+    ] = False,
+    sampler: Annotated[
+        str, typer.Option(help="Who proposes points: tpe, cmaes, gp or random.")
+    ] = "tpe",
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="What is maximised on the held-out games: `tight`, `loose`, or `both`, for the "
+            "front of models that no other one beats in both."
+        ),
+    ] = "tight",
+    pruner: Annotated[
+        str,
+        typer.Option(
+            help="What stops a weak trial: `asha` (others at its epoch), `wilcoxon` (a test over "
+            "games against the best), or `none`."
+        ),
+    ] = "asha",
+    top: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="So many of the best are trained again with fresh seeds and compared on --split.",
+        ),
+    ] = TOP,
+    final_seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of each of them.")
+    ] = FINAL_SEEDS,
+    earlier: Annotated[
+        Path | None,
+        typer.Option("--from", help="An earlier study to learn from, also over another space."),
+    ] = None,
+    max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of one trial.")] = None,
+    grace_epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Epochs before a trial may be stopped; default: a tenth."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the search and of every trial.")] = 0,
+    split: Annotated[str, typer.Option(help="Split that every trial predicts.")] = "valid",
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster, or `auto`; default: start one here.")
+    ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Start Ray's dashboard with it.")
+    ] = False,
+    experiment: Annotated[str, typer.Option(help="MLflow experiment of the sweep.")] = "hmtas",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Remove the study of this name first.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a sweep, or go on with the one of the same name (as `hmtas tune resume DIR/NAME`).
+
+    Trials are stopped and compared on a tenth of the train games, unless `--set
+    stop_games=valid`, each game with the NMS windows that the others of them choose, unless `--set
+    stop_windows=config` or --search-windows. Every trial stores the probabilities of the valid
+    split. The first point is the preset itself.
+    """
+    from hmtas.store.remote import open_store
+    from tune.study.options import parse_options
+    from tune.study.settings import Load, StudySettings, grace_of, sweep_base, with_windows
+    from tune.study.warm import warmed
+    from tune.sweep import run_study
+
+    options = parse_options(
+        sampler=sampler, objective=objective, pruner=pruner, top=top, final_seeds=final_seeds
+    )
+    fixed: dict[str, Any] = {"train.seed": seed}
+    if max_epochs is not None:
+        fixed["train.max_epochs"] = max_epochs
+    base = sweep_base(preset(preset_name), options.objective)
+    base = base.updated(fixed | parse_settings(settings or []))
+    opened = open_store(store)
+    space = space_of(opened, base, weights, search_windows, space_file, split)
+    study_settings = StudySettings(
+        store=opened.place,
+        store_checksum=opened.checksum,
+        preset=preset_name,
+        base=with_windows(base, space),
+        space=space,
+        num_trials=trials or (MANY if hours else 16),
+        grace_epochs=grace_epochs or grace_of(base.train.max_epochs),
+        seed=seed,
+        split=split,
+        workers_per_trial=workers_per_trial,
+        options=options,
+    )
+    _finish(out / name, lambda: run_study(
+        out / name,
+        warmed(study_settings, earlier, None if fresh else out / name),
+        experiment=experiment,
+        load=Load(
+            concurrent=concurrent, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial
+        ),
+        address=address,
+        dashboard=dashboard,
+        fresh=fresh,
+        hours=hours,
+    ), as_json)  # fmt: skip
+
+
+def resume(
+    study: Study,
+    hours: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Hours it may take in all, interruptions apart."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Points it is to have in the end.")
+    ] = None,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once; default: as before.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Another Ray cluster than before, or `auto`.")
+    ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Start Ray's dashboard with it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with a study that was interrupted, killed, or is to have more hours or trials.
+
+    All it needs is in DIR/NAME. Trials that have ended stay; those that ran go on after their last
+    complete epoch; those whose process died each time are tried again.
+    """
+    from tune.sweep import resume_study
+
+    _finish(study, lambda: resume_study(
+        study,
+        hours=hours,
+        trials=trials,
+        concurrent=concurrent,
+        address=address,
+        dashboard=dashboard,
+    ), as_json)  # fmt: skip
+
+
+def _finish(folder: Path, run: Callable[[], "StudyRecord"], as_json: bool) -> None:
+    """Run a study and show it."""
+    from hmtas.terminal.signals import Interrupted
+    from tune.commands.tables import show_study
+
+    try:
+        study = run()
+    except Interrupted as asked:
+        raise typer.Exit(asked.exit_code) from None
+    show_study(study, folder, as_json)
+    if study.trials and all(row.status == "failed" for row in study.trials):
+        raise InputError(f"{folder}: every trial failed: {study.trials[0].error}")

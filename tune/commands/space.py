@@ -1,0 +1,85 @@
+"""`hmtas tune space`: what a sweep would search, and the space of its options."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hmtas.commands.options import Json, StorePlace
+from hmtas.config import parse_settings
+from hmtas.errors import InputError
+from hmtas.files import read_json
+from hmtas.presets import PRESETS, preset
+from hmtas.terminal.console import emit
+
+if TYPE_CHECKING:
+    from hmtas.store.local import EmbeddingStore
+    from tune.space.dimensions import Space
+
+PresetName = Annotated[
+    str, typer.Option("--preset", help=f"Where the search starts: {', '.join(PRESETS)}.")
+]
+Fixed = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Hold a setting fixed: patience=5 ... (repeat)."),
+]
+
+
+def space(
+    store: StorePlace,
+    preset_name: PresetName = "m7",
+    settings: Fixed = None,
+    space_file: Annotated[
+        Path | None, typer.Option("--space", help="JSON that changes the space, or is a whole one.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="Class weights: rate, group, per_action or fixed.")
+    ] = "rate",
+    search_windows: Annotated[
+        bool, typer.Option("--search-windows", help="NMS windows and threshold too.")
+    ] = False,
+    split: Annotated[str, typer.Option(help="Split that every trial predicts.")] = "valid",
+    as_json: Json = False,
+) -> None:
+    """Show what `hmtas tune model` would search with the same options.
+
+    With --json the whole space, to be edited and given back with --space.
+    """
+    from hmtas.store.remote import open_store
+    from tune.commands.space_table import show_space
+    from tune.space.default import space_document
+    from tune.study.settings import sweep_base
+
+    base = sweep_base(preset(preset_name)).updated(parse_settings(settings or []))
+    found = space_of(open_store(store), base, weights, search_windows, space_file, split)
+    if as_json:
+        emit(space_document(found))
+    else:
+        show_space(base, found)
+
+
+def space_of(
+    store: "EmbeddingStore",
+    base: Any,
+    weights: str,
+    search_windows: bool,
+    space_file: Path | None,
+    split: str,
+) -> "Space":
+    """The space around `base` for a store, with the changes of a file."""
+    from tune.space.default import build_space, parse_weights
+
+    store.games(split)
+    overrides = read_json(space_file) if space_file else {}
+    if not isinstance(overrides, dict):
+        raise InputError(f"{space_file}: must be an object from setting names to ranges")
+    try:
+        return build_space(
+            base,
+            store.actions,
+            weights=parse_weights(weights),
+            search_windows=search_windows,
+            overrides=overrides,
+        )
+    except InputError as error:
+        raise InputError(f"{space_file}: {error}" if space_file else str(error)) from None

@@ -1,0 +1,123 @@
+"""`hmtas tune status`, `best`, `report`, `mirror` and `sync`: what became of a study."""
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hmtas.commands.options import Json
+from hmtas.terminal.console import emit, say, show
+
+Study = Annotated[Path, typer.Argument(help="Folder of the study: DIR/NAME.")]
+
+
+def status(
+    study: Study,
+    watching: Annotated[
+        bool, typer.Option("--watch", help="Keep up to date until the study ends or is left.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show how far a study is and its trials, from anywhere, also while it runs.
+
+    With --json the numbers are under `progress`.
+    """
+    from tune.commands.tables import show_study
+    from tune.search.view import picture, watch
+    from tune.study.record import read_study
+    from tune.study.summary import summarize
+
+    if watching:
+        try:
+            watch(study)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+    record = read_study(study)
+    if not as_json:
+        show(picture(summarize(study, record)))
+    show_study(record, study, as_json)
+
+
+def best(study: Study, as_json: Json = False) -> None:
+    """Print the configuration of the best trial, and the commands that train it again.
+
+    stdout is the configuration alone, which `hmtas train --config` reads.
+    Where the best trials were trained again it is the one that was picked among them; a study of
+    two numbers lists its front.
+    """
+    from tune.commands.final_table import best_document, show_best
+    from tune.report.repeat import reproduce_line, train_line
+    from tune.study.record import best_config, best_trial, read_study
+
+    row, config, record = best_trial(study), best_config(study), read_study(study)
+    document = config.model_dump(mode="json")
+    run = study / row.run
+    command, again = train_line(record, run), reproduce_line(run)
+    if as_json:
+        emit({"trial": row.model_dump(mode="json"), "run": str(run), "config": document,
+              "command": command, "reproduce": again, **best_document(record, study)})  # fmt: skip
+        return
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    with contextlib.redirect_stdout(sys.stderr):
+        show_best(record, study)
+    say(
+        f"trial {row.id}: tight {100 * (row.best_tight or 0):.2f} %, "
+        f"loose {100 * (row.best_loose or 0):.2f} % on the games that stop it"
+    )
+    say(f"train it again: {command}")
+    say(f"make it again as it was, and compare: {again}")
+
+
+def report(
+    study: Study,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; default: DIR/NAME/report.html.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw what a study found as one HTML page that needs nothing else, and no network.
+
+    `hmtas tune model` does so at its end. It works while a study runs, too, and says so.
+    """
+    from tune.report.page import write_report
+
+    path = write_report(study, out)
+    if as_json:
+        emit({"report": str(path), "bytes": path.stat().st_size})
+        return
+    say(f"wrote {path}; open it in a browser")
+
+
+def mirror(study: Study, as_json: Json = False) -> None:
+    """Write DIR/NAME/optuna.db, and print the line that opens the study in optuna-dashboard.
+
+    A sweep that runs keeps this copy of itself up to date; nothing reads it back.
+    """
+    from tune.search.mirror import FILE, dashboard_line, rebuild, storage_url
+    from tune.study.lock import driver_of
+    from tune.study.record import read_study
+
+    record = read_study(study)
+    driver = driver_of(study)
+    if driver is None or not (study / FILE).is_file():
+        rebuild(study, record)
+        say(f"{study / FILE} has the {len(record.trials)} trials of {study}")
+    else:
+        say(f"{study / FILE} is kept up to date by {driver}")
+    if as_json:
+        emit({"storage": storage_url(study), "dashboard": dashboard_line(study)})
+    else:
+        typer.echo(dashboard_line(study))
+
+
+def sync(study: Study) -> None:
+    """Send to MLflow what it lacks of a study; what it has already stays as it is."""
+    from tune.search.mlflow import send_study
+    from tune.study.record import read_study
+
+    record = read_study(study)
+    send_study(study.absolute(), record)
+    say(f"MLflow has the {len(record.trials)} trials of {study}")

@@ -1,0 +1,76 @@
+"""`hmtas tune windows`: NMS rules and windows from stored probabilities."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hmtas.commands.options import Json
+from hmtas.runs.record import MLFLOW_NOTE
+from hmtas.terminal.console import progress
+
+
+def windows(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of models or ensembles.")],
+    split: Annotated[str, typer.Option(help="Split to fit on; never the test split.")] = "valid",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="`exact`: the best rule and window of each action. `optuna`: the same, sampled "
+            "in a Ray Tune study. `global`: the best one for all actions. `fixed`: the thesis's "
+            "windows, nothing fitted."
+        ),
+    ] = "exact",
+    kinds: Annotated[
+        str,
+        typer.Option(help="Rules to try, of hard, thesis, linear, squared and gaussian."),
+    ] = "hard,linear,squared,gaussian",
+    store: Annotated[
+        str | None, typer.Option(help="Where the labels are; default: the store predicted.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Drop spots below it; 0 keeps all.")
+    ] = 0.0,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Of a study of `optuna`; one for all games, one per fold.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the studies of `optuna`.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Fit rule and window of each action's NMS on stored probabilities; no training.
+
+    Writes RUN/windows.json, and RUN/scores/SPLIT.json with each game scored under windows that
+    other games chose. Actions with few events borrow from the others.
+    """
+    from hmtas.spotting.windows import NUM_FOLDS, every_setting, parse_kinds, parse_method
+    from tune.commands.tables import show_tuned
+    from tune.windows.fit import check_run, check_split, tune_run
+
+    check_split(split)
+    for run in runs:
+        check_run(run)
+    chosen = parse_method(method)
+    settings = every_setting(parse_kinds(kinds))
+    steps = {"fixed": 0, "optuna": len(settings) + (1 + NUM_FOLDS) * trials}
+    tuned = []
+    with progress("Fitting windows", len(runs) * steps.get(chosen, len(settings))) as advance:
+        for run in runs:
+            tuned.append(
+                tune_run(
+                    run,
+                    split,
+                    method=chosen,
+                    store=store,
+                    settings=settings,
+                    threshold=threshold,
+                    trials=trials,
+                    seed=seed,
+                    on_step=advance,
+                )
+            )
+    for run in runs:
+        if (run / MLFLOW_NOTE).is_file():
+            from hmtas.tracking.run import sync_run
+
+            sync_run(run)
+    show_tuned(tuned, split, as_json)

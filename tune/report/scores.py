@@ -1,0 +1,215 @@
+"""The best models of a study on the split that they predicted, with intervals over games.
+
+Those are the trials that were trained again, each as the mean of its trainings; of a study without
+them, the best trials themselves. The split had no part in the search, so nothing here was picked
+by its own score, unless the best were trained again and compared there (tune.search.retrain).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from hmtas.errors import InputError
+from hmtas.runs.record import predictions_path
+from hmtas.scoring.run import count_run
+from hmtas.statistics.seeds import average_seeds, seed_deviation
+from tune.study.finalists import Against, Final
+from tune.study.record import StudyRecord, choose_finalists
+
+if TYPE_CHECKING:
+    from hmtas.statistics.games import GameCounts
+    from hmtas.statistics.intervals import Resampled
+
+MOST = 3  # models without a second training
+Metric = Literal["tight", "loose"]
+METRICS: tuple[Metric, ...] = ("tight", "loose")
+
+
+class Estimate(NamedTuple):
+    """A score in [0, 1] with its 95 % interval over games; None where too few games say it."""
+
+    score: float
+    low: float | None
+    high: float | None
+
+
+class Candidate(NamedTuple):
+    """One of the best, best first.
+
+    Attributes:
+        trial: Its id.
+        trainings: Score of each of its trainings, by the metric of the study.
+        scores: By metric; the mean of the trainings, whose noise is in the interval.
+        actions: By the metric of the study; the interval is over games alone.
+        against: It minus the first one; None for the first one.
+    """
+
+    trial: str
+    trainings: tuple[float, ...]
+    scores: dict[Metric, Estimate]
+    actions: dict[str, Estimate]
+    against: Against | None
+
+
+class Scores(NamedTuple):
+    """The best of a study on games that had no part in the search."""
+
+    metric: Metric
+    split: str
+    num_games: int
+    again: bool  # were they trained again?
+    num_events: dict[str, int]  # by action
+    candidates: tuple[Candidate, ...]
+
+
+def score_best(folder: Path, record: StudyRecord, final: Final | None) -> Scores:
+    """Score the best models of a study.
+
+    Args:
+        folder: Of the study.
+        record: Of the study.
+        final: What became of those that were trained again, if any were.
+
+    Raises:
+        InputError: If no trial has predicted, or the store is not there or is another one.
+    """
+    from hmtas.store.remote import open_store
+
+    settings = record.settings
+    runs = _runs(folder, record, final)
+    if not runs:
+        raise InputError(f"no trial has predicted the {settings.split} games yet")
+    store = open_store(settings.store)
+    if store.checksum != settings.store_checksum:
+        raise InputError(f"{settings.store}: this is not the store that was trained on any more")
+    metric: Metric = "loose" if settings.options.objective == "loose" else "tight"
+    counts = {
+        name: [
+            count_run(run, settings.store, settings.split, name)
+            for found in runs.values()
+            for run in found
+        ]
+        for name in METRICS
+    }
+    groups = _groups(runs)
+    means = {name: _means(counts[name], groups) for name in METRICS}
+    against = _against(final, means[metric], list(runs))
+    candidates = [
+        Candidate(
+            trial=trial,
+            trainings=tuple(_trainings(counts[metric], groups[c])),
+            scores={name: _estimate(means[name], c) for name in METRICS},
+            actions=_actions([counts[metric][g] for g in groups[c]], store.actions),
+            against=against.get(trial),
+        )
+        for c, trial in enumerate(runs)
+    ]
+    first = counts[metric][0]
+    events = first.num_events.sum(axis=0).tolist()
+    return Scores(
+        metric=metric,
+        split=settings.split,
+        num_games=len(first.games),
+        again=final is not None,
+        num_events=dict(zip(store.actions, events, strict=True)),
+        candidates=tuple(candidates),
+    )
+
+
+def verdict_of_scores(scores: Scores) -> str:
+    """What the best trials say where none was trained again, in a sentence or two."""
+    others = scores.candidates[1:]
+    text = "None of them was trained again, so luck with a seed is not in the intervals."
+    if not others:
+        return text
+    second = others[0]
+    against = second.against
+    assert against is not None
+    lead = f"{-100 * against.difference:+.2f} points"
+    interval = f"95 %: {-100 * against.high:+.2f} to {-100 * against.low:+.2f}"
+    told = {
+        "cannot tell": f"It cannot be told from {second.trial}, the second of the search: its lead",
+        "worse": f"It is better than {second.trial}, the second of the search: its lead",
+        "better": f"The second of the search, {second.trial}, is better: the lead over it",
+    }
+    return f"{told[against.verdict]} is {lead} ({interval}). {text}"
+
+
+def _runs(folder: Path, record: StudyRecord, final: Final | None) -> dict[str, list[Path]]:
+    """Trial to the run folders that stand for it, the best trial first."""
+    if final is not None:
+        found = {one.trial: [folder / run for run in one.runs] for one in final.finalists}
+    else:
+        found = {row.id: [folder / row.run] for row in choose_finalists(record, MOST)}
+    split = record.settings.split
+    return {
+        trial: there
+        for trial, runs in found.items()
+        if (there := [run for run in runs if predictions_path(run, split).is_file()])
+    }
+
+
+def _groups(runs: Mapping[str, Sequence[Path]]) -> list[list[int]]:
+    ends = np.cumsum([len(found) for found in runs.values()]).tolist()
+    return [list(range(end - len(f), end)) for end, f in zip(ends, runs.values(), strict=True)]
+
+
+def _means(counts: Sequence["GameCounts"], groups: Sequence[Sequence[int]]) -> "Resampled":
+    from hmtas.statistics.intervals import resample
+
+    resampled = resample(counts)
+    deviation = seed_deviation(resampled.scores, groups) or 0.0
+    return average_seeds(resampled, groups, deviation=deviation)
+
+
+def _trainings(counts: Sequence["GameCounts"], group: Sequence[int]) -> list[float]:
+    from hmtas.statistics.games import resampled_averages
+
+    whole = np.ones((1, len(counts[0].games)))
+    return [float(resampled_averages(counts[g], whole)[0]) for g in group]
+
+
+def _estimate(means: "Resampled", candidate: int) -> Estimate:
+    from hmtas.statistics.intervals import critical_value
+
+    score = float(means.scores[candidate])
+    if means.num_games < 2:
+        return Estimate(score, None, None)
+    reach = critical_value(means.num_games) * float(means.standard_errors[candidate])
+    return Estimate(score, max(score - reach, 0.0), min(score + reach, 1.0))
+
+
+def _actions(counts: Sequence["GameCounts"], actions: Sequence[str]) -> dict[str, Estimate]:
+    from hmtas.statistics.intervals import action_intervals
+
+    found = {}
+    for action, score, low, high in zip(actions, *action_intervals(counts), strict=True):
+        if not np.isnan(score):
+            known = not np.isnan(low)
+            found[action] = Estimate(
+                float(score), float(low) if known else None, float(high) if known else None
+            )
+    return found
+
+
+def _against(final: Final | None, means: "Resampled", trials: Sequence[str]) -> dict[str, Against]:
+    """The differences from the first one; those of the final comparison, where there was one."""
+    from hmtas.statistics.verdicts import compare_to
+
+    if final is not None:
+        return {one.trial: one.against for one in final.finalists if one.against is not None}
+    if len(trials) == 1:
+        return {}
+    compared = compare_to(means, 0, picked=False)  # other games put it first
+    return {
+        trials[c]: Against(
+            difference=one.difference,
+            low=one.low,
+            high=one.high,
+            verdict=one.verdict,
+            games_needed=one.games_needed,
+        )
+        for c, one in compared.items()
+    }

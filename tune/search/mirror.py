@@ -1,0 +1,258 @@
+"""The study as an Optuna storage, DIR/NAME/optuna.db, for optuna-dashboard to open.
+
+A copy for looking at: study.json is the study, nothing reads the copy back, and what goes wrong
+with it never stops a sweep. The driver brings it up to date while trials run; it can be made anew
+from study.json at any time (`hmtas tune mirror`).
+"""
+
+import contextlib
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hmtas.errors import InputError
+from hmtas.files import atomic_path
+from hmtas.runs.record import RECORD as RUN_RECORD
+from hmtas.runs.record import read_run
+from hmtas.terminal.console import say
+from tune.space.dimensions import point_of
+from tune.study.optuna_trials import point_in, values_of
+from tune.study.record import RECORD, StudyRecord, TrialRow, history_of, read_study
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial, TrialState
+
+FILE = "optuna.db"
+FIRST_S = 5.0  # a sweep begins first: opening a storage takes a second of its process
+SYNC_S = 2.0  # between two looks at study.json
+SHARE = 0.05  # of one processor, at most, for the copy
+RETRY_S = 30.0  # after it could not be written
+LEAVE_S = 5.0  # a storage that takes longer at the end is left as it is
+HASTE_S = 1.0  # the same where all is to end
+PORT = 8080  # of optuna-dashboard, unless it is told otherwise
+_ID = "trial"  # user attribute: the trial's name here
+_STATUS = "status"  # user attribute: what became of it
+
+
+class _OtherStudyError(Exception):
+    """The storage has another study, or a trial that ended there and goes on here."""
+
+
+def storage_url(folder: Path) -> str:
+    """Where the storage of a study is, as Optuna names it."""
+    return f"sqlite:///{folder.absolute() / FILE}"
+
+
+def dashboard_line(folder: Path) -> str:
+    """What to do to see a study in optuna-dashboard."""
+    beside = Path(sys.executable).with_name("optuna-dashboard")
+    program = shlex.quote(str(beside)) if beside.is_file() else "optuna-dashboard"
+    url = shlex.quote(storage_url(folder))
+    line = f"{program} {url} --host 127.0.0.1 --port {PORT}  # then open http://127.0.0.1:{PORT}"
+    if not beside.is_file():
+        line += " (it comes with: pip install 'hmtas[dashboard]')"
+    return line
+
+
+def rebuild(folder: Path, record: StudyRecord) -> Path:
+    """Write the storage of a study anew, complete or not at all.
+
+    Args:
+        folder: Of the study.
+        record: Of the study.
+    """
+    path = folder / FILE
+    with atomic_path(path) as scratch, _storage(scratch) as storage:
+        _write_at_ease(storage)
+        _bring_up(storage, folder, record)
+    return path
+
+
+def sync(folder: Path, record: StudyRecord) -> None:
+    """Bring the storage of a study up to date, anew where it cannot be.
+
+    Only the study's driver may: two that write would each add the trials.
+    """
+    path = folder / FILE
+    if path.is_file():
+        try:
+            with _storage(path) as storage:
+                _bring_up(storage, folder, record)
+            return
+        except Exception:
+            pass  # damaged, of an earlier --fresh, of another Optuna, a trial that is tried again
+    rebuild(folder, record)
+
+
+@contextlib.contextmanager
+def mirrored(folder: Path) -> Iterator[None]:
+    """Keep the storage up to date for the length of a block, in a thread.
+
+    Args:
+        folder: Of the study; its study.json is there, and this process is its driver.
+    """
+    ended = threading.Event()
+    thread = threading.Thread(target=_follow, args=(folder, ended), daemon=True)
+    thread.start()
+    wait_s = HASTE_S
+    try:
+        yield
+        wait_s = LEAVE_S
+    finally:
+        ended.set()
+        thread.join(wait_s)
+
+
+def _follow(folder: Path, ended: threading.Event) -> None:
+    """Look at study.json from time to time, and once more at the end."""
+    seen, pause_s, last, failing = 0, FIRST_S, False, False
+    while not last:
+        last = ended.wait(pause_s)
+        began = time.thread_time()
+        try:
+            now = (folder / RECORD).stat().st_mtime_ns
+            if now != seen:
+                sync(folder, read_study(folder))
+            seen, failing = now, False
+            pause_s = max(SYNC_S, (time.thread_time() - began) / SHARE)
+        except Exception as error:
+            if not failing:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                say(f"warning: {folder / FILE} is not up to date ({reason}); nothing else depends "
+                    "on it, and `hmtas tune mirror` writes it anew")  # fmt: skip
+            failing, pause_s = True, RETRY_S
+
+
+@contextlib.contextmanager
+def _storage(path: Path) -> Iterator["RDBStorage"]:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _write_at_ease(storage: "RDBStorage") -> None:
+    """Wait for the disk at the end only, not after each of many statements of a scratch file."""
+    from sqlalchemy import event
+
+    storage.engine.dispose()
+    event.listen(
+        storage.engine, "connect", lambda found, _: found.execute("PRAGMA synchronous = OFF")
+    )
+
+
+def _bring_up(storage: "RDBStorage", folder: Path, record: StudyRecord) -> None:
+    """Add the trials that the storage lacks, in their order, and what it lacks of the others."""
+    study = _study(storage, record)
+    known = storage.get_all_trials(study._study_id, deepcopy=False)
+    if [old.user_attrs.get(_ID) for old in known] != [row.id for row in record.trials][
+        : len(known)
+    ]:
+        raise _OtherStudyError
+    for old, row in zip(known, record.trials, strict=False):
+        if not old.state.is_finished():
+            _go_on(storage, old, frozen_trial(folder, record, row))
+        elif old.user_attrs.get(_STATUS) != row.status:
+            raise _OtherStudyError  # it failed once, and is tried again
+    for row in record.trials[len(known) :]:
+        study.add_trial(frozen_trial(folder, record, row))
+
+
+def _study(storage: "RDBStorage", record: StudyRecord) -> "optuna.Study":
+    """The study of a storage; made if the storage is empty."""
+    import optuna
+
+    metrics = list(record.settings.options.metrics)
+    made = {"created": record.created, "metrics": metrics}
+    for summary in optuna.get_all_study_summaries(storage):
+        if {name: summary.user_attrs.get(name) for name in made} != made:
+            raise _OtherStudyError
+        return optuna.load_study(study_name=summary.study_name, storage=storage)
+    study = optuna.create_study(
+        storage=storage, study_name=record.name, directions=["maximize"] * len(metrics)
+    )
+    # As Study.set_metric_names does, which warns that it may change.
+    storage.set_study_system_attr(study._study_id, "study:metric_names", metrics)
+    for name, value in made.items():
+        study.set_user_attr(name, value)
+    return study
+
+
+def _go_on(storage: "RDBStorage", old: "FrozenTrial", new: "FrozenTrial") -> None:
+    """Add to a trial that had not ended what it lacks; its state last, which closes it."""
+    trial_id = old._trial_id
+    for step, value in new.intermediate_values.items():
+        if old.intermediate_values.get(step) != value:
+            storage.set_trial_intermediate_value(trial_id, step, value)
+    for name, attribute in new.user_attrs.items():
+        if old.user_attrs.get(name) != attribute:
+            storage.set_trial_user_attr(trial_id, name, attribute)
+    if new.state != old.state:
+        storage.set_trial_state_values(trial_id, new.state, new.values)
+
+
+def frozen_trial(folder: Path, record: StudyRecord, row: TrialRow) -> "FrozenTrial":
+    """A trial as Optuna knows it: point, score of each epoch, state, and what became of it."""
+    from optuna.trial import create_trial
+
+    options = record.settings.options
+    values = values_of(row, options.metrics)
+    state = _state(row, values, len(options.metrics))
+    point, distributions = point_in(
+        point_of(row.settings, record.settings.space), record.settings.space
+    )
+    attributes: dict[str, Any] = {_ID: row.id, _STATUS: row.status, "epochs": row.epochs}
+    more = {"error": row.error, "tight": row.best_tight, "loose": row.best_loose}
+    metric = "loose" if options.objective == "loose" else "tight"
+    curve = {epoch.epoch: getattr(epoch, metric) for epoch in history_of(folder / row.run)}
+    trial = create_trial(
+        state=state,
+        params=point,
+        distributions=distributions,
+        values=list(values) if values and state.is_finished() else None,
+        intermediate_values={epoch: v for epoch, v in curve.items() if v is not None},
+        user_attrs=attributes | {name: v for name, v in more.items() if v is not None},
+    )
+    began = _began(folder / row.run)
+    if began is not None:
+        trial.datetime_start = began
+        if state.is_finished():
+            trial.datetime_complete = began + timedelta(seconds=row.seconds)
+    return trial
+
+
+def _state(row: TrialRow, values: tuple[float, ...] | None, num_metrics: int) -> "TrialState":
+    """One that was stopped early is pruned.
+
+    Where two numbers are maximised Optuna has no pruned trials with values: there it is complete.
+    """
+    from optuna.trial import TrialState
+
+    if row.status in ("waiting", "running"):
+        return TrialState.RUNNING
+    if values is None:
+        return TrialState.FAIL
+    if row.status == "stopped" and num_metrics == 1:
+        return TrialState.PRUNED
+    return TrialState.COMPLETE
+
+
+def _began(run: Path) -> datetime | None:
+    """When a trial began, in local time as Optuna has it; None where its record is not there."""
+    if not (run / RUN_RECORD).is_file():
+        return None
+    with contextlib.suppress(InputError, ValueError):
+        return datetime.fromisoformat(read_run(run).created).astimezone().replace(tzinfo=None)
+    return None

@@ -1,0 +1,127 @@
+"""What the driver does while trials report: the study's record, and a word to the user.
+
+Tune pickles its callbacks, so they hold a path and read the rest from it.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from hmtas.terminal.console import is_lively, say
+from tune.search.proposals import scores_of
+from tune.search.view import score_text
+from tune.study.budget import MANY
+from tune.study.record import StudyRecord, TrialRow, read_study, score_of, write_study
+from tune.study.summary import ENDED, best_so_far
+
+QUIET_S = 20.0  # between two lines about trials that are still running
+
+
+class StudyCallback(Callback):
+    """Keep DIR/NAME/study.json up to date and tell the user about trials as they end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._spoken = 0.0
+
+    def setup(
+        self,
+        stop: Any = None,
+        num_samples: int | None = None,
+        total_num_samples: int | None = None,
+        **info: Any,
+    ) -> None:
+        """Called by Tune before the first trial."""
+        self._spoken = time.monotonic()
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Note that a trial runs."""
+        self._write(trials)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Note an epoch; say so from time to time."""
+        record = self._write(trials)
+        if time.monotonic() - self._spoken >= QUIET_S and not is_lively():
+            running = [f"{row.id} at epoch {row.epochs}" for row in record.trials
+                       if row.status == "running"]  # fmt: skip
+            self._say(f"{self._count(record)}{', '.join(running)}")
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Say how a trial ended."""
+        record = self._write(trials)
+        self._say(self._count(record) + _line(record, trial.trial_id))
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Say why a trial failed; the study goes on, unless all would fail so."""
+        record = self._write(trials)
+        if any(row.id == trial.trial_id and row.status == "failed" for row in record.trials):
+            self._say(self._count(record) + _line(record, trial.trial_id))
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Say that a trial is started again."""
+        self._say(f"{trial.trial_id} broke down and is started again from its last epoch")
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Note the last state of every trial."""
+        self._write(trials)
+
+    def _write(self, trials: list[Trial]) -> StudyRecord:
+        """Bring the rows of trials that run up to date; `proposals` notes how one ended."""
+        record = read_study(self.folder)
+        running = {trial.trial_id: trial for trial in trials}
+        rows = tuple(
+            _row(row, running[row.id])
+            if row.id in running and row.status in ("waiting", "running")
+            else row
+            for row in record.trials
+        )
+        if rows != record.trials:
+            record = record.model_copy(update={"trials": rows})
+            write_study(self.folder, record)
+        return record
+
+    def _count(self, record: StudyRecord) -> str:
+        """How far the study is, before what a line says; a live view says it better."""
+        if is_lively():
+            return ""
+        ended = sum(row.status in ENDED for row in record.trials)
+        of = "" if record.num_trials >= MANY else f"/{record.num_trials}"
+        best = best_so_far(self.folder, record)
+        return f"[{ended}{of}] " + (f"best {score_text(best)}  " if best else "")
+
+    def _say(self, line: str) -> None:
+        self._spoken = time.monotonic()
+        say(line)
+
+
+def _row(row: TrialRow, trial: Trial) -> TrialRow:
+    """A trial that waits or runs, as Tune has it."""
+    result: Mapping[str, Any] = trial.last_result or {}
+    known = scores_of(result) if "epoch" in result else {}
+    status = "running" if trial.status == Trial.RUNNING else "waiting"
+    return row.model_copy(update={"status": status, **known})
+
+
+def _line(record: StudyRecord, trial_id: str) -> str:
+    row = next(row for row in record.trials if row.id == trial_id)
+    if row.status == "failed":
+        return f"{row.id} failed: {row.error}"
+    how = "stopped early after" if row.status == "stopped" else "finished"
+    objective = record.settings.options.objective
+    score, name = score_of(row, objective), "loose" if objective == "loose" else "tight"
+    found = "no score" if score is None else f"{name} {100 * score:5.2f} %"
+    return f"{row.id} {how} {row.epochs} epochs, {row.seconds:.0f} s: {found}"

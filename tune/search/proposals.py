@@ -1,0 +1,204 @@
+"""Tune's view of a study: which trial comes next, and what became of it.
+
+A trial is in study.json before it begins and its end is there before the next one is proposed, so
+that a driver may die at any time. One that goes on begins with the trials that had begun: their
+run folders have all but the epoch that was lost (tune.search.objective).
+"""
+
+import contextlib
+import copy
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle
+from ray.exceptions import RayTaskError
+from ray.tune.experiment import Trial
+from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
+from ray.tune.search.search_algorithm import SearchAlgorithm
+
+from hmtas.errors import PassingError
+from hmtas.runs.record import predictions_path
+from hmtas.terminal.console import say
+from tune.search.asker import Asker
+from tune.search.trial import FAILED
+from tune.space.dimensions import encoded, point_of, settings_of
+from tune.study.budget import out_of_time
+from tune.study.options import LOOSE, TIGHT
+from tune.study.record import (
+    TRIALS,
+    StudyRecord,
+    TrialRow,
+    TrialStatus,
+    read_study,
+    with_row,
+    write_study,
+)
+
+
+class StudySearch(SearchAlgorithm):
+    """Gives Tune the trials of a study, those first that an earlier driver left unfinished.
+
+    Args:
+        folder: Of the study; its study.json is there.
+        concurrent: Trials at once.
+    """
+
+    def __init__(self, folder: Path, concurrent: int) -> None:
+        self.folder, self.concurrent = folder, concurrent
+        record = read_study(folder)
+        self.asker = Asker(record.settings)
+        if other := self.asker.replay(record.trials):
+            say(f"{folder}: {other} points would be others today; those that were trained count")
+        rows = tuple(_begin_again(row) for row in record.trials)
+        if rows != record.trials:
+            write_study(folder, record.model_copy(update={"trials": rows}))
+        self._waiting = [row for row in rows if row.status == "waiting"]
+        self._num_asked = len(rows)
+        self._total = record.num_trials
+        self._spec: dict[str, Any] = {}
+        self._live: dict[str, Trial] = {}
+        self._problem: Exception | None = None
+
+    @property
+    def total_samples(self) -> int:
+        """Trials of the study, all its drivers together."""
+        return self._total
+
+    def add_configurations(self, experiments: Any) -> None:
+        """Called by Tune with the trainable and what surrounds it."""
+        (experiment,) = experiments if isinstance(experiments, list) else [experiments]
+        self._spec = experiment.spec
+
+    def next_trial(self) -> Trial | None:
+        """The next trial; None while enough of them run, and at the end.
+
+        Raises:
+            PassingError: If a trial met what would end the others too, such as a full disk.
+        """
+        if self._problem is not None:
+            raise self._problem
+        if len(self._live) >= self.concurrent:
+            return None
+        if self._waiting:
+            row = self._waiting.pop(0)
+            space = read_study(self.folder).settings.space
+            return self._trial(row.id, encoded(point_of(row.settings, space)))
+        if self._num_asked >= self._total or out_of_time(self.folder):
+            self._finished = True
+            return None
+        record = read_study(self.folder)
+        name = trial_id(record, self._num_asked)
+        params = self.asker.ask(name)
+        row = TrialRow(
+            id=name,
+            status="waiting",
+            settings=settings_of(params, record.settings.space),
+            run=f"{TRIALS}/{name}",
+            asked_after=sum(row.told is not None for row in record.trials),
+        )
+        write_study(self.folder, record.model_copy(update={"trials": (*record.trials, row)}))
+        self._num_asked += 1
+        return self._trial(name, params)
+
+    def is_finished(self) -> bool:
+        """Is there no trial left to begin?"""
+        if self._problem is not None:
+            return False  # Tune asks for a trial once more, and hears of it
+        return not self._waiting and (self._finished or self._num_asked >= self._total)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Note how a trial ended, then tell the sampler.
+
+        Tune takes what is raised here for an error of the trial, so nothing is.
+        """
+        try:
+            self._note_end(trial_id, result or {}, error)
+        except Exception as problem:
+            self._problem = problem
+
+    def _note_end(self, trial_id: str, result: dict[str, Any], error: bool) -> None:
+        trial = self._live.pop(trial_id, None)
+        record = read_study(self.folder)
+        row = next(row for row in record.trials if row.id == trial_id)
+        if row.status not in ("waiting", "running"):
+            return
+        if error and trial is not None:
+            row = self._failed(row, _error_of(trial))
+        else:
+            row = _ended(row, result, self.folder, record.settings.split)
+        row = row.model_copy(
+            update={"told": 1 + max((row.told or 0 for row in record.trials), default=0)}
+        )
+        write_study(self.folder, with_row(record, row))
+        self.asker.tell_again(row)
+
+    def _trial(self, name: str, params: Mapping[str, Any]) -> Trial:
+        spec = copy.copy(self._spec)
+        spec["config"] = {**(spec.get("config") or {}), **params}
+        trial: Trial = _create_trial_from_spec(
+            spec, _make_parser(), evaluated_params=dict(params), experiment_tag="", trial_id=name
+        )
+        self._live[name] = trial
+        return trial
+
+    def _failed(self, row: TrialRow, error: Any) -> TrialRow:
+        """A trial that was started again and again and could not go on.
+
+        Its process died each time, and may live another day; or it met an error that would end
+        other trials too (the others a trial reports as its result, tune.search.objective).
+        """
+        if isinstance(error, RayTaskError):
+            raise PassingError(f"trial {row.id}: {error.cause}")
+        lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
+        reason = f"its process died each time it was started ({(lines or ['no message'])[0]})"
+        return row.model_copy(update={"status": "failed", "error": reason, "again": True})
+
+
+def trial_id(record: StudyRecord, number: int) -> str:
+    """The name of a trial: the same for the same study, number and seed."""
+    text = f"{record.name}/{record.settings.seed}/{number}"
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _error_of(trial: Trial) -> Any:
+    """What Tune noted last of a trial that broke down; None if it could not."""
+    if trial.pickled_error_file is None:
+        return None
+    with contextlib.suppress(OSError, EOFError):
+        return cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return None
+
+
+def _begin_again(row: TrialRow) -> TrialRow:
+    """A trial as a new driver takes it over."""
+    if row.status == "running" or row.again:
+        return row.model_copy(update={"status": "waiting", "error": None, "again": False})
+    return row
+
+
+def _ended(row: TrialRow, result: Mapping[str, Any], folder: Path, split: str) -> TrialRow:
+    """A trial that came to its end, was stopped before, or reported that it cannot go on."""
+    status: TrialStatus = "stopped"  # its predictions are made after the study
+    error = result.get(FAILED)
+    if TIGHT not in result and error is None:
+        error = "it ended without a score"
+    if error is not None:
+        status = "failed"
+    elif predictions_path(folder / row.run, split).is_file():
+        status = "done"
+    return row.model_copy(update={"status": status, "error": error, **scores_of(result)})
+
+
+def scores_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row of the record has of a trial's last report."""
+    epochs = result.get("epoch", 0)
+    return {
+        "best_tight": result.get(TIGHT) if epochs else None,
+        "best_loose": result.get(LOOSE) if epochs else None,
+        "epochs": epochs,
+        "seconds": round(result.get("time_total_s", 0.0), 1),
+    }

@@ -1,0 +1,51 @@
+"""Whether a cluster holds the trials of a study; `hmtas.cluster.session` starts or joins it."""
+
+from hmtas.errors import InputError
+from tune.study.settings import Load
+
+
+def check_resources(load: Load, workers: int = 1) -> int:
+    """How many trials run at once: as many as asked for, which the cluster must hold.
+
+    Ray itself would wait for ever, in silence, for CPUs that do not come.
+
+    Args:
+        load: Trials at once, and what a worker takes.
+        workers: Of one trial; they may lie on several nodes, and its own process takes no CPU.
+
+    Raises:
+        InputError: If the trials need more CPUs or GPUs than there are.
+    """
+    nodes = node_resources()
+    cpus, gpus = load.cpus_per_trial, load.gpus_per_trial
+    fits = sum(_fitting(node, cpus, gpus) for node in nodes) // workers  # one lies on one node
+    wanted = max(1, fits) if load.concurrent is None else load.concurrent
+    if wanted > fits:
+        have_cpus, have_gpus = (sum(node.get(k, 0.0) for node in nodes) for k in ("CPU", "GPU"))
+        each, product, option = f"{cpus} CPUs each", f"{wanted} x {cpus}", ""
+        if workers > 1:
+            each = f"{workers} workers of {cpus} CPUs each"
+            product = f"{wanted} x {workers} x {cpus}"
+            option = ", --workers-per-trial"
+        need = f"{product} = {wanted * workers * cpus} CPUs"
+        need += f" and {wanted * workers * gpus:g} GPUs" if gpus > 0 else ""
+        on_nodes = f" on {len(nodes)} nodes" if len(nodes) > 1 else ""
+        raise InputError(
+            f"{wanted} trials at once with {each} need {need}, "
+            f"Ray has {have_cpus:g} CPUs and {have_gpus:g} GPUs{on_nodes}; "
+            f"lower --concurrent{option} or --cpus-per-trial (at most {fits} fit)"
+        )
+    return wanted
+
+
+def node_resources() -> list[dict[str, float]]:
+    """CPU and GPU of each node that is there."""
+    import ray
+
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+def _fitting(node: dict[str, float], cpus: int, gpus: float) -> int:
+    fits = int(node.get("CPU", 0.0)) // cpus
+    return min(fits, int(node.get("GPU", 0.0) / gpus)) if gpus > 0 else fits

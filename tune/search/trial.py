@@ -1,0 +1,84 @@
+"""One trial, whoever trains it: what it is told, what it reports, and where it lies.
+
+Tune keeps a trial's last report, so what is reported is the best so far; a nan would leave
+Optuna's trial running for ever, so it is an error.
+"""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hmtas.config import Config
+from hmtas.runs.record import RECORD, EpochRecord
+from tune.space.dimensions import Space
+from tune.study.options import GAMES, LOOSE, TIGHT, Objective
+
+FAILED = "failed"  # in a trial's last report: why it cannot go on
+METRIC = TIGHT  # tight Average-mAP of the best epoch so far, in [0, 1]
+
+
+class Job(NamedTuple):
+    """What the trials of a study have in common."""
+
+    store: str  # path or address of the embedding store
+    trials: str  # folder of the run folders
+    base: Config  # what the study holds fixed
+    preset: str
+    space: Space
+    split: str  # predicted by every trial
+    threads: int  # CPUs of one trial, or of each of its workers
+    device: str
+    objective: Objective = "tight"
+    workers: int = 1  # that train a trial together (tune.search.workers)
+    gpus: float = 0.0  # of each of them
+
+
+def forget(run: Path) -> None:
+    """Let a run whose checkpoints are all damaged start again from nothing."""
+    from hmtas.model.checkpoint import remove_checkpoints
+
+    remove_checkpoints(run)
+    (run / RECORD).unlink()  # mlflow.json stays: one folder, one run there
+
+
+def lock_of(run: Path) -> Path:
+    """The lock of a run folder, beside it."""
+    return run.parent / f".{run.name}.lock"
+
+
+class Best:
+    """The best epoch of a trial so far, which is what it reports.
+
+    Args:
+        objective: Best by loose Average-mAP, or else by tight: the other number is of that epoch.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self._best: EpochRecord | None = None
+
+    def metrics(self, epoch: EpochRecord) -> dict[str, Any]:
+        """Note one more epoch; what to report after it.
+
+        Raises:
+            FloatingPointError: If its score is not finite.
+        """
+        if self._best is None or self._value(epoch) > self._value(self._best):
+            self._best = epoch
+        best = self._best
+        values = {TIGHT: best.tight or 0.0}
+        if best.loose is not None:  # records of older versions have none
+            values[LOOSE] = best.loose
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(f"epoch {epoch.epoch}: {name} is {value}")
+        losses = {"train_loss": epoch.train_loss, "val_loss": epoch.val_loss, "tight": epoch.tight}
+        found = {name: value for name, value in losses.items() if value is not None}
+        games = {GAMES: list(best.game_tight)} if best.game_tight is not None else {}
+        return {**values, "epoch": epoch.epoch, **found, **games}
+
+    def _value(self, epoch: EpochRecord) -> float:
+        value = epoch.loose if self.objective == "loose" else epoch.tight
+        if value is not None and not math.isfinite(value):
+            raise FloatingPointError(f"epoch {epoch.epoch}: {self.objective} is {value}")
+        return value or 0.0

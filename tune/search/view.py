@@ -1,0 +1,169 @@
+"""What a person sees of a study that runs: a few lines that keep up to date, on a terminal.
+
+The cursor stays where it can be seen and the screen is the user's own: a driver that is killed
+leaves a terminal that can be used.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hmtas.errors import InputError
+from hmtas.terminal.console import is_lively, terminal
+from tune.study.summary import BestTrial, RunningTrial, Summary, read_summary
+
+REFRESH_HZ = 1.0
+LOOK_S = 2.0  # between two looks of somebody who watches from elsewhere
+MOST = 8  # running trials that are shown one by one
+BAR = 30  # columns
+
+
+@contextlib.contextmanager
+def live_view(folder: Path) -> Iterator[None]:
+    """Show how far a study is for the length of a block, on stderr if that is a terminal."""
+    if not is_lively():
+        yield
+        return
+    with _live(terminal(), folder, by=False, transient=False):
+        yield
+
+
+def watch(folder: Path) -> None:
+    """Show how far a study is until it is done or nobody drives it, on stdout.
+
+    Raises:
+        InputError: If there is no study.
+    """
+    console = Console(highlight=False)
+    shown = _live(console, folder, by=True, transient=True) if console.is_terminal else None
+    with shown or contextlib.nullcontext():
+        while read_summary(folder).status == "running":
+            time.sleep(LOOK_S)
+
+
+@contextlib.contextmanager
+def _live(console: Console, folder: Path, *, by: bool, transient: bool) -> Iterator[None]:
+    last: RenderableType = Text("")
+
+    def look() -> RenderableType:
+        nonlocal last
+        with contextlib.suppress(OSError, InputError):  # not to be read just then
+            last = picture(read_summary(folder), by=by)
+        return last
+
+    view = Live(
+        get_renderable=look,
+        console=console,
+        refresh_per_second=REFRESH_HZ,
+        transient=transient,
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    with view:
+        console.show_cursor(True)
+        view.refresh()
+        yield
+
+
+def picture(summary: Summary, *, by: bool = True) -> RenderableType:
+    """Bar, trials, best, time, and the trials that run, a line each.
+
+    Args:
+        summary: Of the study.
+        by: Say who drives it.
+    """
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(summary.name, _headline(summary, by))
+    grid.add_row("trials", ", ".join(_counts(summary)))
+    if summary.best is not None:
+        grid.add_row("best", Text(best_line(summary.best)))
+    grid.add_row("time", ", ".join(_times(summary)))
+    for i, one in enumerate(summary.running[:MOST]):
+        grid.add_row("running" if i == 0 else "", _running(one, summary.max_epochs))
+    if len(summary.running) > MOST:
+        grid.add_row("", f"and {len(summary.running) - MOST} more")
+    return grid
+
+
+def _running(one: RunningTrial, max_epochs: int) -> RenderableType:
+    bar = ProgressBar(max_epochs, one.epoch, width=BAR // 2)
+    score = "" if one.score is None else f"best {100 * one.score:5.2f} %"
+    return _side_by_side(one.trial, bar, f"epoch {one.epoch} of {max_epochs}", score)
+
+
+def _headline(summary: Summary, by: bool) -> RenderableType:
+    words: str = summary.status
+    if summary.status == "running":
+        if summary.ended == summary.total:
+            words = "trials have ended, the rest follows"  # predictions, finalists
+        words += f", {summary.driver}" if by else ""
+    if summary.total is None:
+        return Text(words)
+    bar = ProgressBar(summary.total, summary.ended, width=BAR)
+    return _side_by_side(bar, f"{summary.ended} of {summary.total}", words)
+
+
+def _side_by_side(*cells: RenderableType) -> RenderableType:
+    row = Table.grid(padding=(0, 2))
+    row.add_row(*cells)
+    return row
+
+
+def _counts(summary: Summary) -> list[str]:
+    counts = [
+        f"{len(summary.running)} running",
+        f"{summary.done} done",
+        f"{summary.stopped} stopped early",
+        f"{summary.failed} failed",
+    ]
+    return counts + ([f"{summary.waiting} waiting"] if summary.waiting else [])
+
+
+def best_line(best: BestTrial) -> str:
+    """Such as "tight 39.98 % [35.1, 44.8], loose 48.32 %, 76a78900 at epoch 4"."""
+    other = ("loose", best.loose) if best.metric == "tight" else ("tight", best.tight)
+    parts = [f"{best.metric} {score_text(best)}"]
+    if other[1] is not None:
+        parts.append(f"{other[0]} {100 * other[1]:.2f} %")
+    parts.append(best.trial if best.epoch is None else f"{best.trial} at epoch {best.epoch}")
+    return ", ".join(parts)
+
+
+def score_text(best: BestTrial) -> str:
+    """Score and interval in percent, such as "39.98 % [35.1, 44.8]"."""
+    score = (best.loose if best.metric == "loose" else best.tight) or 0.0
+    if best.interval is None:
+        return f"{100 * score:.2f} %"
+    low, high = best.interval
+    return f"{100 * score:.2f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _times(summary: Summary) -> list[str]:
+    times = [f"{duration(summary.spent_s)} so far"]
+    if summary.status != "done" and summary.ended != summary.total:
+        if summary.left_s is not None:
+            times.append(f"{duration(summary.left_s)} left of {summary.hours:g} h")
+        if summary.rest_s is None:
+            times.append("the rest not yet known")
+        elif summary.total is not None:
+            times.append(f"about {duration(summary.rest_s)} to go")
+    return times
+
+
+def duration(seconds: float) -> str:
+    """Such as "48 s", "3 min 12 s", "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,261 @@
+"""What the model study searches, as data (thesis Sections 4.2 and 5.3; its search was by hand).
+
+A dimension is named by its path in `hmtas.config.Config`, such as `train.seq_len` or
+`train.class_weights.by_action.Goal`, so that a sampled point is a set of settings and nothing
+has to be translated. Where a setting has other values under another condition it has several
+dimensions, told apart by a label: `model.num_heads@64` and `model.num_heads@96`. Ray splits names
+at "/" and nests them; an action may hold one, so names travel percent-encoded and only this
+module knows it.
+
+NMS windows need no training and have an exact search of their own (`hmtas.spotting.windows`); they
+are part of the model study only when asked for.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hmtas.config import Config
+
+Scalar = bool | int | float | str
+
+SCALE = "train.class_weights.scale"
+POWER = "train.class_weights.power"
+BY_ACTION = "train.class_weights.by_action"
+WINDOWS = "spotting.windows_s"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Dimension(_Frozen):
+    """`when`: only where each of these other dimensions has one of these values."""
+
+    when: dict[str, tuple[Scalar, ...]] = {}
+
+
+class Range(_Dimension):
+    """Numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = Field(default=None, gt=0)
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low}) must not exceed high ({self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range needs low > 0, got {self.low}")
+        if self.log and self.step is not None:
+            raise ValueError("a log range has no step")
+        if self.integer and (self.low % 1 or self.high % 1 or (self.step or 1) % 1):
+            raise ValueError("this setting is a whole number, so its range must be too")
+        return self
+
+    def nearest(self, value: float) -> float:
+        """The point of the range that is closest to `value`."""
+        value = min(max(value, self.low), self.high)
+        step = 1.0 if self.integer and self.step is None else self.step
+        if step is not None:
+            count = min(round((value - self.low) / step), int((self.high - self.low) / step))
+            value = self.low + count * step
+        return int(value) if self.integer else float(value)
+
+    def contains(self, value: Any) -> bool:
+        """Is it a point of the range?"""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return math.isclose(self.nearest(value), value, rel_tol=1e-9, abs_tol=1e-12)
+
+
+class Choice(_Dimension):
+    """A few values to choose from."""
+
+    choices: tuple[Scalar, ...] = Field(min_length=1)
+
+    def nearest(self, value: Any) -> Scalar:
+        """`value` itself where it is a choice, else the closest number, else the first choice."""
+        if value in self.choices:
+            return self.choices[self.choices.index(value)]
+        numbers = [c for c in self.choices if isinstance(c, int | float)]
+        if numbers and isinstance(value, int | float):
+            return min(numbers, key=lambda choice: abs(choice - value))
+        return self.choices[0]
+
+    def contains(self, value: Any) -> bool:
+        """Is it one of the choices?"""
+        return value in self.choices
+
+
+class Space(_Frozen):
+    """Dimensions by the path of the setting they vary, and settings that are held fixed.
+
+    Attributes:
+        dimensions: Setting path, with a label where it has several, to what is searched there. A
+            dimension that others depend on comes before them.
+        fixed: Settings every trial gets.
+        tied: A setting's path to other settings that take the same value.
+        points: Settings to try first, after the preset's own.
+    """
+
+    dimensions: dict[str, Range | Choice]
+    fixed: dict[str, Any] = {}
+    tied: dict[str, tuple[str, ...]] = {}
+    points: tuple[dict[str, Any], ...] = ()
+
+    @model_validator(mode="after")
+    def _conditions(self) -> "Space":
+        before: dict[str, Range | Choice] = {}
+        for key, dimension in self.dimensions.items():
+            for other, values in dimension.when.items():
+                if other not in before:
+                    raise ValueError(f"{key} depends on {other}, which is no dimension before it")
+                if not all(before[other].contains(value) for value in values):
+                    raise ValueError(f"{key} needs {other} at {values}, which it cannot have")
+            before[key] = dimension
+        return self
+
+
+class Suggests(Protocol):
+    """The part of an Optuna trial that is used here."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...  # noqa: D102
+
+    def suggest_float(  # noqa: D102
+        self, name: str, low: float, high: float, *, step: float | None, log: bool
+    ) -> float: ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...  # noqa: D102
+
+
+def suggest(trial: Suggests, *, space: Space) -> None:
+    """Sample one point of the space, define-by-run."""
+    values: dict[str, Any] = {}
+    for key, dimension in space.dimensions.items():
+        if not holds(dimension, values):
+            continue
+        name = _encode(key)
+        if isinstance(dimension, Choice):
+            values[key] = trial.suggest_categorical(name, list(dimension.choices))
+        elif dimension.integer:
+            low, high, step = int(dimension.low), int(dimension.high), int(dimension.step or 1)
+            values[key] = trial.suggest_int(name, low, high, step=step, log=dimension.log)
+        else:
+            values[key] = trial.suggest_float(
+                name, dimension.low, dimension.high, step=dimension.step, log=dimension.log
+            )
+
+
+def holds(dimension: Range | Choice, values: Mapping[str, Any]) -> bool:
+    """Is a dimension part of the point that the dimensions before it have begun?"""
+    return all(values.get(other) in allowed for other, allowed in dimension.when.items())
+
+
+def settings_of(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """The settings a sampled point stands for, ready for `Config.updated`.
+
+    Args:
+        params: What `suggest` sampled, as Ray hands it to a trial.
+        space: Where it was sampled.
+    """
+    return settings_of_point({_decode(name): value for name, value in params.items()}, space)
+
+
+def settings_of_point(point: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """The settings of a point that is given by dimension."""
+    settings = dict(space.fixed)
+    for key, value in point.items():
+        path = setting_of(key)
+        settings[path] = value
+        settings.update(dict.fromkeys(space.tied.get(path, ()), value))
+    return settings
+
+
+def point_of(settings: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """The point, by dimension, that settings of a trial stand for (the way back)."""
+    point: dict[str, Any] = {}
+    for key, dimension in space.dimensions.items():
+        if holds(dimension, point):
+            point[key] = settings[setting_of(key)]
+    return point
+
+
+def nearest_point(
+    config: Config, space: Space, settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The point of the space closest to a configuration, by dimension.
+
+    Args:
+        config: The configuration.
+        space: Where to look.
+        settings: Values by setting path that count instead of those of `config`.
+
+    Class weights by rate cannot express the thesis's four exceptions: there it is scale = the
+    default weight, power 0.
+    """
+    settings = settings or {}
+    point: dict[str, Any] = {}
+    for key, dimension in space.dimensions.items():
+        if holds(dimension, point):
+            path = setting_of(key)
+            value = settings[path] if path in settings else value_at(config, path)
+            point[key] = dimension.nearest(value)
+    return point
+
+
+def first_point(base: Config, space: Space) -> dict[str, Any]:
+    """The point closest to a configuration, in the form of an Optuna trial."""
+    return encoded(nearest_point(base, space))
+
+
+def first_points(
+    base: Config, space: Space, tried: Iterable[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """What is tried first, in the form of Optuna trials, each point once.
+
+    The preset, so that a search never loses to what it started from, then the points of the
+    space, then those of an earlier study.
+    """
+    named = [nearest_point(base, space, point) for point in space.points]
+    points = [nearest_point(base, space), *named, *map(dict, tried)]
+    return [encoded(point) for i, point in enumerate(points) if point not in points[:i]]
+
+
+def value_at(base: Config, path: str) -> Any:
+    """What a configuration has at a setting path."""
+    weights = base.train.class_weights
+    if path.startswith(f"{BY_ACTION}."):
+        return weights.by_action.get(path[len(BY_ACTION) + 1 :], weights.default)
+    if path.startswith(f"{WINDOWS}."):
+        return base.spotting.window_of(path[len(WINDOWS) + 1 :])
+    if weights.power is None and path in (SCALE, POWER):
+        return weights.default if path == SCALE else 0.0
+    value: Any = base
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def setting_of(key: str) -> str:
+    """The path of the setting that a dimension varies: its key without the label."""
+    by_action = key.startswith((f"{BY_ACTION}.", f"{WINDOWS}."))  # an action may hold an "@"
+    return key if by_action else key.partition("@")[0]
+
+
+def encoded(point: Mapping[str, Any]) -> dict[str, Any]:
+    """A point by dimension in the form of an Optuna trial."""
+    return {_encode(key): value for key, value in point.items()}
+
+
+def _encode(path: str) -> str:
+    return path.replace("%", "%25").replace("/", "%2F")
+
+
+def _decode(name: str) -> str:
+    return name.replace("%2F", "/").replace("%25", "%")

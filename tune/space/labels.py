@@ -1,0 +1,77 @@
+"""Short names for what a study searches, and the order people look at it in."""
+
+from typing import Any
+
+from tune.space.default import GAMMA, LEARNING_RATE, SEQ_LEN, THRESHOLD
+from tune.space.dimensions import BY_ACTION, POWER, SCALE, WINDOWS, Choice, Range, Space, setting_of
+from tune.space.file import WIDTH
+
+_NAMES = {
+    SEQ_LEN: "window length L",
+    GAMMA: "gamma",
+    SCALE: "class weight, scale",
+    POWER: "class weight, power",
+    "model.num_heads": "heads",
+    "model.num_layers": "layers",
+    "model.stream_dropout": "dropout",
+    "train.mixup_alpha": "mix-up alpha",
+}
+_FIRST = (SEQ_LEN, GAMMA, SCALE, POWER, BY_ACTION, LEARNING_RATE, WIDTH)
+_LAST = (THRESHOLD, WINDOWS)
+
+
+def label_of(key: str, space: Space) -> str:
+    """A dimension in words.
+
+    Args:
+        key: Of the dimension.
+        space: Where it lies: one class weight may stand for a group of actions.
+    """
+    path = setting_of(key)
+    if path.startswith(f"{BY_ACTION}."):
+        others = len(space.tied.get(path, ()))
+        return f"weight: {path[len(BY_ACTION) + 1 :]}" + (f" and {others} more" if others else "")
+    if path.startswith(f"{WINDOWS}."):
+        return f"NMS window: {path[len(WINDOWS) + 1 :]}"
+    name = _NAMES.get(path, path.rpartition(".")[2].replace("_", " "))
+    label = key[len(path) + 1 :]
+    return f"{name} ({label})" if label else name
+
+
+def in_order(space: Space) -> list[str]:
+    """Dimensions: L, gamma and class weights first, NMS windows last."""
+
+    def place(key: str) -> int:
+        for i, head in enumerate(_FIRST):
+            if key == head or key.startswith((f"{head}.", f"{head}@")):
+                return i
+        late = any(key == tail or key.startswith(f"{tail}.") for tail in _LAST)
+        return len(_FIRST) + late
+
+    return sorted(space.dimensions, key=place)
+
+
+def range_text(dimension: Range | Choice) -> str:
+    """The values of a dimension in words."""
+    if isinstance(dimension, Choice):
+        return "one of " + ", ".join(text_of(v, 6) for v in dimension.choices)
+    text = f"{text_of(dimension.low, 6)} to {text_of(dimension.high, 6)}"
+    if dimension.step is not None:
+        text += f", every {text_of(dimension.step, 6)}"
+    return text + (", log" if dimension.log else "") + (", whole" if dimension.integer else "")
+
+
+def text_of(value: Any, digits: int = 4) -> str:
+    """A setting's value, short."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:.{digits}g}" if plain else str(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as "1 game" or "8 games"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 in percent; nothing where there is none."""
+    return "" if share is None else f"{100 * share:.2f}"

@@ -1,0 +1,99 @@
+"""What became of the best trials when they were trained again: DIR/NAME/final.json.
+
+DIR/NAME/final.json                      the record below
+DIR/NAME/final/<trial id>-s<seed>/       a run folder per training (hmtas.runs.record)
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hmtas.errors import InputError
+from hmtas.files import read_json, write_json
+
+RECORD = "final.json"
+RUNS = "final"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Against(_Frozen):
+    """A finalist minus the picked one, in shares of 1; the intervals of all hold together."""
+
+    difference: float
+    low: float
+    high: float
+    verdict: Literal["better", "worse", "cannot tell"]
+    games_needed: int | None  # to tell a difference of this size; None: more than are to be had
+
+
+class Finalist(_Frozen):
+    """One of the best trials, trained again."""
+
+    trial: str
+    runs: tuple[str, ...]  # run folders, relative to the study
+    scores: tuple[float, ...]  # of each training, in [0, 1]
+    score: float  # their mean
+    against: Against | None = None  # None: this is the picked one
+
+
+class Final(_Frozen):
+    """The finalists, best first, scored on games that had no part in the search."""
+
+    metric: Literal["tight", "loose"]
+    split: str
+    num_games: int
+    seed_deviation: float | None  # standard deviation between trainings; None: one seed each
+    picked: str  # trial
+    corrected: float  # its score, had these games not picked it
+    finalists: tuple[Finalist, ...]
+    failed: tuple[str, ...] = ()  # trainings that failed, and why
+
+
+def write_final(folder: Path, final: Final) -> None:
+    """Write the record, atomically."""
+    write_json(folder / RECORD, final.model_dump(mode="json"))
+
+
+def read_final(folder: Path) -> Final | None:
+    """The record of a study; None where nothing was trained again.
+
+    Raises:
+        InputError: If it is malformed.
+    """
+    if not (folder / RECORD).is_file():
+        return None
+    try:
+        return Final.model_validate(read_json(folder / RECORD))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{folder / RECORD}: {place}: {first['msg']}; written by another version?"
+        ) from None
+
+
+def verdict_of(final: Final) -> str:
+    """What the finalists say about the picked one, in one or two sentences."""
+    picked = final.finalists[0]
+    text = (
+        f"trial {final.picked}: {final.metric} {100 * picked.score:.2f} % on "
+        f"{final.num_games} games of {final.split}, mean of {len(picked.scores)} trainings"
+    )
+    if len(final.finalists) == 1:
+        return f"{text}."
+    text += f"; corrected for having been picked: {100 * final.corrected:.2f} %."
+    second = final.finalists[1]
+    assert second.against is not None
+    lead = -100 * second.against.difference
+    if second.against.verdict == "worse":
+        return f"{text} It is better than {second.trial}, the second, by {lead:.2f} points."
+    needed = second.against.games_needed
+    more = f"; about {needed} games would tell such a difference" if needed else ""
+    return (
+        f"{text} It cannot be told from {second.trial}, the second: the lead of {lead:.2f} points "
+        f"may as well be {-100 * second.against.high:.2f} or {-100 * second.against.low:.2f}{more}."
+    )

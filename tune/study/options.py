@@ -1,0 +1,111 @@
+"""How a study searches, as data: sampler, objective, pruner, what is retrained, what it knows."""
+
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hmtas.errors import InputError
+
+SamplerName = Literal["tpe", "cmaes", "gp", "random"]
+Objective = Literal["tight", "loose", "both"]
+PrunerName = Literal["asha", "wilcoxon", "none"]
+
+# What a trial reports of its best epoch so far, Average-mAP in [0, 1]. The epoch is the best one
+# by the objective, and by `tight` where both count: the two numbers are then of one model.
+TIGHT = "best_tight"
+LOOSE = "best_loose"
+GAMES = "game_tight"  # of that epoch, by game
+METRICS: dict[Objective, tuple[str, ...]] = {
+    "tight": (TIGHT,),
+    "loose": (LOOSE,),
+    "both": (TIGHT, LOOSE),
+}
+
+
+# Unless asked otherwise `hmtas tune model` trains so many of the best again, so often each.
+# More finalists, or a third training, did not pick better ones (docs/search.md).
+TOP = 3
+FINAL_SEEDS = 2
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Told(_Frozen):
+    """A trial of an earlier study that is a point of this one's space."""
+
+    trial: str  # its id there
+    point: dict[str, Any]  # by dimension (tune.space.dimensions)
+    values: tuple[float, ...]  # in the order of METRICS
+
+
+class WarmStart(_Frozen):
+    """What a study took over from an earlier one.
+
+    Attributes:
+        study: Folder of the earlier study.
+        told: Its trials that the sampler learns from as if they were this study's.
+        tried: Points that are trained here first, best first: their scores there do not count
+            here, as the store, the training or the sampler differs.
+        outside: How many of its trials are no points of this study's space.
+    """
+
+    study: str
+    told: tuple[Told, ...] = ()
+    tried: tuple[dict[str, Any], ...] = ()
+    outside: int = 0
+
+
+class Options(_Frozen):
+    """How a study searches; a study that is resumed must search as it did.
+
+    Attributes:
+        sampler: Who proposes points (tune.search.samplers).
+        objective: What is maximised on the games that stop the training; `both` looks for the
+            front of models that no other one beats in both.
+        pruner: What ends a trial early (tune.search.pruning).
+        top: So many of the best are trained again with fresh seeds (tune.search.retrain); 0 for
+            none.
+        final_seeds: Trainings of each of them.
+        warm: What was taken over from an earlier study (tune.study.warm).
+    """
+
+    sampler: SamplerName = "tpe"
+    objective: Objective = "tight"
+    pruner: PrunerName = "asha"
+    top: int = Field(default=0, ge=0)
+    final_seeds: int = Field(default=2, ge=1)
+    warm: WarmStart | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The reported numbers that are maximised, the one that trials are stopped on first."""
+        return METRICS[self.objective]
+
+
+def parse_options(
+    *, sampler: str, objective: str, pruner: str, top: int, final_seeds: int
+) -> Options:
+    """Check the words of the command line.
+
+    Raises:
+        InputError: If there is no such sampler, objective or pruner.
+    """
+    words = (
+        ("sampler", sampler, get_args(SamplerName)),
+        ("objective", objective, get_args(Objective)),
+        ("pruner", pruner, get_args(PrunerName)),
+    )
+    for option, word, known in words:
+        if word not in known:
+            raise InputError(f"--{option} must be one of {', '.join(known)}, got {word!r}")
+    return Options.model_validate(
+        {
+            "sampler": sampler,
+            "objective": objective,
+            "pruner": pruner,
+            "top": top,
+            "final_seeds": final_seeds,
+        }
+    )

@@ -1,0 +1,48 @@
+"""Trials of a study as Optuna knows them."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tune.space.dimensions import Space, encoded, suggest
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+from tune.study.options import LOOSE, TIGHT
+from tune.study.record import TrialRow
+
+
+def values_of(row: TrialRow, metrics: Sequence[str]) -> tuple[float, ...] | None:
+    """What a trial was told with; None where it failed."""
+    if row.status not in ("done", "stopped"):
+        return None
+    scores = {TIGHT: row.best_tight, LOOSE: row.best_loose}
+    found = [score for name in metrics if (score := scores[name]) is not None]
+    return tuple(found) if len(found) == len(metrics) else None
+
+
+def finished_trial(
+    point: Mapping[str, Any], values: Sequence[float], space: Space
+) -> "FrozenTrial":
+    """A point by dimension, and what came of it, as Optuna knows it.
+
+    Args:
+        point: A point of the space.
+        values: One for each number that is maximised.
+        space: Where it lies.
+    """
+    from optuna.trial import create_trial
+
+    params, distributions = point_in(point, space)
+    return create_trial(params=params, distributions=distributions, values=list(values))
+
+
+def point_in(
+    point: Mapping[str, Any], space: Space
+) -> tuple[dict[str, Any], dict[str, "BaseDistribution"]]:
+    """Parameters and distributions of a point by dimension, as a trial of Optuna has them."""
+    from optuna.trial import FixedTrial
+
+    fixed = FixedTrial(encoded(point))
+    suggest(fixed, space=space)
+    return dict(fixed.params), dict(fixed.distributions)

@@ -1,0 +1,222 @@
+"""What a study is and how far it got: DIR/NAME/study.json, readable without Ray.
+
+DIR/NAME/study.json            the record below
+DIR/NAME/trials/<trial id>/    a run folder per trial (hmtas.runs.record)
+DIR/NAME/driver.json           who drives it now (tune.study.lock)
+DIR/NAME/ray/                  Tune's own; no part of the study
+DIR/NAME/final.json            the best, trained again (tune.study.finalists)
+DIR/NAME/budget.json           hours, and what is spent of them (tune.study.budget)
+DIR/NAME/mlflow.json           the MLflow run of the sweep (hmtas.tracking.parent)
+DIR/NAME/report.html           what it found, as a page (tune.report.page)
+DIR/NAME/optuna.db             a copy for optuna-dashboard (tune.search.mirror)
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hmtas.config import Config
+from hmtas.errors import InputError, join_problems
+from hmtas.files import read_json, write_json
+from hmtas.runs.record import RECORD as RUN_RECORD
+from hmtas.runs.record import EpochRecord, read_run
+from tune.study.finalists import read_final
+from tune.study.options import Objective
+from tune.study.settings import Load, StudySettings
+
+RECORD = "study.json"
+REPORT = "report.html"
+TRIALS = "trials"
+RAY = "ray"
+
+TrialStatus = Literal["waiting", "running", "done", "stopped", "failed"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TrialRow(_Frozen):
+    """One trial; `stopped` is one that a comparison with the others ended early.
+
+    `asked_after` and `told` are what a driver needs that goes on after another one
+    (tune.search.asker).
+    """
+
+    id: str
+    status: TrialStatus
+    settings: dict[str, Any]  # the sampled point, by setting path
+    best_tight: float | None = None  # on the games that stop the training, in [0, 1]
+    best_loose: float | None = None  # of the same epoch
+    epochs: int = 0
+    seconds: float = 0.0
+    run: str  # run folder, relative to the study
+    error: str | None = None
+    again: bool = False  # it failed by what may have passed: a driver that goes on starts it again
+    asked_after: int = 0  # trials whose scores the sampler knew when it proposed this one
+    told: int | None = None  # its place among the trials whose end the sampler heard of
+
+
+class StudyRecord(_Frozen):
+    """A study and its trials, in the order they were sampled: all that a new driver needs."""
+
+    name: str
+    version: str  # of this package
+    created: str  # ISO 8601, UTC
+    status: Literal["running", "done"] = "running"
+    settings: StudySettings
+    load: Load | None = None  # as asked for, from the first start on
+    more: int = 0  # trials beyond those of the settings (`hmtas tune resume --trials`)
+    experiment: str = "hmtas"  # in MLflow
+    address: str | None = None  # of the Ray cluster; None: one of its own
+    trials: tuple[TrialRow, ...] = ()
+
+    @property
+    def num_trials(self) -> int:
+        """How many it is to have."""
+        return self.settings.num_trials + self.more
+
+
+def write_study(folder: Path, record: StudyRecord) -> None:
+    """Write the record of a study, atomically."""
+    write_json(folder / RECORD, record.model_dump(mode="json"))
+
+
+def read_study(folder: Path) -> StudyRecord:
+    """Read the record of a study.
+
+    Raises:
+        InputError: If `folder` is no study or its record is malformed.
+    """
+    if not (folder / RECORD).is_file():
+        raise InputError(
+            f"{folder}: no study here ({RECORD} is missing); a study lies in DIR/NAME of "
+            "`hmtas tune model STORE --name NAME --out DIR`"
+        )
+    try:
+        return StudyRecord.model_validate(read_json(folder / RECORD))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{folder / RECORD}: {place}: {first['msg']}; written by another version?"
+        ) from None
+
+
+def with_row(record: StudyRecord, row: TrialRow) -> StudyRecord:
+    """The record with one trial's row in place of its older one."""
+    rows = tuple(row if old.id == row.id else old for old in record.trials)
+    return record.model_copy(update={"trials": rows})
+
+
+def check_same(folder: Path, old: StudySettings, new: StudySettings) -> None:
+    """Refuse to go on with a study under other settings: half of it would be another study.
+
+    Raises:
+        InputError: Naming every difference.
+    """
+    # A store may have moved: its checksum says whether it is the same.
+    before, after = (_flat(s.model_dump(mode="json", exclude={"store"})) for s in (old, new))
+    changed = [
+        f"{name} was {before.get(name)!r}, now {after.get(name)!r}"
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    ]
+    if changed:
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise InputError(
+            f"{folder}: a study with other settings is here: {join_problems(changed[:5])}{more}; "
+            "repeat it as it was, choose another --name, or start over with --fresh"
+        )
+
+
+def score_of(row: TrialRow, objective: Objective) -> float | None:
+    """What a trial is ranked by: loose Average-mAP if that alone is maximised, else tight."""
+    return row.best_loose if objective == "loose" else row.best_tight
+
+
+def ranked(record: StudyRecord) -> list[TrialRow]:
+    """The trials that have a score and did not fail, best first, and of equal ones the earlier."""
+    objective = record.settings.options.objective
+    scored = [
+        (score, row)
+        for row in record.trials
+        if (score := score_of(row, objective)) is not None and row.status != "failed"
+    ]
+    return [row for _, row in sorted(scored, key=lambda one: -one[0])]
+
+
+def front(record: StudyRecord) -> list[TrialRow]:
+    """The trials that no other one beats in both tight and loose, best tight first."""
+    scored = [
+        (row.best_tight, row.best_loose, row)
+        for row in record.trials
+        if row.best_tight is not None and row.best_loose is not None and row.status != "failed"
+    ]
+    kept: list[TrialRow] = []
+    most = -1.0
+    for _, loose, row in sorted(scored, key=lambda one: (-one[0], -one[1])):
+        if loose > most:
+            kept.append(row)
+            most = loose
+    return kept
+
+
+def choose_finalists(record: StudyRecord, top: int) -> list[TrialRow]:
+    """The best trials of a study that differ in a setting, best first.
+
+    Where two numbers are maximised the front comes first, and then the best tight.
+    """
+    rows = ranked(record)
+    if record.settings.options.objective == "both":
+        rows = front(record) + rows
+    chosen: list[TrialRow] = []
+    for row in rows:
+        ended = row.status in ("done", "stopped")
+        if ended and all(row.settings != other.settings for other in chosen):
+            chosen.append(row)
+    return chosen[:top]
+
+
+def best_trial(folder: Path) -> TrialRow:
+    """The best trial of a study.
+
+    That is the one picked among those trained again, if there were any, and before that the one
+    with the best score on the games that stop the training.
+
+    Raises:
+        InputError: If no trial has a score yet.
+    """
+    record = read_study(folder)
+    final = read_final(folder)
+    if final is not None and record.status == "done":
+        return next(row for row in record.trials if row.id == final.picked)
+    rows = ranked(record)
+    if not rows:
+        raise InputError(f"{folder}: no trial has finished an epoch yet; wait, or resume the study")
+    return rows[0]
+
+
+def history_of(run: Path) -> tuple[EpochRecord, ...]:
+    """The epochs of a run folder; none where no training has begun, or its record is damaged."""
+    if not (run / RUN_RECORD).is_file():
+        return ()
+    try:
+        return read_run(run).history
+    except InputError:
+        return ()
+
+
+def best_config(folder: Path) -> Config:
+    """The configuration of the best trial of a study."""
+    return read_run(folder / best_trial(folder).run).config
+
+
+def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(document, dict) or not document:
+        return {prefix.rstrip("."): document}
+    flat: dict[str, Any] = {}
+    for name, value in document.items():
+        flat |= _flat(value, f"{prefix}{name}.")
+    return flat

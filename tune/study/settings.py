@@ -1,0 +1,59 @@
+"""What decides the result of a study, and what a preset becomes when it is searched from."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hmtas.config import Config
+from tune.space.dimensions import WINDOWS, Space
+from tune.study.options import Objective, Options
+
+# What a sweep changes in a preset before the user does: validation games stay clean, and a trial
+# is worth what it shows with the best NMS windows, not with those of the thesis.
+SWEEP_SETTINGS = {"train.stop_games": "held_out", "train.stop_windows": "fitted"}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StudySettings(_Frozen):
+    """What decides a study's result; a study that is resumed must have the same."""
+
+    store: str
+    store_checksum: str
+    preset: str
+    base: Config  # what is held fixed, and where the search starts
+    space: Space
+    num_trials: int
+    grace_epochs: int  # no trial is stopped before
+    seed: int = 0
+    split: str = "valid"  # predicted by every trial
+    workers_per_trial: int = Field(default=1, ge=1)  # each has games of its own: other results
+    options: Options = Options()
+
+
+class Load(_Frozen):
+    """Trials at once (None: as many as fit) and what each of their workers takes."""
+
+    concurrent: int | None = Field(default=None, ge=1)
+    cpus_per_trial: int = Field(default=1, ge=1)
+    gpus_per_trial: float = Field(default=0.0, ge=0)
+
+
+def sweep_base(preset: Config, objective: Objective = "tight") -> Config:
+    """A preset as the start of a sweep: stopped on held-out train games, on what is maximised."""
+    stop_on = "loose" if objective == "loose" else "tight"
+    return preset.updated({**SWEEP_SETTINGS, "train.stop_on": stop_on})
+
+
+def with_windows(base: Config, space: Space) -> Config:
+    """A base whose trials are scored with the windows of their point, if the space has windows."""
+    searched = any(path.startswith(f"{WINDOWS}.") for path in space.dimensions)
+    return base.updated({"train.stop_windows": "config"}) if searched else base
+
+
+def grace_of(max_epochs: int) -> int:
+    """Epochs before a trial may be stopped, unless a user says otherwise: a tenth of the most.
+
+    What it costs and what it loses was replayed on curves of real trials (benchmarks/search.py).
+    """
+    return max(1, round(max_epochs / 10))

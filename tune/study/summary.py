@@ -1,0 +1,170 @@
+"""How far a study is, in one small record: what the live view, `tune status` and MLflow show.
+
+It is made from the files of the study alone, and only reads them: any process may ask at any time.
+"""
+
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from tune.study.budget import MANY, budget_now
+from tune.study.lock import driver_of
+from tune.study.record import StudyRecord, TrialRow, history_of, ranked, read_study, score_of
+
+ENDED = ("done", "stopped", "failed")
+NEARLY = 0.9  # of a trial that runs longer than the others took: it is not over yet
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BestTrial(_Frozen):
+    """The best trial so far, on the games that stop the training; scores in [0, 1].
+
+    Attributes:
+        trial: Its id.
+        epoch: Its best epoch, which has the scores; None if its record cannot be read.
+        metric: The score it is the best by.
+        tight: Tight Average-mAP.
+        loose: Loose Average-mAP.
+        interval: 95 %, of `metric`, over games; not corrected for having been picked.
+    """
+
+    trial: str
+    epoch: int | None
+    metric: Literal["tight", "loose"]
+    tight: float | None
+    loose: float | None
+    interval: tuple[float, float] | None
+
+
+class RunningTrial(_Frozen):
+    """A trial that runs: epochs it has behind it, and its best score so far."""
+
+    trial: str
+    epoch: int
+    score: float | None
+
+
+class Summary(_Frozen):
+    """Trials by what became of them, the best one, time.
+
+    Attributes:
+        status: `interrupted` where it is not done and nobody drives it.
+        driver: Who does, such as "process 7 on host".
+        total: Trials it is to have; None where only its hours say.
+        waiting: Trials that were proposed but do not run.
+        running: Those that do.
+        max_epochs: That one may have.
+        spent_s: Seconds spent on trials, in all drivers' lives.
+        left_s: Seconds left of its hours; None where it has none.
+        rest_s: Seconds that the trials to come will take, by those that have ended and never
+            more than `left_s`; None where nothing is known yet.
+    """
+
+    name: str
+    status: Literal["running", "interrupted", "done"]
+    driver: str | None
+    total: int | None
+    done: int
+    stopped: int
+    failed: int
+    waiting: int
+    running: tuple[RunningTrial, ...]
+    max_epochs: int
+    best: BestTrial | None
+    hours: float | None
+    spent_s: float
+    left_s: float | None
+    rest_s: float | None
+
+    @property
+    def ended(self) -> int:
+        """Trials that came to their end, one way or another."""
+        return self.done + self.stopped + self.failed
+
+
+def read_summary(folder: Path) -> Summary:
+    """How far the study in a folder is.
+
+    Raises:
+        InputError: If there is none.
+    """
+    return summarize(folder, read_study(folder))
+
+
+def summarize(folder: Path, record: StudyRecord) -> Summary:
+    """How far a study is, by its record and what lies beside it."""
+    driver = driver_of(folder)
+    unfinished: Literal["running", "interrupted"] = "running" if driver else "interrupted"
+    rows, objective = record.trials, record.settings.options.objective
+    budget = budget_now(folder, alive=driver is not None)
+    total = None if record.num_trials >= MANY else record.num_trials
+    running = tuple(
+        RunningTrial(trial=row.id, epoch=row.epochs, score=score_of(row, objective))
+        for row in rows
+        if row.status == "running" and driver is not None
+    )
+    num = {status: sum(row.status == status for row in rows) for status in ENDED}
+    return Summary(
+        name=record.name,
+        status="done" if record.status == "done" else unfinished,
+        driver=driver,
+        total=total,
+        done=num["done"],
+        stopped=num["stopped"],
+        failed=num["failed"],
+        waiting=len(rows) - sum(num.values()) - len(running),
+        running=running,
+        max_epochs=record.settings.base.train.max_epochs,
+        best=best_so_far(folder, record),
+        hours=budget.hours,
+        spent_s=budget.spent_s,
+        left_s=budget.left_s,
+        rest_s=rest_s(rows, total, budget.spent_s, budget.left_s),
+    )
+
+
+def best_so_far(folder: Path, record: StudyRecord) -> BestTrial | None:
+    """The best trial with its interval; None before the first epoch."""
+    rows, objective = ranked(record), record.settings.options.objective
+    if not rows:
+        return None
+    row, score = rows[0], score_of(rows[0], objective)
+    metric: Literal["tight", "loose"] = "loose" if objective == "loose" else "tight"
+    # The run folder may be an epoch ahead of the record.
+    epoch = next((e for e in history_of(folder / row.run) if getattr(e, metric) == score), None)
+    found = None if epoch is None else epoch.intervals.get(metric)
+    return BestTrial(
+        trial=row.id,
+        epoch=None if epoch is None else epoch.epoch,
+        metric=metric,
+        tight=row.best_tight,
+        loose=row.best_loose,
+        interval=found,
+    )
+
+
+def rest_s(
+    rows: tuple[TrialRow, ...], total: int | None, spent_s: float, left_s: float | None
+) -> float | None:
+    """Seconds to go if the trials to come take as long as those that have ended.
+
+    Args:
+        rows: Trials so far.
+        total: Trials in all; None where the hours end the study.
+        spent_s: Seconds so far.
+        left_s: Seconds there are; None: as many as it needs.
+    """
+    ended = [row.seconds for row in rows if row.status in ENDED]
+    if total is None:
+        return left_s
+    if not ended or not spent_s:
+        return None
+    mean_s = fmean(ended)
+    begun = [row.seconds / mean_s for row in rows if row.status not in ENDED and mean_s > 0]
+    work = len(ended) + sum(min(share, NEARLY) for share in begun)
+    return min(spent_s * (total - work) / work, float("inf") if left_s is None else left_s)

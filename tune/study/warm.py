@@ -1,0 +1,145 @@
+"""What a study takes over from an earlier one, also where its space is another.
+
+A trial of the earlier study whose configuration is a point of the new space, trained and stopped
+the same way on the same store, is as good as one of the new study: the sampler is told of it.
+Where only the training differs, such as its epochs, the best points are tried first, as their
+scores do not count here. The rest lies outside of the new space.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from hmtas.config import Config
+from hmtas.errors import InputError
+from hmtas.runs.record import RECORD, read_run
+from tune.space.dimensions import holds, setting_of, settings_of_point, value_at
+from tune.study.options import Told, WarmStart
+from tune.study.record import RECORD as STUDY
+from tune.study.record import StudyRecord, TrialRow, read_study, score_of
+from tune.study.settings import StudySettings
+
+MOST_TRIED = 3  # points of another training that are trained here first
+SEED = "train.seed"
+
+
+def warm_start(study: Path, settings: StudySettings) -> WarmStart:
+    """Sort the trials of an earlier study by what they are to a new one.
+
+    Args:
+        study: Folder of the earlier study, finished or not.
+        settings: Of the new study.
+
+    Raises:
+        InputError: If there is no study, or none of its trials has a score.
+    """
+    earlier = read_study(study)
+    rows = [row for row in earlier.trials if row.status in ("done", "stopped")]
+    scored = [(score, row) for row in rows if (score := score_of(row, settings.options.objective))]
+    if not scored:
+        raise InputError(f"--from {study}: no trial of that study has a score to learn from")
+    told: list[Told] = []
+    tried: list[dict[str, Any]] = []
+    outside = 0
+    for _, row in sorted(scored, key=lambda one: -one[0]):
+        config = _config(study, earlier, row)
+        point = _point(config, settings)
+        if point is None or not _same_searched(config, point, earlier, settings):
+            outside += 1
+            continue
+        values = _values(row, settings)
+        if values is not None and _counts_here(config, point, earlier, settings):
+            told.append(Told(trial=row.id, point=point, values=values))
+        else:
+            tried.append(point)
+    return WarmStart(
+        study=str(study.absolute()),
+        told=tuple(told),
+        tried=tuple(tried[:MOST_TRIED]),
+        outside=outside,
+    )
+
+
+def warmed(settings: StudySettings, study: Path | None, folder: Path | None) -> StudySettings:
+    """The settings of a study with what it takes over from an earlier one.
+
+    Args:
+        settings: Of the new study.
+        study: Folder of the earlier study; None for a cold start.
+        folder: Of the new study: one that goes on keeps what it took over when it began, as the
+            earlier study may have grown since. None where it starts over.
+    """
+    if study is None:
+        return settings
+    warm = None
+    if folder is not None and (folder / STUDY).is_file():
+        begun = read_study(folder).settings.options.warm
+        warm = begun if begun is not None and begun.study == str(study.absolute()) else None
+    if warm is None:
+        warm = warm_start(study, settings)
+    options = settings.options.model_copy(update={"warm": warm})
+    return settings.model_copy(update={"options": options})
+
+
+def describe(warm: WarmStart) -> str:
+    """One line on what was taken over."""
+    parts = [
+        f"{len(warm.told)} trials told to the sampler" if warm.told else "",
+        f"{len(warm.tried)} points tried first" if warm.tried else "",
+        f"{warm.outside} outside of this space" if warm.outside else "",
+    ]
+    return f"from {warm.study}: {', '.join(part for part in parts if part)}"
+
+
+def _config(study: Path, earlier: StudyRecord, row: TrialRow) -> Config:
+    if (study / row.run / RECORD).is_file():
+        return read_run(study / row.run).config
+    return earlier.settings.base.updated(row.settings)
+
+
+def _point(config: Config, settings: StudySettings) -> dict[str, Any] | None:
+    """The configuration as a point of the new space, if each of its values lies inside."""
+    point: dict[str, Any] = {}
+    for key, dimension in settings.space.dimensions.items():
+        if not holds(dimension, point):
+            continue
+        value = value_at(config, setting_of(key))
+        if not dimension.contains(value):
+            return None
+        point[key] = dimension.nearest(value)
+    return point
+
+
+def _same_searched(
+    config: Config, point: dict[str, Any], earlier: StudyRecord, settings: StudySettings
+) -> bool:
+    """Is the point the same model in everything that either study searches or fixes by hand?"""
+    there = _rebuilt(point, settings)
+    paths = {setting_of(key) for key in earlier.settings.space.dimensions}
+    paths |= {path for head in list(paths) for path in earlier.settings.space.tied.get(head, ())}
+    paths |= settings.space.fixed.keys() | earlier.settings.space.fixed.keys()
+    return all(value_at(config, path) == value_at(there, path) for path in paths)
+
+
+def _counts_here(
+    config: Config, point: dict[str, Any], earlier: StudyRecord, settings: StudySettings
+) -> bool:
+    """Would this study train, stop and score the point in the same way, the seed aside?"""
+    if earlier.settings.store_checksum != settings.store_checksum:
+        return False
+    if settings.options.sampler not in ("tpe", "gp"):  # the others do not learn from other trials
+        return False
+    there = _rebuilt(point, settings)
+    return config.updated({SEED: 0}) == there.updated({SEED: 0})
+
+
+def _values(row: TrialRow, settings: StudySettings) -> tuple[float, ...] | None:
+    if settings.options.objective == "both":
+        if row.best_tight is None or row.best_loose is None:
+            return None
+        return row.best_tight, row.best_loose
+    score = score_of(row, settings.options.objective)
+    return None if score is None else (score,)
+
+
+def _rebuilt(point: dict[str, Any], settings: StudySettings) -> Config:
+    return settings.base.updated(settings_of_point(point, settings.space))
