@@ -1,0 +1,52 @@
+"""How numbers look wherever they are shown: shares in percent, differences in points, times."""
+
+import math
+from collections.abc import Sequence
+
+NOTHING = "-"  # where there is no number
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """A share of 1, such as "41.20"; a dash for None and nan."""
+    return NOTHING if share is None or math.isnan(share) else f"{100 * share:.{digits}f}"
+
+
+def points(difference: float | None, digits: int = 2) -> str:
+    """A difference of shares, such as "+1.20"."""
+    if difference is None or math.isnan(difference):
+        return NOTHING
+    return f"{100 * difference:+.{digits}f}"
+
+
+def interval(ends: Sequence[float] | None, digits: int = 2, *, signed: bool = False) -> str:
+    """The ends of an interval, such as "38.05 to 44.35"; signed for differences."""
+    if ends is None:
+        return NOTHING
+    shown = points if signed else percent
+    return " to ".join(shown(end, digits) for end in ends)
+
+
+def estimate(share: float | None, ends: Sequence[float] | None) -> str:
+    """A score with its interval, such as "41.20 [38.05, 44.35]"."""
+    text = percent(share)
+    return text if ends is None else f"{text} [{', '.join(percent(end) for end in ends)}]"
+
+
+def gain(difference: float, ends: Sequence[float]) -> str:
+    """A difference with its interval, such as "+1.20 [-0.10, +2.50]"."""
+    return f"{points(difference)} [{', '.join(points(end) for end in ends)}]"
+
+
+def duration(seconds: float) -> str:
+    """Such as "48 s", "3 min 12 s" or "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, such as "1 game" or "1,200 games"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
