@@ -28,7 +28,7 @@ from hmtas.config import SpottingConfig
 from hmtas.formats.labels import ACTIONS
 from hmtas.records import Events, HalfId, Probabilities
 from hmtas.runs.probabilities import Provenance, read_probabilities, write_probabilities
-from hmtas.season.match import EVENTS_IN_500_GAMES, play_match
+from hmtas.season.match import EVENTS_IN_500_GAMES, simulate_match
 
 NUM_ROWS = 2700
 PICKS = 50
@@ -55,7 +55,7 @@ def invent_events(num_games: int) -> dict[HalfId, Events]:
     rng = np.random.default_rng(0)
     events = {}
     for game in range(num_games):
-        for number, played in enumerate(play_match(rng, NUM_ROWS / 60), start=1):
+        for number, played in enumerate(simulate_match(rng, NUM_ROWS / 60), start=1):
             half = HalfId(f"game {game:03d}", number)
             order = np.argsort(played.label_s, kind="stable")
             events[half] = Events(

@@ -15,7 +15,7 @@ from hmtas.formats.labels import ACTIONS
 from hmtas.metric.averages import TIGHT_S
 from hmtas.metric.counts import histograms
 from hmtas.records import Events, HalfId, Probabilities
-from hmtas.season.match import PlayedHalf, play_match
+from hmtas.season.match import SimulatedHalf, simulate_match
 from hmtas.spotting.nms import non_max_suppression
 from hmtas.spotting.table import Setting, Table, tabulate
 from hmtas.spotting.windows import (
@@ -56,7 +56,7 @@ def invent_model(rng: np.random.Generator, num_actions: int = len(ACTIONS)) -> M
 
 
 def predict(
-    rng: np.random.Generator, model: Model, half: HalfId, played: PlayedHalf
+    rng: np.random.Generator, model: Model, half: HalfId, played: SimulatedHalf
 ) -> Probabilities:
     """What the model says of a half."""
     num_rows, num_actions = played.duration_s, len(model.blur_s)
@@ -85,7 +85,7 @@ def invent_season(
     model = invent_model(rng)
     halves, events = {}, {}
     for game in range(num_games):
-        for number, played in enumerate(play_match(rng, minutes), start=1):
+        for number, played in enumerate(simulate_match(rng, minutes), start=1):
             half = HalfId(f"game {game:03d}", number)
             order = np.argsort(played.label_s, kind="stable")
             halves[half] = predict(rng, model, half, played)

@@ -260,21 +260,21 @@ def setting_paths(document: Mapping[str, Any] | None = None, prefix: str = "") -
     paths = []
     for name, value in document.items():
         path = f"{prefix}{name}"
-        if isinstance(value, dict) and name not in _OPEN:
+        if isinstance(value, dict) and name not in _KEYED_BY_ACTION:
             paths += setting_paths(value, f"{path}.")
         else:
             paths.append(path)
     return paths
 
 
-_OPEN = {"by_action", "windows_s"}  # keyed by the store's actions, not by us
+_KEYED_BY_ACTION = {"by_action", "windows_s"}  # keyed by the store's actions, not by us
 
 
 def _assign(document: dict[str, Any], name: str, value: Any) -> None:
     """Put `value` at a path of the document, or at the one path that ends in `name`."""
     paths = setting_paths()
     for path in paths:
-        if path.rpartition(".")[2] in _OPEN:
+        if path.rpartition(".")[2] in _KEYED_BY_ACTION:
             for prefix in (path, path.rpartition(".")[2]):
                 if name.startswith(f"{prefix}."):
                     _walk(document, path)[name[len(prefix) + 1 :]] = value

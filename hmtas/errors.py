@@ -11,12 +11,12 @@ class InputError(ValueError):
     """
 
 
-class PassingError(InputError):
-    """What the same work may not meet again: a full disk, a service or a file that is not there."""
+class TransientError(InputError):
+    """A failure that a later try may not meet: a full disk, a service or file that is missing."""
 
 
-class DamagedError(InputError):
-    """A run whose checkpoints are all damaged: it can only start again from nothing."""
+class DamagedCheckpointError(InputError):
+    """A run whose checkpoints are all damaged: it can only start from scratch."""
 
 
 class DivergedError(InputError):

@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hmtas.errors import InputError, PassingError
+from hmtas.errors import InputError, TransientError
 
 
 @contextlib.contextmanager
 def full_disk(path: Path) -> Iterator[None]:
-    """Turn running out of space while `path` is written into a `PassingError`."""
+    """Turn running out of space while `path` is written into a `TransientError`."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise PassingError(
+            raise TransientError(
                 f"{path}: no space left on the disk while writing; "
                 "free some space and run the same command again"
             ) from error
@@ -32,7 +32,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a scratch path beside `path`; move it there when the block ends well, else remove it.
 
     Raises:
-        PassingError: If the disk is full; nothing is left behind.
+        TransientError: If the disk is full; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")

@@ -50,7 +50,7 @@ def run_study(
     Raises:
         InputError: If `folder` holds another study, another driver is at work on this one, or the
             trials need more CPUs than there are.
-        PassingError: If the disk is full, or the store is not there; the study can be resumed.
+        TransientError: If the disk is full, or the store is not there; the study can be resumed.
         Interrupted: On Ctrl-C or SIGTERM; the study can be resumed.
     """
     folder = folder.absolute()
@@ -118,7 +118,7 @@ def _run(
     from tune.search.drive import drive
     from tune.search.mlflow import finish_tracking
 
-    with lock.only_driver(folder):
+    with lock.driver_lock(folder):
         try:
             record = begin()
             if record.status == "done" and not _has_more_to_do(record, folder, hours):

@@ -121,7 +121,7 @@ def train_all(
         return
     # An exception out of a signal's handler can be lost in what Ray was just about to do.
     with postponed() as check, ray_session(address):
-        at_once = min(_places(concurrency, gpus_per_run), len(waiting))
+        at_once = min(_slots(concurrency, gpus_per_run), len(waiting))
         say(
             f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them trained before; "
             f"{at_once} at a time with a core each"
@@ -200,7 +200,7 @@ def _run(
     return failed
 
 
-def _places(concurrency: int | None, gpus_per_run: float) -> int:
+def _slots(concurrency: int | None, gpus_per_run: float) -> int:
     """Runs at once; Ray would wait for ever, in silence, for what does not come."""
     have = resources()
     fits = int(have.get("CPU", 0))

@@ -35,7 +35,7 @@ class EpochCallback(UserCallback):
 
 
 @contextlib.contextmanager
-def hear(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iterator[EpochCallback]:
+def listen_to_epochs(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iterator[EpochCallback]:
     """Call `on_epoch` in a thread for every new epoch, each one once, while the block runs.
 
     An epoch whose report is lost with its worker is heard of from the record of the run, before

@@ -13,16 +13,16 @@ from hmtas.errors import DivergedError, InputError
 from hmtas.files import write_text
 from hmtas.runs.record import EpochRecord, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.remote import copy_ahead, open_store
+from hmtas.store.remote import open_store, prefetch_games
 from hmtas.training.games import begin_run, plan_games, shard
 from hmtas.training.loop import Parallel, fit
 
 MAX_FAILURES = 3  # a worker that dies is replaced, and goes on after the last complete epoch
 SCRATCH = ".ray"  # in the run folder, while Ray Train runs
-MISTAKE = "mistake.txt"
+INPUT_ERROR = "input_error.txt"
 
 
-class Share(NamedTuple):
+class WorkerResources(NamedTuple):
     """The workers of one training, and what each of them takes."""
 
     num_workers: int
@@ -93,21 +93,23 @@ def train(
     if address is None:
         check_workers(num_workers, "CPU", local_cpus)
         # The nodes of a cluster copy what they train on themselves.
-        copy_ahead(opened, [*games.fitted, *games.stopped])
+        prefetch_games(opened, [*games.fitted, *games.stopped])
     settings = settings_of(opened, config, out, name=name, preset=preset, stop_after=stop_after)
     with ray_session(address, threads=max(1, local_cpus // num_workers)):
         kind = "GPU" if use_gpu else "CPU"
         available = resources()
         check_workers(num_workers, kind, available.get(kind, 0))
         cpus = max(1, int(available["CPU"]) // num_workers)
-        run_workers(train_worker, settings, Share(num_workers, cpus, float(use_gpu)), on_epoch)
+        run_workers(
+            train_worker, settings, WorkerResources(num_workers, cpus, float(use_gpu)), on_epoch
+        )
     return read_run(out)
 
 
 def run_workers(
     worker: Callable[[dict[str, Any]], Any],
     settings: dict[str, Any],
-    share: Share,
+    share: WorkerResources,
     on_epoch: Callable[[EpochRecord], None],
     *,
     trainer: Callable[..., Any] | None = None,
@@ -130,13 +132,13 @@ def run_workers(
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from hmtas.cluster.reports import hear
+    from hmtas.cluster.reports import listen_to_epochs
 
     out = Path(settings["out"])
     scratch = out / SCRATCH
     needed = {"CPU": float(share.cpus)} | ({"GPU": share.gpus} if share.gpus else {})
     try:
-        with hear(out, on_epoch) as callback:
+        with listen_to_epochs(out, on_epoch) as callback:
             made = (trainer or TorchTrainer)(
                 worker,
                 train_loop_config={**settings, "num_threads": share.cpus},
@@ -153,8 +155,8 @@ def run_workers(
                 ),
             )
             made.fit()
-            if (scratch / MISTAKE).is_file():
-                raise InputError((scratch / MISTAKE).read_text(encoding="utf-8"))
+            if (scratch / INPUT_ERROR).is_file():
+                raise InputError((scratch / INPUT_ERROR).read_text(encoding="utf-8"))
     except Exception as error:
         raise _reason_of(error) or error from None
     finally:
@@ -220,7 +222,7 @@ def train_worker(settings: dict[str, Any]) -> bool:
             raise
         if rank == 0:
             # A failure would be tried again, in vain; the driver finds the words here.
-            write_text(Path(settings["out"]) / SCRATCH / MISTAKE, str(error))
+            write_text(Path(settings["out"]) / SCRATCH / INPUT_ERROR, str(error))
         return False
     return True
 

@@ -106,7 +106,7 @@ def ablate(
     """
     from hmtas.ablation.train import check_concurrency, check_folders, jobs_of, train_all
     from hmtas.ablation.variants import choose, plan
-    from hmtas.store.remote import copy_ahead, open_store
+    from hmtas.store.remote import open_store, prefetch_games
     from hmtas.tracking.parent import MlflowSync
 
     chosen = _settings(settings or [], nms_window_s)
@@ -120,7 +120,7 @@ def ablate(
     check_folders(every, opened)
     check_concurrency(concurrency, address)
     if address is None:  # the nodes of a cluster copy what they train on themselves
-        copy_ahead(opened, [*opened.games("train"), *opened.games(split)])
+        prefetch_games(opened, [*opened.games("train"), *opened.games(split)])
     sync = MlflowSync(out.absolute(), experiment, kind="ablation")
     params = {"store": store, "what": what, "seeds": seeds, "split": split, **chosen}
     sync.open(out.absolute().name, params)

@@ -41,14 +41,14 @@ def baseline(
     Writes an ordinary run folder, so that `score`, `tune windows`, `ensemble` and `compare` take
     it like any model. Its confidences are ranks spread over [0, 1], not rates.
     """
-    from hmtas.store.remote import copy_ahead, open_store
+    from hmtas.store.remote import open_store, prefetch_games
     from hmtas.tracking.run import sync_run
     from hmtas.training.linear import num_steps, run_baseline
 
     opened = open_store(store)
     wanted = None if streams is None else [name.strip() for name in streams.split(",")]
     splits = split or ["valid"]
-    copy_ahead(opened, [game for name in ("train", *splits) for game in opened.games(name)])
+    prefetch_games(opened, [game for name in ("train", *splits) for game in opened.games(name)])
     with progress("fitting the linear model", num_steps(opened, splits)) as on_half:
         paths = run_baseline(
             opened,

@@ -104,7 +104,7 @@ def predict(
     import torch
 
     from hmtas.prediction.slide import predict_run, predicted
-    from hmtas.store.remote import copy_ahead, open_store
+    from hmtas.store.remote import open_store, prefetch_games
     from hmtas.tracking.run import sync_run
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -116,7 +116,7 @@ def predict(
         opened = open_store(store or record.store)
         path = predicted(run, opened, split, precision)
         if path is None:
-            copy_ahead(opened, opened.games(split))
+            prefetch_games(opened, opened.games(split))
             num_halves = len(opened.halves_of(opened.games(split)))
             with progress(f"{run.name}, {split}", num_halves) as advance:
                 path = predict_run(

@@ -15,7 +15,7 @@ import numpy as np
 
 from hmtas.embed.clock import clock_features
 from hmtas.embed.encoder import SAID_S, VERSION, Encoder, fit_encoder, load_encoder, save_encoder
-from hmtas.embed.transcripts import Said, Transcript, count_words, read_transcript
+from hmtas.embed.transcripts import SpokenWords, Transcript, count_words, read_transcript
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, read_events
@@ -101,14 +101,14 @@ def read_half_seconds(path: Path) -> dict[HalfId, float]:
     return lengths
 
 
-class Source:
+class CommentarySource:
     """The input tree; what is read twice is kept."""
 
     def __init__(self, root: Path, half_seconds: Mapping[HalfId, float]) -> None:
         self.root = root
         self.half_seconds = half_seconds
         self.skipped: dict[HalfId, dict[str, int]] = {}
-        self._said: dict[HalfId, Said] = {}
+        self._said: dict[HalfId, SpokenWords] = {}
 
     def transcript_path(self, half: HalfId) -> Path:
         """Where the transcript of a half lies, if it has one."""
@@ -120,7 +120,7 @@ class Source:
             return Events.empty(half)
         return read_events(self.root, half.game)[half.half]
 
-    def read(self, half: HalfId, *, keep: bool = False) -> tuple[Length | None, Said | None]:
+    def read(self, half: HalfId, *, keep: bool = False) -> tuple[Length | None, SpokenWords | None]:
         """Length of a half and what was said in it; None for what is not known."""
         if half in self._said:
             said = self._said.pop(half)
@@ -181,7 +181,9 @@ def embed_games(
     names = find_transcribed(games)
     if half_seconds is None and (games / HALF_SECONDS_FILE).is_file():
         half_seconds = games / HALF_SECONDS_FILE
-    source = Source(games, {} if half_seconds is None else read_half_seconds(half_seconds))
+    source = CommentarySource(
+        games, {} if half_seconds is None else read_half_seconds(half_seconds)
+    )
     report = EmbedReport()
     if encoder is None:
         splits = games / SPLIT_FILE if splits is None else splits
@@ -216,7 +218,7 @@ def _train_games(splits: Path, present: list[str]) -> list[str]:
 
 
 def _fit_or_reuse(
-    source: Source, train: list[str], path: Path, *, width: int, report: EmbedReport
+    source: CommentarySource, train: list[str], path: Path, *, width: int, report: EmbedReport
 ) -> Encoder:
     """The encoder at `path` if it was fitted on the same input, else a new one, written there."""
     digests = {game: source.digest(game) for game in train}
@@ -243,7 +245,13 @@ def _fit_or_reuse(
 
 
 def _embed_game(
-    source: Source, game: str, encoder: Encoder, checksum: str, *, out: Path, report: EmbedReport
+    source: CommentarySource,
+    game: str,
+    encoder: Encoder,
+    checksum: str,
+    *,
+    out: Path,
+    report: EmbedReport,
 ) -> None:
     folder = out / game
     done: dict[str, Any] = {"encoder": checksum, "source": source.digest(game)}

@@ -27,7 +27,7 @@ from scipy.sparse import csr_matrix, vstack
 from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import normalize
 
-from hmtas.embed.transcripts import NUM_HASHED, Said
+from hmtas.embed.transcripts import NUM_HASHED, SpokenWords
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, sha256_json
 from hmtas.records import Events, HalfId
@@ -134,7 +134,7 @@ def _to_float16(rows: np.ndarray) -> np.ndarray:
 
 
 def fit_encoder(
-    said: Mapping[HalfId, Said],
+    said: Mapping[HalfId, SpokenWords],
     events: Mapping[HalfId, Events],
     actions: Sequence[str],
     *,
@@ -202,7 +202,7 @@ def _vocabulary(documents: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tables(
-    said: Mapping[HalfId, Said],
+    said: Mapping[HalfId, SpokenWords],
     events: Mapping[HalfId, Events],
     columns: np.ndarray,
     num_actions: int,

@@ -88,7 +88,7 @@ def _problem(entry: Any) -> str | None:
     return None if entry[2].strip() else "no text"
 
 
-class Said(NamedTuple):
+class SpokenWords(NamedTuple):
     """What was said in every second of a half.
 
     Attributes:
@@ -101,7 +101,7 @@ class Said(NamedTuple):
     num_words: np.ndarray
 
 
-def count_words(transcript: Transcript, num_rows: int) -> Said:
+def count_words(transcript: Transcript, num_rows: int) -> SpokenWords:
     """Count the words of every second.
 
     Word k of a segment's n words falls at start + (k + 1/2) / n of its duration; a pair at its
@@ -122,7 +122,7 @@ def count_words(transcript: Transcript, num_rows: int) -> Said:
             if previous:
                 said[second].append(f"{previous} {word}")
             previous = word
-    return Said(hasher.transform(said), num_words)
+    return SpokenWords(hasher.transform(said), num_words)
 
 
 @cache

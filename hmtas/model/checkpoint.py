@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hmtas.errors import DamagedError, InputError
+from hmtas.errors import DamagedCheckpointError, InputError
 from hmtas.files import atomic_path, sha256_file
 from hmtas.model.network import SpottingModel, build_model
 from hmtas.runs.record import WEIGHTS, RunRecord, read_run
@@ -112,7 +112,7 @@ def load_checkpoint(
         Its `meta`, and what is wrong with the newest one, if anything is; None if there is none.
 
     Raises:
-        DamagedError: If all there are are damaged.
+        DamagedCheckpointError: If all there are are damaged.
     """
     problem: str | None = None
     for path in (run / CHECKPOINT, run / PREVIOUS):
@@ -127,7 +127,7 @@ def load_checkpoint(
         return meta, problem
     if problem is None:
         return None
-    raise DamagedError(f"{problem}; remove {run} to start this run again")
+    raise DamagedCheckpointError(f"{problem}; remove {run} to start this run again")
 
 
 def remove_checkpoints(run: Path) -> None:

@@ -28,17 +28,17 @@ class SyncedBatchNorm1d(nn.BatchNorm1d):
         if not self.is_synced:
             return super().forward(x)
         rows = x.float()
-        totals = _sum_of_all(torch.cat([rows.sum(dim=0), rows.new_tensor([len(rows)])]))
+        totals = _all_reduce_sum(torch.cat([rows.sum(dim=0), rows.new_tensor([len(rows)])]))
         count = totals[-1].clamp(min=1)
         mean = totals[:-1] / count
         # Around the mean, in a second meeting: differences of large sums would lose the variance.
-        variance = _sum_of_all((rows - mean).square().sum(dim=0)) / count
-        self._remember(mean.detach(), variance.detach(), count.detach())
+        variance = _all_reduce_sum((rows - mean).square().sum(dim=0)) / count
+        self._update_running_stats(mean.detach(), variance.detach(), count.detach())
         normed = (rows - mean) * (variance + self.eps).rsqrt()
         return (normed * self.weight + self.bias).to(x.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+    def _update_running_stats(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         """Running statistics as torch keeps them: of the unbiased variance."""
         assert self.running_mean is not None
         assert self.running_var is not None
@@ -52,7 +52,7 @@ class SyncedBatchNorm1d(nn.BatchNorm1d):
         self.num_batches_tracked.add_(1)
 
 
-class _SumOfAll(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """The sum over all processes, forwards and backwards."""
 
     @staticmethod
@@ -68,6 +68,6 @@ class _SumOfAll(torch.autograd.Function):
         return total
 
 
-def _sum_of_all(x: Tensor) -> Tensor:
-    total: Tensor = _SumOfAll.apply(x)  # type: ignore[no-untyped-call]
+def _all_reduce_sum(x: Tensor) -> Tensor:
+    total: Tensor = _AllReduceSum.apply(x)  # type: ignore[no-untyped-call]
     return total

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hmtas.formats.labels import ACTIONS
-from hmtas.season.match import PlayedHalf
+from hmtas.season.match import SimulatedHalf
 
 
-class Character(NamedTuple):
+class StreamProfile(NamedTuple):
     """How a stream sees the game."""
 
     strength: float  # relative size of its evidence
@@ -30,15 +30,15 @@ class Character(NamedTuple):
 
 # Strengths in the order of thesis Table 5.6: VTN best, irCSN last of the visual ones, audio far
 # behind. Delay and blur are inventions; those of audio follow the reaction of a crowd.
-CHARACTERS = {
-    "tpn": Character(0.95, 0.0, 0.3, 1.0, build_up=0.9, aftermath=0.6),
-    "gta": Character(1.0, 0.2, 0.3, 1.2),
-    "vtn": Character(1.3, 0.0, 0.2, 1.0),
-    "ircsn": Character(0.8, -0.2, 0.4, 1.1, build_up=1.0, aftermath=0.5),
-    "i3d_slow": Character(0.9, 0.4, 0.4, 1.6, build_up=0.6, aftermath=1.0),
-    "vggish": Character(0.7, 2.0, 0.5, 1.5, build_up=0.1, aftermath=1.0, hears=True),
+PROFILES = {
+    "tpn": StreamProfile(0.95, 0.0, 0.3, 1.0, build_up=0.9, aftermath=0.6),
+    "gta": StreamProfile(1.0, 0.2, 0.3, 1.2),
+    "vtn": StreamProfile(1.3, 0.0, 0.2, 1.0),
+    "ircsn": StreamProfile(0.8, -0.2, 0.4, 1.1, build_up=1.0, aftermath=0.5),
+    "i3d_slow": StreamProfile(0.9, 0.4, 0.4, 1.6, build_up=0.6, aftermath=1.0),
+    "vggish": StreamProfile(0.7, 2.0, 0.5, 1.5, build_up=0.1, aftermath=1.0, hears=True),
 }
-OTHER = Character(0.9, 0.2, 0.3, 1.2)  # a stream of another name
+DEFAULT_PROFILE = StreamProfile(0.9, 0.2, 0.3, 1.2)  # a stream of another name
 
 LOUDNESS = {
     "Goal": 1.8,
@@ -64,11 +64,11 @@ KINDS = (
 KIND_OF_ACTION = np.array([[action in kind for kind in KINDS].index(True) for action in ACTIONS])
 
 EVIDENCE = 3.0  # size of a mark of strength 1, in standard deviations of the noise of a second
-SHARED = 0.6  # of a moment's mark, beside its own part of 1
+SHARED_SIZE = 0.6  # of a moment's mark, beside its own part of 1
 BUILD_UP_S = -2.0
 AFTERMATH_S = 2.5
 NOT_SHOWN_FACTOR = 0.4
-MISSED = 0.08  # share of the events that a stream misses
+MISS_RATE = 0.08  # share of the events that a stream misses
 FALSE_PER_EVENT = 0.5
 NOISE_MEMORY = 0.5  # autocorrelation of the noise from one second to the next
 CORE_WIDTH = 64  # wider embeddings are a mixture of this many numbers, and a little noise
@@ -88,7 +88,7 @@ class Marks(NamedTuple):
     false: np.ndarray
 
 
-def leave_marks(rng: np.random.Generator, played: PlayedHalf) -> Marks:
+def draw_marks(rng: np.random.Generator, played: SimulatedHalf) -> Marks:
     """How clear each event of a half is, and where something else looks like an action."""
     num_events = len(played.time_s)
     clear = np.exp(0.3 * rng.standard_normal(num_events))
@@ -115,7 +115,7 @@ def embed(
     Args:
         rng: Source of what differs between halves.
         marks: What there is to see.
-        stream: Name of the stream; decides its character and, with the seed, its features.
+        stream: Name of the stream; decides its profile and, with the seed, its features.
         width: F, numbers per second.
         num_rows: T, seconds.
         seed: Seed of the season: the features mean the same in all of its games.
@@ -123,15 +123,15 @@ def embed(
     Returns:
         (T, F) float32, finite, within +-100.
     """
-    character = CHARACTERS.get(stream, OTHER)
+    profile = PROFILES.get(stream, DEFAULT_PROFILE)
     sequence = np.random.SeedSequence(seed, spawn_key=(0, name_key(stream)))
     season = np.random.default_rng(sequence)
     core_width = min(width, CORE_WIDTH)
     feature_KF = season.standard_normal((_NUM_MARKS, core_width))
     shared_F = season.standard_normal((len(KINDS), core_width))
-    feature_KF[: len(ACTIONS)] += SHARED * shared_F[KIND_OF_ACTION]
+    feature_KF[: len(ACTIONS)] += SHARED_SIZE * shared_F[KIND_OF_ACTION]
     feature_KF *= EVIDENCE / np.linalg.norm(feature_KF, axis=1, keepdims=True)
-    seen_TK = _see(rng, marks, character, num_rows)
+    seen_TK = _mark_sizes(rng, marks, profile, num_rows)
     core_TF = _noise(rng, num_rows, core_width)
     # Not `@`: the result of a BLAS may depend on the number of its threads.
     core_TF += np.einsum("tk,kf->tf", seen_TK, feature_KF)
@@ -151,30 +151,32 @@ def name_key(stream: str) -> int:
     return zlib.crc32(stream.encode())
 
 
-def _see(rng: np.random.Generator, marks: Marks, character: Character, num_rows: int) -> np.ndarray:
+def _mark_sizes(
+    rng: np.random.Generator, marks: Marks, profile: StreamProfile, num_rows: int
+) -> np.ndarray:
     """Size of every mark in every second, (T, K): moments, then build-ups, then aftermaths."""
     num_marks = len(marks.time_s)
-    size_M = marks.size * character.strength * np.exp(0.25 * rng.standard_normal(num_marks))
+    size_M = marks.size * profile.strength * np.exp(0.25 * rng.standard_normal(num_marks))
     # A lookalike fools a stream or it does not; that is why several streams are better than one.
-    overlooked_M = rng.random(num_marks) < np.where(marks.false, 0.5, MISSED)
+    overlooked_M = rng.random(num_marks) < np.where(marks.false, 0.5, MISS_RATE)
     size_M[overlooked_M] *= 0.1
-    if character.hears:
+    if profile.hears:
         size_M *= np.array([LOUDNESS.get(action, _QUIET) for action in ACTIONS])[marks.action]
-    delay_M = character.delay_s + character.delay_spread_s * rng.standard_normal(num_marks)
+    delay_M = profile.delay_s + profile.delay_spread_s * rng.standard_normal(num_marks)
     kind_M = KIND_OF_ACTION[marks.action]
     first_build_up = len(ACTIONS)
     first_aftermath = first_build_up + len(KINDS)
-    reach = int(np.ceil(4 * character.blur_s))
+    reach = int(np.ceil(4 * profile.blur_s))
     seen_TK = np.zeros((num_rows, _NUM_MARKS))
     for column_M, offset_s, share in (
         (marks.action, 0.0, 1.0),
-        (first_build_up + kind_M, BUILD_UP_S, character.build_up),
-        (first_aftermath + kind_M, AFTERMATH_S, character.aftermath),
+        (first_build_up + kind_M, BUILD_UP_S, profile.build_up),
+        (first_aftermath + kind_M, AFTERMATH_S, profile.aftermath),
     ):
         centre_M = marks.time_s + delay_M + offset_s
         # A mark is nothing beyond four times its blur: only the rows nearby are touched.
         row_MR = np.rint(centre_M).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
-        curve_MR = np.exp(-0.5 * ((row_MR - centre_M[:, None]) / character.blur_s) ** 2)
+        curve_MR = np.exp(-0.5 * ((row_MR - centre_M[:, None]) / profile.blur_s) ** 2)
         curve_MR *= share * size_M[:, None]
         inside_MR = (row_MR >= 0) & (row_MR < num_rows)
         column_MR = np.broadcast_to(column_M[:, None], row_MR.shape)

@@ -114,7 +114,7 @@ GOAL = ACTIONS.index("Goal")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PlayedHalf:
+class SimulatedHalf:
     """What happened in one half, in order of time, and what an annotator wrote down.
 
     Attributes:
@@ -149,7 +149,7 @@ def follow_probability() -> np.ndarray:
     return follow_AA
 
 
-def play_match(rng: np.random.Generator, minutes: float) -> tuple[PlayedHalf, PlayedHalf]:
+def simulate_match(rng: np.random.Generator, minutes: float) -> tuple[SimulatedHalf, SimulatedHalf]:
     """Invent the two halves of a match.
 
     Args:
@@ -161,7 +161,7 @@ def play_match(rng: np.random.Generator, minutes: float) -> tuple[PlayedHalf, Pl
     halves = []
     for half, stoppage_s in enumerate(STOPPAGE_S):
         duration_s = round(60 * minutes + scale * rng.gamma(4.0, stoppage_s / 4.0))
-        halves.append(_play_half(rng, duration_s, opened_by_home=home_first == (half == 0)))
+        halves.append(_simulate_half(rng, duration_s, opened_by_home=home_first == (half == 0)))
     return halves[0], halves[1]
 
 
@@ -171,14 +171,16 @@ class _Event(NamedTuple):
     home: bool
 
 
-def _play_half(rng: np.random.Generator, duration_s: int, *, opened_by_home: bool) -> PlayedHalf:
+def _simulate_half(
+    rng: np.random.Generator, duration_s: int, *, opened_by_home: bool
+) -> SimulatedHalf:
     opening = _Event(rng.uniform(0, 2), KICK_OFF, opened_by_home)
     events = [opening, *_lay_out(rng, _draw_chains(rng, duration_s), opening, duration_s)]
     action = np.array([event.action for event in events], dtype=np.int64)
     time_s = np.array([event.offset_s for event in events])
     not_shown_A = np.array([NOT_SHOWN.get(name, 0.0) for name in ACTIONS])
     jitter_s = LABEL_JITTER_S * np.clip(rng.standard_normal(len(events)), -3, 3)
-    return PlayedHalf(
+    return SimulatedHalf(
         duration_s=duration_s,
         time_s=time_s,
         action=action,

@@ -17,8 +17,8 @@ from hmtas.errors import InputError, join_problems
 from hmtas.files import atomic_path, read_json, write_json
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE
 from hmtas.formats.splits import SPLIT_FILE
-from hmtas.season.evidence import embed, leave_marks, name_key
-from hmtas.season.match import GOAL, PlayedHalf, play_match
+from hmtas.season.evidence import draw_marks, embed, name_key
+from hmtas.season.match import GOAL, SimulatedHalf, simulate_match
 
 SEASON_FILE = "season.json"
 SMALL_STREAMS = {"tpn": 16, "gta": 16, "vtn": 12, "ircsn": 16, "i3d_slow": 16, "vggish": 8}
@@ -162,11 +162,11 @@ def _claim(root: Path, config: SeasonConfig) -> None:
 
 def _write_game(root: Path, config: SeasonConfig, number: int, labelled: bool) -> str:
     """Write what is missing of one game, and name the game."""
-    halves = play_match(_generator(config.seed, number), config.minutes)
+    halves = simulate_match(_generator(config.seed, number), config.minutes)
     game = game_name(number, halves)
     for half, played in zip(HALVES, halves, strict=True):
         wanted = [file for file in _files(config) if not _path(root, game, half, file).exists()]
-        marks = leave_marks(_generator(config.seed, number, half), played)
+        marks = draw_marks(_generator(config.seed, number, half), played)
         for file in wanted:
             values_TF = np.empty((_num_rows(config, number, half, file, played), file.width),
                                  dtype=file.dtype)  # fmt: skip
@@ -228,14 +228,16 @@ def _path(root: Path, game: str, half: int, file: _File) -> Path:
     return root / game / f"{half}_{file.name}.npy"
 
 
-def _num_rows(config: SeasonConfig, number: int, half: int, file: _File, played: PlayedHalf) -> int:
+def _num_rows(
+    config: SeasonConfig, number: int, half: int, file: _File, played: SimulatedHalf
+) -> int:
     """A row per second, up to two fewer now and then: as in the real files."""
     rng = _generator(config.seed, number, half, name_key(file.name), 1)
     short = config.ragged and rng.random() < _SHORTER
     return played.duration_s - (int(rng.integers(1, _MAX_SHORTER + 1)) if short else 0)
 
 
-def _annotations(halves: tuple[PlayedHalf, PlayedHalf]) -> Iterator[dict[str, Any]]:
+def _annotations(halves: tuple[SimulatedHalf, SimulatedHalf]) -> Iterator[dict[str, Any]]:
     """The annotations of a match, in order of the annotated time."""
     for half, played in zip(HALVES, halves, strict=True):
         for i in np.argsort(played.label_s, kind="stable"):
@@ -262,7 +264,7 @@ _ROUNDS = 2 * (_NUM_TEAMS - 1)
 _FIRST_YEAR = 2001
 
 
-def game_name(number: int, halves: tuple[PlayedHalf, PlayedHalf]) -> str:
+def game_name(number: int, halves: tuple[SimulatedHalf, SimulatedHalf]) -> str:
     """SoccerNet's folder of game `number`, with invented teams and the score that was played.
 
     Every league plays a double round robin per season, so no two games have one name.

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from hmtas.errors import InputError, PassingError
+from hmtas.errors import InputError, TransientError
 
 BLOCK_BYTES = 8 * 2**20  # one request
 
@@ -33,7 +33,7 @@ _CAUSES = {
 }
 
 
-class ServiceError(PassingError):
+class ServiceError(TransientError):
     """The service did not answer, or refused: nothing is known of the files themselves."""
 
 

@@ -58,7 +58,7 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-class NodeCopy:
+class NodeCache:
     """Files of one store, copied from its service when they are asked for."""
 
     def __init__(self, bucket: Bucket, folder: Path) -> None:

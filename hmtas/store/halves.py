@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from hmtas.errors import InputError, PassingError
+from hmtas.errors import InputError, TransientError
 from hmtas.files import atomic_path, sha256_file
 from hmtas.records import Events, HalfId
 from hmtas.store.index import LABELS_FILE, Index, StoredHalf, half_file
@@ -65,10 +65,10 @@ def map_half(path: Path, stored: StoredHalf, widths: Mapping[str, int]) -> Half:
             for i, name in enumerate(stored.streams)
         }
     except FileNotFoundError:
-        raise PassingError(f"{file}: missing; the index lists it. Pack again") from None
+        raise TransientError(f"{file}: missing; the index lists it. Pack again") from None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise PassingError(
+        raise TransientError(
             f"{file}: not the half that was packed ({reason}); was it cut short or changed? "
             "Run `hmtas verify`, or delete it and pack again"
         ) from None

@@ -129,7 +129,7 @@ def run_pack(
         todo = [source for source in plan.halves if source.half not in kept]
         labels = labels_bytes((source.half for source in plan.halves), plan.events)
         index = _index(plan, kept, labels) if not todo else None
-        complete = index is not None and _is_there(store, index, labels)
+        complete = index is not None and _is_current(store, index, labels)
         if not complete:
             _check_space(plan, store, todo)
             # From here until the new index is written there is no store, rather than a mixed one.
@@ -196,7 +196,7 @@ def _index(plan: PackPlan, stored: Mapping[HalfId, StoredHalf], labels: bytes) -
     )
 
 
-def _is_there(store: Path, index: Index, labels: bytes) -> bool:
+def _is_current(store: Path, index: Index, labels: bytes) -> bool:
     """Whether the store on the disk is already the one to be written."""
     file = store / LABELS_FILE
     try:

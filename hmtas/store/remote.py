@@ -17,7 +17,7 @@ from hmtas.errors import InputError
 from hmtas.files import atomic_path
 from hmtas.records import HalfId
 from hmtas.store.bucket import Bucket
-from hmtas.store.cache import CopiedFile, NodeCopy, cache_folder, private_folder
+from hmtas.store.cache import CopiedFile, NodeCache, cache_folder, private_folder
 from hmtas.store.index import INDEX_FILE, LABELS_FILE, StoredHalf, parse_index
 from hmtas.store.local import EmbeddingStore
 from hmtas.terminal.console import progress
@@ -50,7 +50,7 @@ def open_store(place: str | Path) -> EmbeddingStore:
     return EmbeddingStore.open(Path(place))
 
 
-def copy_ahead(store: EmbeddingStore, games: Iterable[str]) -> None:
+def prefetch_games(store: EmbeddingStore, games: Iterable[str]) -> None:
     """Copy the games of a store in a service to this machine, where they are not there yet."""
     absent = store.absent(store.halves_of(games))
     if absent:
@@ -64,11 +64,11 @@ class RemoteStore(EmbeddingStore):
 
     Attributes:
         bucket: Where it is.
-        node_copy: Its files on this machine.
+        node_cache: Its files on this machine.
     """
 
     bucket: Bucket = dataclasses.field(repr=False)
-    node_copy: NodeCopy = dataclasses.field(repr=False)
+    node_cache: NodeCache = dataclasses.field(repr=False)
 
     @classmethod
     def at(cls, bucket: Bucket, folder: Path) -> "RemoteStore":
@@ -80,7 +80,7 @@ class RemoteStore(EmbeddingStore):
             streams=local.streams,
             halves=local.halves,
             bucket=bucket,
-            node_copy=NodeCopy(bucket, local.path),
+            node_cache=NodeCache(bucket, local.path),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -97,7 +97,7 @@ class RemoteStore(EmbeddingStore):
 
     def absent(self, halves: Iterable[HalfId]) -> list[HalfId]:
         """Those of some halves that are not on this machine's disk yet."""
-        return [h for h in halves if not self.node_copy.has(_copied(self._stored(h)))]
+        return [h for h in halves if not self.node_cache.has(_copied(self._stored(h)))]
 
     def prefetch(
         self, halves: Iterable[HalfId], *, on_half: Callable[[], None] = lambda: None
@@ -113,10 +113,10 @@ class RemoteStore(EmbeddingStore):
             ServiceError: If the service fails.
         """
         files = [_copied(self._stored(half)) for half in halves]
-        self.node_copy.check_space(files)
+        self.node_cache.check_space(files)
         pool = ThreadPoolExecutor(NUM_AT_ONCE)
         try:
-            for done in as_completed([pool.submit(self.node_copy.fetch, file) for file in files]):
+            for done in as_completed([pool.submit(self.node_cache.fetch, file) for file in files]):
                 done.result()
                 on_half()
         finally:
@@ -124,11 +124,11 @@ class RemoteStore(EmbeddingStore):
 
     def fetch(self, stored: StoredHalf) -> None:
         """Copy one half, if it is not on this machine's disk; see `prefetch` for what it raises."""
-        self.node_copy.fetch(_copied(stored))
+        self.node_cache.fetch(_copied(stored))
 
     def fetch_labels(self) -> None:
         """Copy the labels, if they are not on this machine's disk."""
-        self.node_copy.fetch(CopiedFile(LABELS_FILE, self.index.labels_sha256))
+        self.node_cache.fetch(CopiedFile(LABELS_FILE, self.index.labels_sha256))
 
 
 def _reopen(url: str, checksum: str) -> RemoteStore:

@@ -17,7 +17,7 @@ from hmtas.records import HalfId
 BAIDU = "baidu_soccer_embeddings"
 BAIDU_BLOCKS = {"tpn": 2048, "gta": 2048, "vtn": 384, "ircsn": 2048, "i3d_slow": 2048}
 BAIDU_WIDTH = sum(BAIDU_BLOCKS.values())
-LARGEST = 65504.0  # of float16
+FLOAT16_MAX = 65504.0  # of float16
 _CHUNK_BYTES = 1 << 24  # read at once, so that one half in float16 is all that is ever held
 _NAME = re.compile(r"[12]_([\w-]+)\.npy")
 _INFINITE = np.uint16(0x7C00)  # all bits of the exponent: a float16 that is not finite
@@ -191,6 +191,7 @@ def _bad_value(path: Path, values: np.ndarray, start: int, block: Block) -> Inpu
     place = f"{path}: row {start + row}, column {block.start + column} (stream {block.stream!r})"
     if np.isfinite(value):
         return InputError(
-            f"{place} is {value:g}, beyond the largest float16, {LARGEST:g}; scale the embeddings"
+            f"{place} is {value:g}, beyond the largest float16, {FLOAT16_MAX:g}; "
+            "scale the embeddings"
         )
     return InputError(f"{place} is {value:g}; embeddings must be finite. Extract the half again")

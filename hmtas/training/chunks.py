@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Cut(NamedTuple):
+class SampleLayout(NamedTuple):
     """How a half is cut.
 
     Attributes:

@@ -12,8 +12,8 @@ import torch
 from hmtas.records import HalfId
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.batches import Batch, join_batches, move
-from hmtas.training.chunks import Cut
-from hmtas.training.rows import Memory, Rows, read_rows
+from hmtas.training.chunks import SampleLayout
+from hmtas.training.rows import Buffers, Rows, read_rows
 
 BLOCK_BYTES = 256 * 2**20
 
@@ -41,7 +41,7 @@ class WindowDataset:
         self.store = store
         self.halves = tuple(halves)
         self.streams = tuple(streams)
-        self.cut = Cut(seq_len, chunk_windows)
+        self.cut = SampleLayout(seq_len, chunk_windows)
 
     def __len__(self) -> int:
         return sum(self._num_rows(self.halves))
@@ -59,7 +59,7 @@ class WindowDataset:
         num_samples, rest = divmod(batch_size, self.cut.num_windows)
         if rest:
             raise ValueError(f"{batch_size} is not a multiple of {self.cut.num_windows}")
-        memory: Memory = {}  # of this epoch alone: two may be under way
+        memory: Buffers = {}  # of this epoch alone: two may be under way
         left: list[Batch] = []
         held = 0
         for halves in self._blocks(rng):
@@ -79,7 +79,7 @@ class WindowDataset:
         if left:
             yield join_batches(left)
 
-    def _open(self, halves: Sequence[HalfId], memory: Memory) -> tuple[Rows, Sequence[int]]:
+    def _open(self, halves: Sequence[HalfId], memory: Buffers) -> tuple[Rows, Sequence[int]]:
         """The rows of a block, and where each of its halves begins among them."""
         return read_rows(
             self.store, halves, streams=self.streams, seq_len=self.cut.seq_len, memory=memory

@@ -198,7 +198,7 @@ class _Training:
                     "intervals": found.intervals,
                 }
             )
-        self._keep(entry)
+        self._record_epoch(entry)
         return entry
 
     def best(self) -> dict[str, float]:
@@ -247,13 +247,13 @@ class _Training:
         train = self.config.train
         return max(1, int(min(num_rows) * train.windows_share) // train.batch_size)
 
-    def _keep(self, entry: EpochRecord) -> None:
+    def _record_epoch(self, entry: EpochRecord) -> None:
         """Add an epoch to the record and save; a run without stopping keeps its last epoch."""
         train = self.config.train
         history = (*self.record.history, entry)
         better = entry.tight is None or entry == min(
             history,
-            key=lambda e: _badness(e, train.stop_on),
+            key=lambda e: _stopping_key(e, train.stop_on),
         )
         update: dict[str, object] = {"history": history}
         if better:
@@ -278,14 +278,14 @@ class _Training:
         self.record = RunRecord.model_validate(meta["record"])
         epoch = len(self.record.history)
         for change in changes(self.record.environment, here):
-            self._note(f"after epoch {epoch}: {change.what} {change.now}, not {change.before}")
+            self._add_note(f"after epoch {epoch}: {change.what} {change.now}, not {change.before}")
         if problem is not None:
-            self._note(f"{problem}; went on after epoch {epoch}, from the one before")
+            self._add_note(f"{problem}; went on after epoch {epoch}, from the one before")
             if self.parallel.rank == 0:
                 # The next save keeps the newest as the one before: that must be the good one.
                 (self.out / CHECKPOINT).unlink(missing_ok=True)
 
-    def _note(self, note: str) -> None:
+    def _add_note(self, note: str) -> None:
         self.record = self.record.model_copy(update={"notes": (*self.record.notes, note)})
 
 
@@ -297,7 +297,7 @@ def _environment(device: torch.device) -> Environment:
     return this_environment(device.type, found, torch.get_num_threads())
 
 
-def _badness(entry: EpochRecord, stop_on: str) -> float:
+def _stopping_key(entry: EpochRecord, stop_on: str) -> float:
     """What the kept epoch has least of."""
     if stop_on == "loss":
         return entry.val_loss or 0.0

@@ -11,7 +11,7 @@ import torch
 from hmtas.records import HalfId
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.dataset import WindowDataset
-from hmtas.training.rows import Memory, Rows, read_rows
+from hmtas.training.rows import Buffers, Rows, read_rows
 
 FREE_SHARE = 0.8  # of the device's free memory; the rest is for gradients and activations
 
@@ -46,7 +46,7 @@ class ResidentDataset(WindowDataset):
         )
         self._base = dict(zip(self.halves, bases, strict=True))
 
-    def _open(self, halves: Sequence[HalfId], memory: Memory) -> tuple[Rows, Sequence[int]]:
+    def _open(self, halves: Sequence[HalfId], memory: Buffers) -> tuple[Rows, Sequence[int]]:
         return self.rows, [self._base[half] for half in halves]
 
 

@@ -11,9 +11,9 @@ from hmtas.model.windows import window_targets
 from hmtas.records import HalfId
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.batches import Batch, move
-from hmtas.training.chunks import Cut
+from hmtas.training.chunks import SampleLayout
 
-Memory = dict[str, Tensor]  # that one block after the other uses
+Buffers = dict[str, Tensor]  # that one block after the other uses
 _TARGETS = ""  # no stream is called so
 
 
@@ -23,8 +23,8 @@ class Rows(NamedTuple):
     streams: dict[str, Tensor]  # stream to (R, F) float16
     target_RC: Tensor  # (R, C) bool
 
-    def cut(self, cut: Cut, spans_K3: Tensor, present_KE: np.ndarray) -> Batch:
-        """The samples at some spans (`hmtas.training.chunks.Cut.spans`)."""
+    def cut(self, cut: SampleLayout, spans_K3: Tensor, present_KE: np.ndarray) -> Batch:
+        """The samples at some spans (`hmtas.training.chunks.SampleLayout.spans`)."""
         first, low, high = (column.unsqueeze(1) for column in spans_K3.unbind(dim=1))
 
         def at(length: int, before: int) -> Tensor:
@@ -50,7 +50,7 @@ def read_rows(
     streams: Sequence[str],
     seq_len: int,
     device: torch.device | str = "cpu",
-    memory: Memory | None = None,
+    memory: Buffers | None = None,
 ) -> tuple[Rows, list[int]]:
     """Copy some halves out of the mapped store, one after the other.
 

@@ -18,7 +18,7 @@ from hmtas.errors import DivergedError
 from hmtas.model.loss import hmtas_loss
 from hmtas.training.batches import Batch, mix_up
 
-LOOK_EVERY = 100  # steps between two looks at the losses of a GPU; on a CPU a look is free
+READ_LOSSES_EVERY = 100  # steps between two looks at the losses of a GPU; on a CPU a look is free
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Adam:
@@ -54,9 +54,9 @@ class Stepper:
     ) -> None:
         self.model, self.optimizer, self.config = model, optimizer, config
         self.weight_C, self.device = weight_C, device
-        self.look_every = 1 if device.type == "cpu" else LOOK_EVERY
+        self.read_every = 1 if device.type == "cpu" else READ_LOSSES_EVERY
         # Averaged over the workers like any other, so all see the same.
-        self._sign = list(model.parameters())[-1]
+        self._gradient_probe = list(model.parameters())[-1]
         self.broken = torch.zeros((), device=device)  # 1 from the first broken step on
         # The fused kernels skip a step where this is not 0.
         optimizer.found_inf = self.broken  # type: ignore[attr-defined]
@@ -84,10 +84,10 @@ class Stepper:
         for batch in batches:
             losses.append(self.step(batch, rng))
             num_windows += len(batch.target_BC)
-            if len(losses) == self.look_every:
-                seen += self._look(losses, len(seen), place, epoch)
+            if len(losses) == self.read_every:
+                seen += self._read_losses(losses, len(seen), place, epoch)
                 losses = []
-        seen += self._look(losses, len(seen), place, epoch)
+        seen += self._read_losses(losses, len(seen), place, epoch)
         return float(np.mean(seen)), num_windows
 
     def step(self, batch: Batch, rng: np.random.Generator) -> Tensor:
@@ -96,8 +96,10 @@ class Stepper:
         loss = self.loss(batch.to(self.device), rng)
         # A loss can be infinite and its gradient finite; times NaN none is.
         loss.backward(torch.where(loss.isfinite(), 1.0, torch.nan))  # type: ignore[no-untyped-call]
-        assert self._sign.grad is not None
-        self.broken.copy_(self.broken.maximum(1 - self._sign.grad.isfinite().all().float()))
+        assert self._gradient_probe.grad is not None
+        self.broken.copy_(
+            self.broken.maximum(1 - self._gradient_probe.grad.isfinite().all().float())
+        )
         self.optimizer.step()
         loss = loss.detach()
         return torch.where((self.broken > 0) & loss.isfinite(), torch.nan, loss)
@@ -123,7 +125,9 @@ class Stepper:
             present_BE=batch.present_by_window,
         )
 
-    def _look(self, losses: list[Tensor], before: int, place: str, epoch: int) -> list[float]:
+    def _read_losses(
+        self, losses: list[Tensor], before: int, place: str, epoch: int
+    ) -> list[float]:
         """The losses as numbers, checked: the one wait for the device."""
         seen: list[float] = torch.stack(losses).tolist() if losses else []
         for number, loss in enumerate(seen, before + 1):

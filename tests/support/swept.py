@@ -12,7 +12,7 @@ from hmtas.runs.record import EpochRecord, predictions_path
 from hmtas.store.local import EmbeddingStore
 from tests.support.small import make_config
 from tests.support.tracked import make_run
-from tune.search.asker import Asker
+from tune.search.ask_tell import AskTell
 from tune.space.default import Weights, build_space
 from tune.space.dimensions import settings_of
 from tune.study.options import Options
@@ -61,10 +61,10 @@ def make_sweep(
         grace_epochs=1,
         options=changes.pop("options", Options(sampler="random")),
     )
-    asker = Asker(settings)
+    ask_tell = AskTell(settings)
     rows = []
     for n, status in enumerate(states.split(), 1):
-        point = settings_of(asker.ask(f"t{n:02d}"), settings.space)
+        point = settings_of(ask_tell.ask(f"t{n:02d}"), settings.space)
         row = TrialRow(id=f"t{n:02d}", status=status, settings=point, run=f"trials/t{n:02d}")  # type: ignore[arg-type]
         rows.append(_trained(folder, store, settings.base, row))
         if predicted and status in ("done", "stopped"):

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from hmtas.terminal.console import say, show
 from tune.study.finalists import Final, read_final, verdict_of
-from tune.study.record import StudyRecord, front
+from tune.study.record import StudyRecord, pareto_front
 
 
 def show_final(final: Final) -> None:
@@ -40,7 +40,7 @@ def show_front(record: StudyRecord) -> None:
     table = Table(title=title, title_justify="left")
     for heading in ("trial", "tight", "loose"):
         table.add_column(heading, justify="left" if heading == "trial" else "right")
-    for row in front(record):
+    for row in pareto_front(record):
         table.add_row(row.id, *(f"{100 * (v or 0):.2f}" for v in (row.best_tight, row.best_loose)))
     show(table)
 
@@ -58,5 +58,5 @@ def best_document(record: StudyRecord, folder: Path) -> dict[str, Any]:
     """The same as JSON: `front`, where two numbers are maximised, and `final`, or null."""
     final = read_final(folder)
     both = record.settings.options.objective == "both"
-    rows = [row.model_dump(mode="json") for row in front(record)] if both else None
+    rows = [row.model_dump(mode="json") for row in pareto_front(record)] if both else None
     return {"front": rows, "final": final and final.model_dump(mode="json")}

@@ -12,7 +12,7 @@ from hmtas.errors import InputError
 from hmtas.presets import preset
 from tune.commands.space import Fixed, PresetName, space_of
 from tune.commands.study import Study
-from tune.study.budget import MANY
+from tune.study.budget import UNLIMITED_TRIALS
 from tune.study.options import FINAL_SEEDS, TOP
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def model(
     from hmtas.store.remote import open_store
     from tune.study.options import parse_options
     from tune.study.settings import Load, StudySettings, grace_of, sweep_base, with_windows
-    from tune.study.warm import warmed
+    from tune.study.warm import with_warm_start
     from tune.sweep import run_study
 
     options = parse_options(
@@ -153,7 +153,7 @@ def model(
         preset=preset_name,
         base=with_windows(base, space),
         space=space,
-        num_trials=trials or (MANY if hours else 16),
+        num_trials=trials or (UNLIMITED_TRIALS if hours else 16),
         grace_epochs=grace_epochs or grace_of(base.train.max_epochs),
         seed=seed,
         split=split,
@@ -162,7 +162,7 @@ def model(
     )
     _finish(out / name, lambda: run_study(
         out / name,
-        warmed(study_settings, earlier, None if fresh else out / name),
+        with_warm_start(study_settings, earlier, None if fresh else out / name),
         experiment=experiment,
         load=Load(
             concurrent=concurrent, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial

@@ -10,7 +10,7 @@ from tune.report.importance import Importances
 from tune.report.style import BLUE, GREY, INK, STATES, hover_of, plain, styled
 from tune.space.labels import label_of
 from tune.study.options import TIGHT
-from tune.study.record import StudyRecord, TrialRow, front
+from tune.study.record import StudyRecord, TrialRow, pareto_front
 
 MOST_BARS = 20
 
@@ -140,7 +140,7 @@ def _most(epochs: Mapping[str, Sequence[EpochRecord]]) -> int:
 
 def pareto(record: StudyRecord) -> go.Figure:
     """Tight against loose, and the trials that no other one beats in both."""
-    kept = front(record)
+    kept = pareto_front(record)
     figure = go.Figure()
     figure.add_scatter(
         x=[100 * (row.best_tight or 0) for row in kept],

@@ -6,7 +6,7 @@ from tune.report.tables import duration, interval_of
 from tune.space.labels import counted, percent
 from tune.study.finalists import verdict_of
 from tune.study.lock import driver_of
-from tune.study.record import TrialRow, front, score_of
+from tune.study.record import TrialRow, pareto_front, score_of
 
 
 def state(facts: Facts) -> str:
@@ -46,7 +46,7 @@ def lead(facts: Facts) -> list[str]:
     said.append(_in_search(facts, best))
     if record.settings.options.objective == "both":
         said.append(
-            f"{len(front(record))} trials are on the front: no other one is better in both."
+            f"{len(pareto_front(record))} trials are on the front: no other one is better in both."
         )
     return said
 

@@ -15,7 +15,7 @@ from hmtas.errors import InputError
 from hmtas.runs.record import predictions_path
 from hmtas.scoring.run import count_run
 from hmtas.statistics.seeds import average_seeds, seed_deviation
-from tune.study.finalists import Against, Final
+from tune.study.finalists import ComparedToPicked, Final
 from tune.study.record import StudyRecord, choose_finalists
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Candidate(NamedTuple):
     trainings: tuple[float, ...]
     scores: dict[Metric, Estimate]
     actions: dict[str, Estimate]
-    against: Against | None
+    against: ComparedToPicked | None
 
 
 class Scores(NamedTuple):
@@ -194,7 +194,9 @@ def _actions(counts: Sequence["GameCounts"], actions: Sequence[str]) -> dict[str
     return found
 
 
-def _against(final: Final | None, means: "Resampled", trials: Sequence[str]) -> dict[str, Against]:
+def _against(
+    final: Final | None, means: "Resampled", trials: Sequence[str]
+) -> dict[str, ComparedToPicked]:
     """The differences from the first one; those of the final comparison, where there was one."""
     from hmtas.statistics.verdicts import compare_to
 
@@ -204,7 +206,7 @@ def _against(final: Final | None, means: "Resampled", trials: Sequence[str]) -> 
         return {}
     compared = compare_to(means, 0, picked=False)  # other games put it first
     return {
-        trials[c]: Against(
+        trials[c]: ComparedToPicked(
             difference=one.difference,
             low=one.low,
             high=one.high,

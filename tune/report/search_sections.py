@@ -5,7 +5,7 @@ from tune.report.facts import Facts, Section
 from tune.report.importance import FEWEST
 from tune.report.style import html_of
 from tune.space.labels import counted, in_order, label_of
-from tune.study.record import front as front_of
+from tune.study.record import pareto_front
 
 
 def history(facts: Facts) -> Section:
@@ -23,7 +23,7 @@ def history(facts: Facts) -> Section:
 
 def front(facts: Facts) -> Section:
     """Tight against loose, where both were maximised."""
-    kept = front_of(facts.record)
+    kept = pareto_front(facts.record)
     return Section(
         anchor="front",
         title="Tight against loose",

@@ -15,7 +15,7 @@ from tune.space.dimensions import nearest_point, point_of, setting_of
 from tune.space.labels import in_order, label_of, percent, range_text, text_of
 from tune.study.budget import Budget
 from tune.study.finalists import Final
-from tune.study.record import StudyRecord, front, score_of
+from tune.study.record import StudyRecord, pareto_front, score_of
 
 PACKAGES = ("ray", "optuna", "torch", "numpy", "mlflow", "pyarrow", "plotly")
 
@@ -101,7 +101,7 @@ def trial_table(record: StudyRecord) -> Table:
 def front_table(record: StudyRecord) -> Table:
     """The trials that no other one beats in both numbers."""
     rows = tuple(
-        (row.id, percent(row.best_tight), percent(row.best_loose)) for row in front(record)
+        (row.id, percent(row.best_tight), percent(row.best_loose)) for row in pareto_front(record)
     )
     return Table(("trial", "tight, %", "loose, %"), rows, frozenset({1, 2}))
 

@@ -25,12 +25,12 @@ from ray.tune.experiment import Trial
 from hmtas.cluster.session import ray_session
 from hmtas.files import full_disk
 from hmtas.runs.record import WEIGHTS, predictions_path
-from hmtas.store.remote import copy_ahead, open_store
+from hmtas.store.remote import open_store, prefetch_games
 from hmtas.terminal.console import progress, say
 from hmtas.terminal.signals import interruptible, postponed
 from hmtas.tracking.outbox import HASTE_S, Outbox
 from hmtas.training.games import plan_games
-from tune.search.groups import GroupKeeper
+from tune.search.groups import GroupReleaser
 from tune.search.mirror import mirrored
 from tune.search.mlflow import MlflowCallback, start_tracking
 from tune.search.objective import make_trainable, predict_trial
@@ -38,11 +38,11 @@ from tune.search.progress import StudyCallback
 from tune.search.proposals import StudySearch
 from tune.search.pruning import check_pruner, make_pruner
 from tune.search.resources import check_resources
-from tune.search.retrain import run_final
+from tune.search.retrain import retrain_finalists
 from tune.search.samplers import check_sampler
 from tune.search.trial import Job
 from tune.search.view import live_view
-from tune.search.workers import HEAD, check_workers
+from tune.search.workers import HEAD_NODE, check_workers
 from tune.study.budget import Budget, start_budget, stop_budget
 from tune.study.finalists import write_final
 from tune.study.record import RAY, TRIALS, StudyRecord, read_study, write_study
@@ -78,7 +78,7 @@ def drive(
 
     Raises:
         InputError: If the study cannot run as it is set.
-        PassingError: If the disk is full, or the store is not there; the study can be resumed.
+        TransientError: If the disk is full, or the store is not there; the study can be resumed.
         Interrupted: On Ctrl-C or SIGTERM; the study can be resumed.
     """
     settings, load = record.settings, record.load or Load()
@@ -101,7 +101,7 @@ def drive(
             stack.enter_context(full_disk(folder))
             concurrent = check_resources(load, workers)
             if record.address is None:  # nodes of a cluster copy what they train on themselves
-                _copy_ahead(settings)
+                _prefetch(settings)
             write_study(folder, record.model_copy(update={"status": "running"}))
             stack.enter_context(mirrored(folder))
             outbox = start_tracking(folder, record)
@@ -119,7 +119,7 @@ def drive(
             _predict_stopped(folder, record, job)
             final = None
             if settings.options.top:
-                final = run_final(folder, record, job, concurrent)
+                final = retrain_finalists(folder, record, job, concurrent)
             if final is not None:
                 write_final(folder, final)
             record = record.model_copy(update={"status": "done"})
@@ -160,14 +160,14 @@ def _search(folder: Path, concurrent: int, outbox: Outbox, hours: float | None) 
             with live_view(folder):
                 _tuner(folder, read_study(folder), concurrent, outbox).fit()
     finally:
-        _say_time(folder, stop_budget(folder))
+        _report_out_of_time(folder, stop_budget(folder))
     return read_study(folder)
 
 
 def _tuner(folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox) -> Tuner:
     settings, load = record.settings, record.load or Load()
     nested = settings.workers_per_trial > 1  # then it is the workers who take the CPUs
-    own = HEAD if nested else {"CPU": float(load.cpus_per_trial), "GPU": load.gpus_per_trial}
+    own = HEAD_NODE if nested else {"CPU": float(load.cpus_per_trial), "GPU": load.gpus_per_trial}
     shutil.rmtree(folder / RAY, ignore_errors=True)
     return Tuner(
         with_resources(make_trainable(make_job(folder, record)), PlacementGroupFactory([own])),
@@ -181,7 +181,7 @@ def _tuner(folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox) -
         run_config=RunConfig(
             name=RAY,
             storage_path=str(folder),
-            callbacks=[StudyCallback(folder), MlflowCallback(outbox), GroupKeeper(folder)],
+            callbacks=[StudyCallback(folder), MlflowCallback(outbox), GroupReleaser(folder)],
             failure_config=FailureConfig(max_failures=RESTARTS),
             verbose=0,
         ),
@@ -192,7 +192,7 @@ def _trial_folder(trial: Trial) -> str:
     return str(trial.trial_id)
 
 
-def _say_time(folder: Path, budget: Budget) -> None:
+def _report_out_of_time(folder: Path, budget: Budget) -> None:
     if budget.left_s is not None and budget.left_s <= 0:
         say(
             f"{folder}: time is out after {budget.spent_s / 3600:.2f} h; "
@@ -200,10 +200,10 @@ def _say_time(folder: Path, budget: Budget) -> None:
         )
 
 
-def _copy_ahead(settings: StudySettings) -> None:
+def _prefetch(settings: StudySettings) -> None:
     store = open_store(settings.store)
     plan = plan_games(store, settings.base.train)
-    copy_ahead(store, [*plan.fitted, *plan.stopped, *store.games(settings.split)])
+    prefetch_games(store, [*plan.fitted, *plan.stopped, *store.games(settings.split)])
 
 
 def _predict_stopped(folder: Path, record: StudyRecord, job: Job) -> None:

@@ -35,7 +35,7 @@ class GroupTrainer(TorchTrainer):
         return [one for one in callbacks if not isinstance(one, PlacementGroupCleanerCallback)]
 
 
-class GroupNote(WorkerGroupCallback):
+class GroupRecorder(WorkerGroupCallback):
     """Notes the group of a run, each time that Ray Train starts one; runs in its controller."""
 
     def __init__(self, run: Path) -> None:
@@ -51,10 +51,10 @@ class GroupNote(WorkerGroupCallback):
             "controller": base64.b64encode(pickled).decode(),
             **_job(),
         }
-        write_json(note_of(self.run), note)
+        write_json(group_path(self.run), note)
 
 
-class GroupKeeper(Callback):
+class GroupReleaser(Callback):
     """Frees the workers of a trial that ends, however it does; runs in the driver."""
 
     def __init__(self, folder: Path) -> None:
@@ -64,18 +64,18 @@ class GroupKeeper(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """It came to its end, or was stopped."""
-        free_workers(self.folder / TRIALS / str(trial.trial_id))
+        release_group(self.folder / TRIALS / str(trial.trial_id))
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Its process died too often."""
-        free_workers(self.folder / TRIALS / str(trial.trial_id))
+        release_group(self.folder / TRIALS / str(trial.trial_id))
 
 
-def free_workers(run: Path) -> None:
+def release_group(run: Path) -> None:
     """End what is left of the workers of a run, and give their CPUs back."""
-    path = note_of(run)
+    path = group_path(run)
     if not path.is_file():
         return
     note = read_json(path)
@@ -92,6 +92,6 @@ def _job() -> dict[str, str]:
     return {"job": context.get_job_id(), "ray": context.gcs_address}
 
 
-def note_of(run: Path) -> Path:
+def group_path(run: Path) -> Path:
     """Where the group of a run is noted, beside it."""
     return run.parent / f".{run.name}.group"

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
 FILE = "optuna.db"
-FIRST_S = 5.0  # a sweep begins first: opening a storage takes a second of its process
+FIRST_DELAY_S = 5.0  # a sweep begins first: opening a storage takes a second of its process
 SYNC_S = 2.0  # between two looks at study.json
-SHARE = 0.05  # of one processor, at most, for the copy
+CPU_SHARE = 0.05  # of one processor, at most, for the copy
 RETRY_S = 30.0  # after it could not be written
-LEAVE_S = 5.0  # a storage that takes longer at the end is left as it is
-HASTE_S = 1.0  # the same where all is to end
+JOIN_S = 5.0  # a storage that takes longer at the end is left as it is
+INTERRUPTED_JOIN_S = 1.0  # the same where all is to end
 PORT = 8080  # of optuna-dashboard, unless it is told otherwise
 _ID = "trial"  # user attribute: the trial's name here
 _STATUS = "status"  # user attribute: what became of it
@@ -70,8 +70,8 @@ def rebuild(folder: Path, record: StudyRecord) -> Path:
     """
     path = folder / FILE
     with atomic_path(path) as scratch, _storage(scratch) as storage:
-        _write_at_ease(storage)
-        _bring_up(storage, folder, record)
+        _skip_fsync(storage)
+        _update_storage(storage, folder, record)
     return path
 
 
@@ -84,7 +84,7 @@ def sync(folder: Path, record: StudyRecord) -> None:
     if path.is_file():
         try:
             with _storage(path) as storage:
-                _bring_up(storage, folder, record)
+                _update_storage(storage, folder, record)
             return
         except Exception:
             pass  # damaged, of an earlier --fresh, of another Optuna, a trial that is tried again
@@ -101,10 +101,10 @@ def mirrored(folder: Path) -> Iterator[None]:
     ended = threading.Event()
     thread = threading.Thread(target=_follow, args=(folder, ended), daemon=True)
     thread.start()
-    wait_s = HASTE_S
+    wait_s = INTERRUPTED_JOIN_S
     try:
         yield
-        wait_s = LEAVE_S
+        wait_s = JOIN_S
     finally:
         ended.set()
         thread.join(wait_s)
@@ -112,7 +112,7 @@ def mirrored(folder: Path) -> Iterator[None]:
 
 def _follow(folder: Path, ended: threading.Event) -> None:
     """Look at study.json from time to time, and once more at the end."""
-    seen, pause_s, last, failing = 0, FIRST_S, False, False
+    seen, pause_s, last, failing = 0, FIRST_DELAY_S, False, False
     while not last:
         last = ended.wait(pause_s)
         began = time.thread_time()
@@ -121,7 +121,7 @@ def _follow(folder: Path, ended: threading.Event) -> None:
             if now != seen:
                 sync(folder, read_study(folder))
             seen, failing = now, False
-            pause_s = max(SYNC_S, (time.thread_time() - began) / SHARE)
+            pause_s = max(SYNC_S, (time.thread_time() - began) / CPU_SHARE)
         except Exception as error:
             if not failing:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -143,7 +143,7 @@ def _storage(path: Path) -> Iterator["RDBStorage"]:
         storage.engine.dispose()
 
 
-def _write_at_ease(storage: "RDBStorage") -> None:
+def _skip_fsync(storage: "RDBStorage") -> None:
     """Wait for the disk at the end only, not after each of many statements of a scratch file."""
     from sqlalchemy import event
 
@@ -153,7 +153,7 @@ def _write_at_ease(storage: "RDBStorage") -> None:
     )
 
 
-def _bring_up(storage: "RDBStorage", folder: Path, record: StudyRecord) -> None:
+def _update_storage(storage: "RDBStorage", folder: Path, record: StudyRecord) -> None:
     """Add the trials that the storage lacks, in their order, and what it lacks of the others."""
     study = _study(storage, record)
     known = storage.get_all_trials(study._study_id, deepcopy=False)
@@ -163,7 +163,7 @@ def _bring_up(storage: "RDBStorage", folder: Path, record: StudyRecord) -> None:
         raise _OtherStudyError
     for old, row in zip(known, record.trials, strict=False):
         if not old.state.is_finished():
-            _go_on(storage, old, frozen_trial(folder, record, row))
+            _update_trial(storage, old, frozen_trial(folder, record, row))
         elif old.user_attrs.get(_STATUS) != row.status:
             raise _OtherStudyError  # it failed once, and is tried again
     for row in record.trials[len(known) :]:
@@ -190,7 +190,7 @@ def _study(storage: "RDBStorage", record: StudyRecord) -> "optuna.Study":
     return study
 
 
-def _go_on(storage: "RDBStorage", old: "FrozenTrial", new: "FrozenTrial") -> None:
+def _update_trial(storage: "RDBStorage", old: "FrozenTrial", new: "FrozenTrial") -> None:
     """Add to a trial that had not ended what it lacks; its state last, which closes it."""
     trial_id = old._trial_id
     for step, value in new.intermediate_values.items():
@@ -225,7 +225,7 @@ def frozen_trial(folder: Path, record: StudyRecord, row: TrialRow) -> "FrozenTri
         intermediate_values={epoch: v for epoch, v in curve.items() if v is not None},
         user_attrs=attributes | {name: v for name, v in more.items() if v is not None},
     )
-    began = _began(folder / row.run)
+    began = _start_time(folder / row.run)
     if began is not None:
         trial.datetime_start = began
         if state.is_finished():
@@ -249,7 +249,7 @@ def _state(row: TrialRow, values: tuple[float, ...] | None, num_metrics: int) ->
     return TrialState.COMPLETE
 
 
-def _began(run: Path) -> datetime | None:
+def _start_time(run: Path) -> datetime | None:
     """When a trial began, in local time as Optuna has it; None where its record is not there."""
     if not (run / RUN_RECORD).is_file():
         return None

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hmtas.config import Config
-from hmtas.errors import DamagedError, InputError, PassingError
+from hmtas.errors import DamagedCheckpointError, InputError, TransientError
 from hmtas.runs.record import RECORD, EpochRecord, predictions_path, read_run, write_run
-from tune.search.trial import FAILED, Best, Job, forget, lock_of
+from tune.search.trial import FAILED, BestEpoch, Job, discard_run, lock_path
 from tune.space.dimensions import settings_of
-from tune.study.lock import one_writer
+from tune.study.lock import writer_lock
 from tune.study.options import LOOSE, TIGHT
 
 
@@ -38,7 +38,7 @@ def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
         try:
             run(params, job=job, trial_id=trial_id, report=note)
         except Exception as error:
-            if may_pass(error):
+            if is_transient(error):
                 raise  # Tune starts it again
             # Its own fault: the same would come of the same. No process need die for it.
             report({**last, FAILED: _reason(error)})
@@ -46,9 +46,9 @@ def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
     return trial
 
 
-def may_pass(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Is it worth a second try: a full disk, a file or a service that is not there just now?"""
-    return isinstance(error, OSError | PassingError)
+    return isinstance(error, OSError | TransientError)
 
 
 def _reason(error: Exception) -> str:
@@ -81,7 +81,7 @@ def run_trial(
     """
     config = job.base.updated(settings_of(params, job.space))
     run = Path(job.trials) / trial_id
-    with one_writer(lock_of(run)):
+    with writer_lock(lock_path(run)):
         _train(run, config, job=job, report=report)
 
 
@@ -94,7 +94,7 @@ def _train(
     from hmtas.store.remote import open_store
     from hmtas.training.loop import fit
 
-    best = Best(job.objective)
+    best = BestEpoch(job.objective)
     if (run / RECORD).is_file():
         for epoch in read_run(run).history:
             report(best.metrics(epoch))
@@ -117,8 +117,8 @@ def _train(
 
     try:
         train()
-    except DamagedError:  # its first epoch, most likely: there is one checkpoint then
-        forget(run)
+    except DamagedCheckpointError:  # its first epoch, most likely: there is one checkpoint then
+        discard_run(run)
         train()
     if not predictions_path(run, job.split).is_file():
         predict_run(run, store, job.split, device=job.device)
@@ -134,7 +134,7 @@ def predict_trial(run: str, store: str, split: str, threads: int, device: str) -
 
     torch.set_num_threads(threads)
     folder = Path(run)
-    with one_writer(lock_of(folder)):  # it may not have heard yet that it was stopped
+    with writer_lock(lock_path(folder)):  # it may not have heard yet that it was stopped
         predict_run(folder, open_store(store), split, device=device)
         write_run(folder, read_run(folder).model_copy(update={"status": "done"}))
         remove_checkpoints(folder)

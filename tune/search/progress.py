@@ -14,11 +14,11 @@ from ray.tune.experiment import Trial
 from hmtas.terminal.console import is_lively, say
 from tune.search.proposals import scores_of
 from tune.search.view import score_text
-from tune.study.budget import MANY
+from tune.study.budget import UNLIMITED_TRIALS
 from tune.study.record import StudyRecord, TrialRow, read_study, score_of, write_study
 from tune.study.summary import ENDED, best_so_far
 
-QUIET_S = 20.0  # between two lines about trials that are still running
+SAY_EVERY_S = 20.0  # between two lines about trials that are still running
 
 
 class StudyCallback(Callback):
@@ -49,7 +49,7 @@ class StudyCallback(Callback):
     ) -> None:
         """Note an epoch; say so from time to time."""
         record = self._write(trials)
-        if time.monotonic() - self._spoken >= QUIET_S and not is_lively():
+        if time.monotonic() - self._spoken >= SAY_EVERY_S and not is_lively():
             running = [f"{row.id} at epoch {row.epochs}" for row in record.trials
                        if row.status == "running"]  # fmt: skip
             self._say(f"{self._count(record)}{', '.join(running)}")
@@ -99,7 +99,7 @@ class StudyCallback(Callback):
         if is_lively():
             return ""
         ended = sum(row.status in ENDED for row in record.trials)
-        of = "" if record.num_trials >= MANY else f"/{record.num_trials}"
+        of = "" if record.num_trials >= UNLIMITED_TRIALS else f"/{record.num_trials}"
         best = best_so_far(self.folder, record)
         return f"[{ended}{of}] " + (f"best {score_text(best)}  " if best else "")
 

@@ -18,10 +18,10 @@ from ray.tune.experiment import Trial
 from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
-from hmtas.errors import PassingError
+from hmtas.errors import TransientError
 from hmtas.runs.record import predictions_path
 from hmtas.terminal.console import say
-from tune.search.asker import Asker
+from tune.search.ask_tell import AskTell
 from tune.search.trial import FAILED
 from tune.space.dimensions import encoded, point_of, settings_of
 from tune.study.budget import out_of_time
@@ -48,10 +48,10 @@ class StudySearch(SearchAlgorithm):
     def __init__(self, folder: Path, concurrent: int) -> None:
         self.folder, self.concurrent = folder, concurrent
         record = read_study(folder)
-        self.asker = Asker(record.settings)
-        if other := self.asker.replay(record.trials):
+        self.ask_tell = AskTell(record.settings)
+        if other := self.ask_tell.replay(record.trials):
             say(f"{folder}: {other} points would be others today; those that were trained count")
-        rows = tuple(_begin_again(row) for row in record.trials)
+        rows = tuple(_requeued(row) for row in record.trials)
         if rows != record.trials:
             write_study(folder, record.model_copy(update={"trials": rows}))
         self._waiting = [row for row in rows if row.status == "waiting"]
@@ -75,7 +75,7 @@ class StudySearch(SearchAlgorithm):
         """The next trial; None while enough of them run, and at the end.
 
         Raises:
-            PassingError: If a trial met what would end the others too, such as a full disk.
+            TransientError: If a trial met what would end the others too, such as a full disk.
         """
         if self._problem is not None:
             raise self._problem
@@ -90,7 +90,7 @@ class StudySearch(SearchAlgorithm):
             return None
         record = read_study(self.folder)
         name = trial_id(record, self._num_asked)
-        params = self.asker.ask(name)
+        params = self.ask_tell.ask(name)
         row = TrialRow(
             id=name,
             status="waiting",
@@ -127,14 +127,14 @@ class StudySearch(SearchAlgorithm):
         if row.status not in ("waiting", "running"):
             return
         if error and trial is not None:
-            row = self._failed(row, _error_of(trial))
+            row = self._failed(row, _last_error(trial))
         else:
-            row = _ended(row, result, self.folder, record.settings.split)
+            row = _ended_row(row, result, self.folder, record.settings.split)
         row = row.model_copy(
             update={"told": 1 + max((row.told or 0 for row in record.trials), default=0)}
         )
         write_study(self.folder, with_row(record, row))
-        self.asker.tell_again(row)
+        self.ask_tell.tell_row(row)
 
     def _trial(self, name: str, params: Mapping[str, Any]) -> Trial:
         spec = copy.copy(self._spec)
@@ -152,7 +152,7 @@ class StudySearch(SearchAlgorithm):
         other trials too (the others a trial reports as its result, tune.search.objective).
         """
         if isinstance(error, RayTaskError):
-            raise PassingError(f"trial {row.id}: {error.cause}")
+            raise TransientError(f"trial {row.id}: {error.cause}")
         lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
         reason = f"its process died each time it was started ({(lines or ['no message'])[0]})"
         return row.model_copy(update={"status": "failed", "error": reason, "again": True})
@@ -164,7 +164,7 @@ def trial_id(record: StudyRecord, number: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _error_of(trial: Trial) -> Any:
+def _last_error(trial: Trial) -> Any:
     """What Tune noted last of a trial that broke down; None if it could not."""
     if trial.pickled_error_file is None:
         return None
@@ -173,14 +173,14 @@ def _error_of(trial: Trial) -> Any:
     return None
 
 
-def _begin_again(row: TrialRow) -> TrialRow:
+def _requeued(row: TrialRow) -> TrialRow:
     """A trial as a new driver takes it over."""
     if row.status == "running" or row.again:
         return row.model_copy(update={"status": "waiting", "error": None, "again": False})
     return row
 
 
-def _ended(row: TrialRow, result: Mapping[str, Any], folder: Path, split: str) -> TrialRow:
+def _ended_row(row: TrialRow, result: Mapping[str, Any], folder: Path, split: str) -> TrialRow:
     """A trial that came to its end, was stopped before, or reported that it cannot go on."""
     status: TrialStatus = "stopped"  # its predictions are made after the study
     error = result.get(FAILED)

@@ -28,17 +28,17 @@ from ray.tune.schedulers.async_hyperband import _Bracket
 
 from hmtas.errors import InputError
 from hmtas.runs.record import RECORD, read_run
-from tune.search.trial import Best
+from tune.search.trial import BestEpoch
 from tune.study.budget import out_of_time
 from tune.study.options import GAMES, Objective, Options
 from tune.study.record import RECORD as STUDY
 from tune.study.record import read_study
 from tune.study.settings import StudySettings
 
-REDUCTION = 4  # of the trials at a rung, ASHA lets this share of one go on
-RECENT = 12  # trials at a rung that the next one is compared with (docs/search.md)
+REDUCTION_FACTOR = 4  # of the trials at a rung, ASHA lets this share of one go on
+RECENT_TRIALS = 12  # trials at a rung that the next one is compared with (docs/search.md)
 P_VALUE = 0.01  # of one test; a trial is tested after every epoch, and always against the best
-FEWEST_GAMES = 7  # of six, even the clearest difference has a p-value above that
+MIN_GAMES = 7  # of six, even the clearest difference has a p-value above that
 
 _Reports = dict[str, list[dict[str, Any]]]
 
@@ -49,16 +49,16 @@ def make_pruner(settings: StudySettings, folder: Path) -> TrialScheduler:
     grace = min(settings.grace_epochs, max_epochs)
     options = settings.options
     if options.pruner == "none":
-        return Untouched(folder)
+        return NoPruning(folder)
     if options.pruner == "wilcoxon":
-        return GameTest(
+        return WilcoxonPruner(
             folder,
             objective=options.objective,
             metric=options.metrics[0],
             max_epochs=max_epochs,
             grace=grace,
         )
-    return Halving(
+    return ResumableASHA(
         folder,
         objective=options.objective,
         time_attr="epoch",
@@ -66,7 +66,7 @@ def make_pruner(settings: StudySettings, folder: Path) -> TrialScheduler:
         mode="max",
         max_t=max_epochs,
         grace_period=grace,
-        reduction_factor=REDUCTION,
+        reduction_factor=REDUCTION_FACTOR,
     )
 
 
@@ -83,15 +83,15 @@ def check_pruner(options: Options, num_games: int) -> list[str]:
             "--pruner wilcoxon tests tight scores of single games, and --objective loose "
             "maximises another one; use asha"
         )
-    if num_games < FEWEST_GAMES:
+    if num_games < MIN_GAMES:
         return [
-            f"wilcoxon stops no trial here: it needs {FEWEST_GAMES} games to compare trials on, "
+            f"wilcoxon stops no trial here: it needs {MIN_GAMES} games to compare trials on, "
             f"and there are {num_games}"
         ]
     return []
 
 
-class Untouched(FIFOScheduler):
+class NoPruning(FIFOScheduler):
     """Stops trials only when the hours of the study are spent."""
 
     def __init__(self, folder: Path) -> None:
@@ -105,7 +105,7 @@ class Untouched(FIFOScheduler):
         return TrialScheduler.STOP if out_of_time(self.folder) else TrialScheduler.CONTINUE
 
 
-class Halving(ASHAScheduler):
+class ResumableASHA(ASHAScheduler):
     """ASHA that never stops a trial at its last epoch and survives its driver.
 
     Args:
@@ -118,7 +118,9 @@ class Halving(ASHAScheduler):
         super().__init__(**asha)
         self.folder, self.objective, self.score = folder, objective, str(asha["metric"])
         self._recalled = False
-        self._brackets = [Recent(asha["grace_period"], asha["max_t"], asha["reduction_factor"], 0)]
+        self._brackets = [
+            RecentBracket(asha["grace_period"], asha["max_t"], asha["reduction_factor"], 0)
+        ]
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """Take a trial; before the first one, those that ended under an earlier driver."""
@@ -141,16 +143,16 @@ class Halving(ASHAScheduler):
         return TrialScheduler.STOP if out_of_time(self.folder) else decision
 
 
-class Recent(_Bracket):
+class RecentBracket(_Bracket):
     """The rungs of ASHA, each with the trials that came to it last."""
 
     def cutoff(self, recorded: dict[str, float]) -> float | None:
         """What the next trial at a rung must reach; None for the first one."""
-        last = list(recorded.values())[-RECENT:]
+        last = list(recorded.values())[-RECENT_TRIALS:]
         return float(np.percentile(last, 100 * (1 - 1 / self.rf))) if last else None
 
 
-class GameTest(FIFOScheduler):
+class WilcoxonPruner(FIFOScheduler):
     """Stops a trial that is worse than the best one, by a signed-rank test over games.
 
     Args:
@@ -201,7 +203,7 @@ def is_worse(games: list[float] | None, best: list[float] | None) -> bool:
     """Are the scores of these games lower, beyond what games differ by?"""
     from scipy.stats import wilcoxon
 
-    if games is None or best is None or len(games) != len(best) or len(games) < FEWEST_GAMES:
+    if games is None or best is None or len(games) != len(best) or len(games) < MIN_GAMES:
         return False
     difference = np.subtract(games, best)
     # zsplit: games of equal score count half to each side, and all of them may be equal.
@@ -218,7 +220,7 @@ def ended_reports(folder: Path, objective: Objective) -> _Reports:
         run = folder / row.run
         if row.status in ("waiting", "running") or not (run / RECORD).is_file():
             continue
-        best = Best(objective)
+        best = BestEpoch(objective)
         # One that was stopped may have trained a little more before it heard of it.
         heard = read_run(run).history[: row.epochs]
         found = [best.metrics(epoch) for epoch in heard]

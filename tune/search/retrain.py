@@ -15,17 +15,17 @@ import numpy as np
 from hmtas.config import Config
 from hmtas.runs.record import predictions_path, read_run
 from hmtas.terminal.console import progress, say
-from tune.search.trial import Job, lock_of
-from tune.search.workers import HEAD, train_nested
-from tune.study.finalists import RUNS, Against, Final, Finalist
-from tune.study.lock import one_writer
+from tune.search.trial import Job, lock_path
+from tune.search.workers import HEAD_NODE, train_nested
+from tune.study.finalists import RUNS, ComparedToPicked, Final, Finalist
+from tune.study.lock import writer_lock
 from tune.study.options import Objective
 from tune.study.record import StudyRecord, choose_finalists
 
 FIRST_SEED = 1000  # above that of the study: a finalist never has the seed it was found with
 
 
-def run_final(folder: Path, record: StudyRecord, job: Job, concurrent: int) -> Final | None:
+def retrain_finalists(folder: Path, record: StudyRecord, job: Job, concurrent: int) -> Final | None:
     """Train the finalists as Ray tasks, `concurrent` at once, and compare them.
 
     What is trained already is not trained again; a training that was interrupted goes on.
@@ -39,9 +39,9 @@ def run_final(folder: Path, record: StudyRecord, job: Job, concurrent: int) -> F
     rows = choose_finalists(record, options.top)
     seeds = [record.settings.base.train.seed + FIRST_SEED + i for i in range(options.final_seeds)]
     if job.workers > 1:  # its workers take the CPUs
-        task = ray.remote(num_cpus=0, resources=HEAD)(train_final)
+        task = ray.remote(num_cpus=0, resources=HEAD_NODE)(train_finalist)
     else:
-        task = ray.remote(num_cpus=job.threads, num_gpus=job.gpus)(train_final)
+        task = ray.remote(num_cpus=job.threads, num_gpus=job.gpus)(train_finalist)
     runs: dict[str, list[Path]] = {row.id: [] for row in rows}
     todo = [(row, seed) for row in rows for seed in seeds]
     waiting: dict[Any, tuple[str, Path]] = {}
@@ -69,7 +69,7 @@ def run_final(folder: Path, record: StudyRecord, job: Job, concurrent: int) -> F
     return final.model_copy(update={"failed": tuple(failed)})
 
 
-def train_final(run: str, config: str, job: Job) -> None:
+def train_finalist(run: str, config: str, job: Job) -> None:
     """One training of a finalist, and its predictions."""
     import torch
 
@@ -82,7 +82,7 @@ def train_final(run: str, config: str, job: Job) -> None:
         train_nested(folder, Config.model_validate_json(config), job)
         return
     torch.set_num_threads(job.threads)
-    with one_writer(lock_of(folder)):
+    with writer_lock(lock_path(folder)):
         fit(
             store,
             Config.model_validate_json(config),
@@ -147,8 +147,8 @@ def compare_finalists(
     )
 
 
-def _against(comparison: Any) -> Against:
-    return Against(
+def _against(comparison: Any) -> ComparedToPicked:
+    return ComparedToPicked(
         difference=comparison.difference,
         low=comparison.low,
         high=comparison.high,

@@ -9,7 +9,7 @@ from hmtas.errors import InputError
 from tune.space.dimensions import Choice, Space
 from tune.study.options import Options
 
-STARTUP = 10  # points that a sampler with a model draws at random before it has one
+NUM_STARTUP_TRIALS = 10  # points that a sampler with a model draws at random before it has one
 
 
 def check_sampler(options: Options, space: Space) -> list[str]:
@@ -26,7 +26,7 @@ def check_sampler(options: Options, space: Space) -> list[str]:
     if name in ("tpe", "random"):
         return []
     if name == "gp":
-        return _blind("gp", conditional, "conditions")
+        return _unmodelled("gp", conditional, "conditions")
     if options.objective == "both":
         raise InputError(
             "--sampler cmaes maximises one number, and --objective both asks for two; "
@@ -38,11 +38,13 @@ def check_sampler(options: Options, space: Space) -> list[str]:
             "--sampler cmaes needs at least 2 ranges without a condition, and this space has "
             f"{len(modelled)}; use tpe"
         )
-    notes = _blind("cmaes", chosen, "choices")
-    return notes + _blind("cmaes", [key for key in conditional if key not in chosen], "conditions")
+    notes = _unmodelled("cmaes", chosen, "choices")
+    return notes + _unmodelled(
+        "cmaes", [key for key in conditional if key not in chosen], "conditions"
+    )
 
 
-def _blind(name: str, keys: Sequence[str], what: str) -> list[str]:
+def _unmodelled(name: str, keys: Sequence[str], what: str) -> list[str]:
     if not keys:
         return []
     return [
@@ -62,7 +64,7 @@ def make_sampler(
         num_trials: How long the study is: of a short one, fewer points are drawn at random.
         seed: Of the sampler.
     """
-    startup = min(STARTUP, max(2, num_trials // 3))
+    startup = min(NUM_STARTUP_TRIALS, max(2, num_trials // 3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if options.sampler == "random":

@@ -33,7 +33,7 @@ class Job(NamedTuple):
     gpus: float = 0.0  # of each of them
 
 
-def forget(run: Path) -> None:
+def discard_run(run: Path) -> None:
     """Let a run whose checkpoints are all damaged start again from nothing."""
     from hmtas.model.checkpoint import remove_checkpoints
 
@@ -41,12 +41,12 @@ def forget(run: Path) -> None:
     (run / RECORD).unlink()  # mlflow.json stays: one folder, one run there
 
 
-def lock_of(run: Path) -> Path:
+def lock_path(run: Path) -> Path:
     """The lock of a run folder, beside it."""
     return run.parent / f".{run.name}.lock"
 
 
-class Best:
+class BestEpoch:
     """The best epoch of a trial so far, which is what it reports.
 
     Args:

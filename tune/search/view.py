@@ -21,9 +21,9 @@ from hmtas.terminal.console import is_lively, terminal
 from tune.study.summary import BestTrial, RunningTrial, Summary, read_summary
 
 REFRESH_HZ = 1.0
-LOOK_S = 2.0  # between two looks of somebody who watches from elsewhere
-MOST = 8  # running trials that are shown one by one
-BAR = 30  # columns
+POLL_S = 2.0  # between two looks of somebody who watches from elsewhere
+MAX_SHOWN = 8  # running trials that are shown one by one
+BAR_WIDTH = 30  # columns
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def watch(folder: Path) -> None:
     shown = _live(console, folder, by=True, transient=True) if console.is_terminal else None
     with shown or contextlib.nullcontext():
         while read_summary(folder).status == "running":
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
 
 
 @contextlib.contextmanager
@@ -87,15 +87,15 @@ def picture(summary: Summary, *, by: bool = True) -> RenderableType:
     if summary.best is not None:
         grid.add_row("best", Text(best_line(summary.best)))
     grid.add_row("time", ", ".join(_times(summary)))
-    for i, one in enumerate(summary.running[:MOST]):
+    for i, one in enumerate(summary.running[:MAX_SHOWN]):
         grid.add_row("running" if i == 0 else "", _running(one, summary.max_epochs))
-    if len(summary.running) > MOST:
-        grid.add_row("", f"and {len(summary.running) - MOST} more")
+    if len(summary.running) > MAX_SHOWN:
+        grid.add_row("", f"and {len(summary.running) - MAX_SHOWN} more")
     return grid
 
 
 def _running(one: RunningTrial, max_epochs: int) -> RenderableType:
-    bar = ProgressBar(max_epochs, one.epoch, width=BAR // 2)
+    bar = ProgressBar(max_epochs, one.epoch, width=BAR_WIDTH // 2)
     score = "" if one.score is None else f"best {100 * one.score:5.2f} %"
     return _side_by_side(one.trial, bar, f"epoch {one.epoch} of {max_epochs}", score)
 
@@ -108,7 +108,7 @@ def _headline(summary: Summary, by: bool) -> RenderableType:
         words += f", {summary.driver}" if by else ""
     if summary.total is None:
         return Text(words)
-    bar = ProgressBar(summary.total, summary.ended, width=BAR)
+    bar = ProgressBar(summary.total, summary.ended, width=BAR_WIDTH)
     return _side_by_side(bar, f"{summary.ended} of {summary.total}", words)
 
 

@@ -14,19 +14,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hmtas.cluster.workers import Share, run_workers, settings_of, train_worker
+from hmtas.cluster.workers import WorkerResources, run_workers, settings_of, train_worker
 from hmtas.config import Config
-from hmtas.errors import DamagedError, InputError
+from hmtas.errors import DamagedCheckpointError, InputError
 from hmtas.runs.record import RECORD, EpochRecord, predictions_path, read_run
 from hmtas.store.remote import open_store
 from hmtas.training.games import begin_run, plan_games, shard
-from tune.search.trial import Best, Job, forget, lock_of
+from tune.search.trial import BestEpoch, Job, discard_run, lock_path
 from tune.space import dimensions as space
-from tune.study.lock import one_writer
+from tune.study.lock import writer_lock
 
-HEAD = {"node:__internal_head__": 0.001}  # what a trial's own process takes: a place on the head
-LOST = 1  # exit code of a trial whose workers died each time
-STOPPED_S = 10.0  # in which Tune ends the process of a trial that it stopped
+HEAD_NODE = {
+    "node:__internal_head__": 0.001
+}  # what a trial's own process takes: a place on the head
+EXIT_WORKERS_LOST = 1  # exit code of a trial whose workers died each time
+STOP_GRACE_S = 10.0  # in which Tune ends the process of a trial that it stopped
 
 
 def check_workers(num_workers: int, gpus: float, num_games: int) -> None:
@@ -55,7 +57,7 @@ def run_nested(
     """Train one point of the space with several workers, then predict; as `run_trial`."""
     config = job.base.updated(space.settings_of(params, job.space))
     run = Path(job.trials) / trial_id
-    best = Best(job.objective)
+    best = BestEpoch(job.objective)
     if (run / RECORD).is_file():
         for epoch in read_run(run).history:
             report(best.metrics(epoch))
@@ -76,14 +78,14 @@ def train_nested(
     from ray.exceptions import RayActorError
     from ray.train import WorkerGroupError
 
-    from tune.search.groups import GroupNote, GroupTrainer, free_workers
+    from tune.search.groups import GroupRecorder, GroupTrainer, release_group
 
-    free_workers(run)  # of a process of this trial that died
+    release_group(run)  # of a process of this trial that died
     store = open_store(job.store)
     begin_run(store, config, plan_games(store, config.train), run, name=run.name)
     settings = settings_of(store, config, run, name=run.name, preset=job.preset)
-    settings |= {"lock": str(lock_of(run)), "split": job.split}
-    share = Share(job.workers, job.threads, job.gpus)
+    settings |= {"lock": str(lock_path(run)), "split": job.split}
+    share = WorkerResources(job.workers, job.threads, job.gpus)
     try:
         run_workers(
             nested_worker,
@@ -91,13 +93,15 @@ def train_nested(
             share,
             on_epoch,
             trainer=GroupTrainer,
-            callbacks=[GroupNote(run.absolute())],
+            callbacks=[GroupRecorder(run.absolute())],
         )
     except (RayActorError, WorkerGroupError) as error:
         failures = list(getattr(error, "worker_failures", {0: error}).values())
         if any(isinstance(failure, RayActorError) for failure in failures):
-            time.sleep(STOPPED_S)  # this may be how a trial that is stopped hears of it
-            os._exit(LOST)  # as if this process had died: it is started again, from its last epoch
+            time.sleep(STOP_GRACE_S)  # this may be how a trial that is stopped hears of it
+            os._exit(
+                EXIT_WORKERS_LOST
+            )  # as if this process had died: it is started again, from its last epoch
         raise getattr(failures[0], "_base_exc", failures[0]) from None
 
 
@@ -108,9 +112,9 @@ def nested_worker(settings: dict[str, Any]) -> None:
     import ray.train
 
     rank = ray.train.get_context().get_world_rank()
-    mine = one_writer(Path(settings["lock"])) if rank == 0 else contextlib.nullcontext()
+    mine = writer_lock(Path(settings["lock"])) if rank == 0 else contextlib.nullcontext()
     with mine:
-        _all_here()  # none reads a checkpoint that another process still writes
+        _barrier()  # none reads a checkpoint that another process still writes
         if _train(settings, rank) and rank == 0:
             _predict(settings)
 
@@ -118,11 +122,11 @@ def nested_worker(settings: dict[str, Any]) -> None:
 def _train(settings: dict[str, Any], rank: int) -> bool:
     try:
         return train_worker(settings)
-    except DamagedError:  # all workers read the same files
-        _all_here()
+    except DamagedCheckpointError:  # all workers read the same files
+        _barrier()
         if rank == 0:
-            forget(Path(settings["out"]))
-        _all_here()
+            discard_run(Path(settings["out"]))
+        _barrier()
         return train_worker(settings)
 
 
@@ -136,7 +140,7 @@ def _predict(settings: dict[str, Any]) -> None:
         predict_run(run, settings["store"], split, device=get_device())
 
 
-def _all_here() -> None:
+def _barrier() -> None:
     from torch import distributed
 
     distributed.barrier()

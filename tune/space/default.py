@@ -33,7 +33,7 @@ GROUPS = (
 # space --json` prints it; any other one changes the default space.
 POINTS = "points"
 PARTS = ("dimensions", "fixed", "tied", POINTS)
-MOST_WIDTHS = 64
+MAX_WIDTHS = 64
 
 
 def parse_weights(text: str) -> Weights:
@@ -73,7 +73,7 @@ def build_space(
     """
     wanted = dict(overrides or {})
     points = wanted.pop(POINTS, [])
-    draft = _Draft(base, actions)
+    draft = _SpaceBuilder(base, actions)
     if "dimensions" in wanted:
         draft.take_whole(wanted)
     else:
@@ -88,7 +88,7 @@ def build_space(
     return space.model_copy(update={"points": read})
 
 
-class _Draft:
+class _SpaceBuilder:
     """A space in the making, and everything that is wrong with it."""
 
     def __init__(self, base: Config, actions: Sequence[str]) -> None:
@@ -262,7 +262,7 @@ def _values(path: str, dimension: Range | Choice) -> list[int]:
     if isinstance(dimension, Choice):
         return [int(value) for value in dimension.choices]
     values = list(range(int(dimension.low), int(dimension.high) + 1, int(dimension.step or 1)))
-    if len(values) > MOST_WIDTHS:
+    if len(values) > MAX_WIDTHS:
         raise InputError(
             f"{path}: {len(values)} values are too many to fit width and num_heads together; "
             "give a list of choices, or a step"

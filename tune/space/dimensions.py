@@ -138,7 +138,7 @@ def suggest(trial: Suggests, *, space: Space) -> None:
     """Sample one point of the space, define-by-run."""
     values: dict[str, Any] = {}
     for key, dimension in space.dimensions.items():
-        if not holds(dimension, values):
+        if not is_active(dimension, values):
             continue
         name = _encode(key)
         if isinstance(dimension, Choice):
@@ -152,7 +152,7 @@ def suggest(trial: Suggests, *, space: Space) -> None:
             )
 
 
-def holds(dimension: Range | Choice, values: Mapping[str, Any]) -> bool:
+def is_active(dimension: Range | Choice, values: Mapping[str, Any]) -> bool:
     """Is a dimension part of the point that the dimensions before it have begun?"""
     return all(values.get(other) in allowed for other, allowed in dimension.when.items())
 
@@ -181,7 +181,7 @@ def point_of(settings: Mapping[str, Any], space: Space) -> dict[str, Any]:
     """The point, by dimension, that settings of a trial stand for (the way back)."""
     point: dict[str, Any] = {}
     for key, dimension in space.dimensions.items():
-        if holds(dimension, point):
+        if is_active(dimension, point):
             point[key] = settings[setting_of(key)]
     return point
 
@@ -202,7 +202,7 @@ def nearest_point(
     settings = settings or {}
     point: dict[str, Any] = {}
     for key, dimension in space.dimensions.items():
-        if holds(dimension, point):
+        if is_active(dimension, point):
             path = setting_of(key)
             value = settings[path] if path in settings else value_at(config, path)
             point[key] = dimension.nearest(value)

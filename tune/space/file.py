@@ -14,7 +14,7 @@ from tune.space.dimensions import (
     Choice,
     Range,
     Space,
-    holds,
+    is_active,
     setting_of,
     value_at,
 )
@@ -155,7 +155,7 @@ def check_point(
             raise InputError(f"{place}: {str(error).removeprefix('bad settings: ')}") from None
     values: dict[str, Any] = {}
     for key, dimension in space.dimensions.items():
-        if not holds(dimension, values):
+        if not is_active(dimension, values):
             continue
         path = setting_of(key)
         if path in settings and not dimension.contains(settings[path]):

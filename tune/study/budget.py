@@ -15,8 +15,8 @@ from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 
 FILE = "budget.json"
-WRITE_S = 5.0  # at most so much spent time is forgotten when a driver is killed
-MANY = 10_000  # trials of a study that ends by its hours
+WRITE_EVERY_S = 5.0  # at most so much spent time is forgotten when a driver is killed
+UNLIMITED_TRIALS = 10_000  # trials of a study that ends by its hours
 
 
 class Budget(BaseModel):
@@ -107,7 +107,7 @@ def out_of_time(folder: Path) -> bool:
     clock = _clocks.get(folder)
     if clock is None:
         return False
-    if time.monotonic() - clock.written >= WRITE_S:
+    if time.monotonic() - clock.written >= WRITE_EVERY_S:
         _write(folder, _now(clock), running=True)
         _clocks[folder] = clock._replace(written=time.monotonic())
     left_s = _now(clock).left_s

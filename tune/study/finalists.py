@@ -20,7 +20,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Against(_Frozen):
+class ComparedToPicked(_Frozen):
     """A finalist minus the picked one, in shares of 1; the intervals of all hold together."""
 
     difference: float
@@ -37,7 +37,7 @@ class Finalist(_Frozen):
     runs: tuple[str, ...]  # run folders, relative to the study
     scores: tuple[float, ...]  # of each training, in [0, 1]
     score: float  # their mean
-    against: Against | None = None  # None: this is the picked one
+    against: ComparedToPicked | None = None  # None: this is the picked one
 
 
 class Final(_Frozen):

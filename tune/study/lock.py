@@ -18,16 +18,16 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from hmtas.errors import InputError, PassingError
+from hmtas.errors import InputError, TransientError
 
 FILE = "driver.json"
-BEAT_S = 10.0  # between two signs of life
-SILENT_S = 60.0  # a driver without a sign of life for longer has most likely died
-WRITER_S = 60.0  # that a process may outlive its driver
+HEARTBEAT_S = 10.0  # between two signs of life
+STALE_AFTER_S = 60.0  # a driver without a sign of life for longer has most likely died
+WRITER_TIMEOUT_S = 60.0  # that a process may outlive its driver
 
 
 @contextlib.contextmanager
-def only_driver(folder: Path) -> Iterator[None]:
+def driver_lock(folder: Path) -> Iterator[None]:
     """Be the one driver of a study for the length of a block.
 
     Args:
@@ -41,11 +41,11 @@ def only_driver(folder: Path) -> Iterator[None]:
     with _opened(path) as file:
         locked = _lock(file)
         other = _read(file)
-        if locked is False or (other is not None and _may_live(other, locked)):
-            raise InputError(_refusal(folder, other))
+        if locked is False or (other is not None and _may_be_alive(other, locked)):
+            raise InputError(_busy_message(folder, other))
         _write(file)
         ended = threading.Event()
-        beating = threading.Thread(target=_beat, args=(file, ended), daemon=True)
+        beating = threading.Thread(target=_send_heartbeats, args=(file, ended), daemon=True)
         beating.start()
         try:
             yield
@@ -66,27 +66,27 @@ def driver_of(folder: Path) -> str | None:
         return None
     host, pid, beat = (found.get(name) for name in ("host", "pid", "beat"))
     if host == socket.gethostname():
-        lives = _may_live(found, None)
+        lives = _may_be_alive(found, None)
     else:
-        lives = isinstance(beat, int | float) and time.time() - beat < SILENT_S
+        lives = isinstance(beat, int | float) and time.time() - beat < STALE_AFTER_S
     return f"process {pid} on {host}" if lives else None
 
 
 @contextlib.contextmanager
-def one_writer(path: Path) -> Iterator[None]:
+def writer_lock(path: Path) -> Iterator[None]:
     """Be the one process of this machine that writes what a lock file stands for.
 
     A process of a driver that was killed may live a little longer than it.
 
     Raises:
-        PassingError: If another process writes for longer than that.
+        TransientError: If another process writes for longer than that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + WRITER_S
+    until = time.monotonic() + WRITER_TIMEOUT_S
     with _opened(path) as file:
         while _lock(file) is False:
             if time.monotonic() > until:
-                raise PassingError(f"{path}: another process has it and writes what is beside it")
+                raise TransientError(f"{path}: another process has it and writes what is beside it")
             time.sleep(0.1)
         yield
 
@@ -107,17 +107,17 @@ def _lock(file: FileIO) -> bool | None:
     return True
 
 
-def _may_live(other: dict[str, Any], locked: bool | None) -> bool:
+def _may_be_alive(other: dict[str, Any], locked: bool | None) -> bool:
     """May the driver that wrote this still be at work, though we could open its file?"""
     if other.get("host") != socket.gethostname():
         return True
     if locked:
         return False
     pid = other.get("pid")
-    return isinstance(pid, int) and other.get("began") == _began(pid) is not None
+    return isinstance(pid, int) and other.get("began") == _start_time(pid) is not None
 
 
-def _refusal(folder: Path, other: dict[str, Any] | None) -> str:
+def _busy_message(folder: Path, other: dict[str, Any] | None) -> str:
     if other is None:
         return f"{folder}: another driver is starting this study; wait for it, or look again"
     host, pid, beat = (other.get(name, "unknown") for name in ("host", "pid", "beat"))
@@ -128,15 +128,20 @@ def _refusal(folder: Path, other: dict[str, Any] | None) -> str:
     return f"{line}; if it is dead, remove {folder / FILE} and try again"
 
 
-def _beat(file: FileIO, ended: threading.Event) -> None:
-    while not ended.wait(BEAT_S):
+def _send_heartbeats(file: FileIO, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_S):
         with contextlib.suppress(OSError):  # a full disk is the study's to notice
             _write(file)
 
 
 def _write(file: FileIO) -> None:
     pid = os.getpid()
-    mine = {"host": socket.gethostname(), "pid": pid, "began": _began(pid), "beat": time.time()}
+    mine = {
+        "host": socket.gethostname(),
+        "pid": pid,
+        "began": _start_time(pid),
+        "beat": time.time(),
+    }
     _replace(file, json.dumps(mine).encode())
 
 
@@ -157,7 +162,7 @@ def _read(file: FileIO) -> dict[str, Any] | None:
     return None
 
 
-def _began(pid: int) -> str | None:
+def _start_time(pid: int) -> str | None:
     """When a process of this host began, in its kernel's ticks; None if there is no such one.
 
     A number is given to another process sooner or later; both together are not.

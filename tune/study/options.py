@@ -32,7 +32,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Told(_Frozen):
+class KnownTrial(_Frozen):
     """A trial of an earlier study that is a point of this one's space."""
 
     trial: str  # its id there
@@ -52,7 +52,7 @@ class WarmStart(_Frozen):
     """
 
     study: str
-    told: tuple[Told, ...] = ()
+    told: tuple[KnownTrial, ...] = ()
     tried: tuple[dict[str, Any], ...] = ()
     outside: int = 0
 

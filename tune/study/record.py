@@ -41,7 +41,7 @@ class TrialRow(_Frozen):
     """One trial; `stopped` is one that a comparison with the others ended early.
 
     `asked_after` and `told` are what a driver needs that goes on after another one
-    (tune.search.asker).
+    (tune.search.ask_tell).
     """
 
     id: str
@@ -147,7 +147,7 @@ def ranked(record: StudyRecord) -> list[TrialRow]:
     return [row for _, row in sorted(scored, key=lambda one: -one[0])]
 
 
-def front(record: StudyRecord) -> list[TrialRow]:
+def pareto_front(record: StudyRecord) -> list[TrialRow]:
     """The trials that no other one beats in both tight and loose, best tight first."""
     scored = [
         (row.best_tight, row.best_loose, row)
@@ -170,7 +170,7 @@ def choose_finalists(record: StudyRecord, top: int) -> list[TrialRow]:
     """
     rows = ranked(record)
     if record.settings.options.objective == "both":
-        rows = front(record) + rows
+        rows = pareto_front(record) + rows
     chosen: list[TrialRow] = []
     for row in rows:
         ended = row.status in ("done", "stopped")

@@ -9,12 +9,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tune.study.budget import MANY, budget_now
+from tune.study.budget import UNLIMITED_TRIALS, budget_now
 from tune.study.lock import driver_of
 from tune.study.record import StudyRecord, TrialRow, history_of, ranked, read_study, score_of
 
 ENDED = ("done", "stopped", "failed")
-NEARLY = 0.9  # of a trial that runs longer than the others took: it is not over yet
+MAX_RUNNING_SHARE = 0.9  # of a trial that runs longer than the others took: it is not over yet
 
 
 class _Frozen(BaseModel):
@@ -102,7 +102,7 @@ def summarize(folder: Path, record: StudyRecord) -> Summary:
     unfinished: Literal["running", "interrupted"] = "running" if driver else "interrupted"
     rows, objective = record.trials, record.settings.options.objective
     budget = budget_now(folder, alive=driver is not None)
-    total = None if record.num_trials >= MANY else record.num_trials
+    total = None if record.num_trials >= UNLIMITED_TRIALS else record.num_trials
     running = tuple(
         RunningTrial(trial=row.id, epoch=row.epochs, score=score_of(row, objective))
         for row in rows
@@ -166,5 +166,5 @@ def rest_s(
         return None
     mean_s = fmean(ended)
     begun = [row.seconds / mean_s for row in rows if row.status not in ENDED and mean_s > 0]
-    work = len(ended) + sum(min(share, NEARLY) for share in begun)
+    work = len(ended) + sum(min(share, MAX_RUNNING_SHARE) for share in begun)
     return min(spent_s * (total - work) / work, float("inf") if left_s is None else left_s)

@@ -12,13 +12,13 @@ from typing import Any
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.runs.record import RECORD, read_run
-from tune.space.dimensions import holds, setting_of, settings_of_point, value_at
-from tune.study.options import Told, WarmStart
+from tune.space.dimensions import is_active, setting_of, settings_of_point, value_at
+from tune.study.options import KnownTrial, WarmStart
 from tune.study.record import RECORD as STUDY
 from tune.study.record import StudyRecord, TrialRow, read_study, score_of
 from tune.study.settings import StudySettings
 
-MOST_TRIED = 3  # points of another training that are trained here first
+MAX_TRIED = 3  # points of another training that are trained here first
 SEED = "train.seed"
 
 
@@ -37,7 +37,7 @@ def warm_start(study: Path, settings: StudySettings) -> WarmStart:
     scored = [(score, row) for row in rows if (score := score_of(row, settings.options.objective))]
     if not scored:
         raise InputError(f"--from {study}: no trial of that study has a score to learn from")
-    told: list[Told] = []
+    told: list[KnownTrial] = []
     tried: list[dict[str, Any]] = []
     outside = 0
     for _, row in sorted(scored, key=lambda one: -one[0]):
@@ -48,18 +48,20 @@ def warm_start(study: Path, settings: StudySettings) -> WarmStart:
             continue
         values = _values(row, settings)
         if values is not None and _counts_here(config, point, earlier, settings):
-            told.append(Told(trial=row.id, point=point, values=values))
+            told.append(KnownTrial(trial=row.id, point=point, values=values))
         else:
             tried.append(point)
     return WarmStart(
         study=str(study.absolute()),
         told=tuple(told),
-        tried=tuple(tried[:MOST_TRIED]),
+        tried=tuple(tried[:MAX_TRIED]),
         outside=outside,
     )
 
 
-def warmed(settings: StudySettings, study: Path | None, folder: Path | None) -> StudySettings:
+def with_warm_start(
+    settings: StudySettings, study: Path | None, folder: Path | None
+) -> StudySettings:
     """The settings of a study with what it takes over from an earlier one.
 
     Args:
@@ -100,7 +102,7 @@ def _point(config: Config, settings: StudySettings) -> dict[str, Any] | None:
     """The configuration as a point of the new space, if each of its values lies inside."""
     point: dict[str, Any] = {}
     for key, dimension in settings.space.dimensions.items():
-        if not holds(dimension, point):
+        if not is_active(dimension, point):
             continue
         value = value_at(config, setting_of(key))
         if not dimension.contains(value):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hmtas.cluster.reports import EpochCallback, hear
+from hmtas.cluster.reports import EpochCallback, listen_to_epochs
 from hmtas.runs.record import RECORD, EpochRecord, read_run
 from hmtas.training.loop import fit
 from tests.support.small import make_config, make_store
@@ -24,13 +24,13 @@ def test_an_epoch_whose_report_was_lost_is_heard_in_its_place(tmp_path: Path) ->
     def report(callback: EpochCallback, epoch: int) -> None:
         callback.after_report(None, [history[epoch - 1].model_dump(mode="json")], None)
 
-    with hear(run, heard.append) as callback:
+    with listen_to_epochs(run, heard.append) as callback:
         shutil.copy2(tmp_path / "whole" / RECORD, run / RECORD)
         report(callback, 2)  # the node that was to report epoch 1 is gone
         report(callback, 2)  # its worker's successor may report one again
         report(callback, 3)
     assert heard == list(history)
-    with hear(run, heard.append) as callback:
+    with listen_to_epochs(run, heard.append) as callback:
         report(callback, 4)
     assert heard == list(history), "epochs that were there before are not news"
 
@@ -40,7 +40,7 @@ def test_an_epoch_whose_report_was_lost_is_heard_in_its_place(tmp_path: Path) ->
 def test_every_epoch_is_heard_of_once(tmp_path: Path) -> None:
     epochs = [EpochRecord(epoch=n, train_loss=1.0, seconds=1.0, windows=1) for n in (1, 2, 3)]
     heard: list[int] = []
-    with hear(tmp_path, lambda entry: heard.append(entry.epoch)) as callback:
+    with listen_to_epochs(tmp_path, lambda entry: heard.append(entry.epoch)) as callback:
         for entry in (epochs[0], epochs[1], epochs[0], epochs[1]):  # the workers began again
             callback.after_report(SimpleNamespace(), [entry.model_dump(mode="json")], None)
     assert heard == [1, 2]
@@ -56,10 +56,13 @@ def test_an_epoch_whose_report_was_lost_is_heard_of_at_the_end(
     def refuse(entry: EpochRecord) -> None:
         raise FloatingPointError(f"epoch {entry.epoch}")
 
-    with hear(tmp_path, lambda entry: heard.append(entry.epoch)):
+    with listen_to_epochs(tmp_path, lambda entry: heard.append(entry.epoch)):
         fit(make_store(tmp_path / "season"), make_config(max_epochs=2), tmp_path, name="run")
     assert heard == [1, 2]
     entry = read_run(tmp_path).history[0].model_dump(mode="json")
     (tmp_path / RECORD).unlink()
-    with pytest.raises(FloatingPointError, match="epoch 1"), hear(tmp_path, refuse) as callback:
+    with (
+        pytest.raises(FloatingPointError, match="epoch 1"),
+        listen_to_epochs(tmp_path, refuse) as callback,
+    ):
         callback.after_report(SimpleNamespace(), [entry], None)

@@ -9,22 +9,22 @@ from hmtas.season.match import (
     LINKS,
     NOT_SHOWN,
     REFRACTORY_S,
-    PlayedHalf,
+    SimulatedHalf,
     follow_probability,
-    play_match,
     rates_per_match,
+    simulate_match,
 )
 
 NUM_MATCHES = 300
 
 
 @pytest.fixture(scope="module")
-def halves() -> list[PlayedHalf]:
-    matches = [play_match(np.random.default_rng([7, k]), 45) for k in range(NUM_MATCHES)]
+def halves() -> list[SimulatedHalf]:
+    matches = [simulate_match(np.random.default_rng([7, k]), 45) for k in range(NUM_MATCHES)]
     return [half for match in matches for half in match]
 
 
-def count(halves: list[PlayedHalf]) -> np.ndarray:
+def count(halves: list[SimulatedHalf]) -> np.ndarray:
     return np.bincount(np.concatenate([half.action for half in halves]), minlength=len(ACTIONS))
 
 
@@ -33,14 +33,14 @@ def test_the_table_holds_every_action() -> None:
     assert sum(EVENTS_IN_500_GAMES.values()) == 110458
 
 
-def test_rates_are_those_of_the_table(halves: list[PlayedHalf]) -> None:
+def test_rates_are_those_of_the_table(halves: list[SimulatedHalf]) -> None:
     expected_A = NUM_MATCHES * rates_per_match()
     off_in_sigma_A = (count(halves) - expected_A) / np.sqrt(expected_A)
     assert np.abs(off_in_sigma_A).max() < 4
 
 
 def test_a_short_half_keeps_the_rates_per_minute() -> None:
-    matches = [play_match(np.random.default_rng([3, k]), 15) for k in range(90)]
+    matches = [simulate_match(np.random.default_rng([3, k]), 15) for k in range(90)]
     short = [half for match in matches for half in match]
     kick_off = ACTIONS.index("Kick-off")
     expected_A = 30 * rates_per_match()  # 90 matches of a third of the length
@@ -60,7 +60,7 @@ def test_chains_bring_no_action_more_often_than_it_is() -> None:
     assert missing_A[ACTIONS.index("Kick-off")] == pytest.approx(2, abs=0.005)
 
 
-def test_events_of_one_action_keep_their_distance(halves: list[PlayedHalf]) -> None:
+def test_events_of_one_action_keep_their_distance(halves: list[SimulatedHalf]) -> None:
     for half in halves:
         assert (np.diff(half.time_s) >= 0).all()
         for action in range(len(ACTIONS)):
@@ -69,13 +69,13 @@ def test_events_of_one_action_keep_their_distance(halves: list[PlayedHalf]) -> N
 
 def test_a_kick_off_opens_each_half_and_the_sides_take_turns() -> None:
     for k in range(10):
-        first, second = play_match(np.random.default_rng(k), 45)
+        first, second = simulate_match(np.random.default_rng(k), 45)
         assert ACTIONS[first.action[0]] == ACTIONS[second.action[0]] == "Kick-off"
         assert first.time_s[0] < 2
         assert first.home[0] != second.home[0]
 
 
-def test_the_other_side_kicks_off_30_to_60_s_after_a_goal(halves: list[PlayedHalf]) -> None:
+def test_the_other_side_kicks_off_30_to_60_s_after_a_goal(halves: list[SimulatedHalf]) -> None:
     goal, kick_off = ACTIONS.index("Goal"), ACTIONS.index("Kick-off")
     num_goals = num_restarts = 0
     for half in halves:
@@ -90,7 +90,9 @@ def test_the_other_side_kicks_off_30_to_60_s_after_a_goal(halves: list[PlayedHal
 
 
 @pytest.mark.parametrize("link", [link for link in LINKS if link.share >= 0.5], ids=str)
-def test_links_join_what_they_say(halves: list[PlayedHalf], link: tuple[str, str, float]) -> None:
+def test_links_join_what_they_say(
+    halves: list[SimulatedHalf], link: tuple[str, str, float]
+) -> None:
     before, after, share = link[:3]
     a, b = ACTIONS.index(before), ACTIONS.index(after)
     num_after = num_joined = 0
@@ -103,7 +105,7 @@ def test_links_join_what_they_say(halves: list[PlayedHalf], link: tuple[str, str
     assert share - four_sigma <= num_joined / num_after <= share + four_sigma + 0.05
 
 
-def test_a_goal_is_always_shown_and_nearly_a_fifth_is_not(halves: list[PlayedHalf]) -> None:
+def test_a_goal_is_always_shown_and_nearly_a_fifth_is_not(halves: list[SimulatedHalf]) -> None:
     action = np.concatenate([half.action for half in halves])
     visible = np.concatenate([half.visible for half in halves])
     assert visible[action == ACTIONS.index("Goal")].all()
@@ -115,7 +117,7 @@ def test_a_goal_is_always_shown_and_nearly_a_fifth_is_not(halves: list[PlayedHal
         )
 
 
-def test_annotators_are_off_by_half_a_second(halves: list[PlayedHalf]) -> None:
+def test_annotators_are_off_by_half_a_second(halves: list[SimulatedHalf]) -> None:
     off_s = np.concatenate([half.label_s - half.time_s for half in halves])
     assert np.sqrt((off_s**2).mean()) == pytest.approx(0.5, abs=0.02)
     assert np.abs(off_s).max() <= 1.5
@@ -124,7 +126,7 @@ def test_annotators_are_off_by_half_a_second(halves: list[PlayedHalf]) -> None:
         assert half.label_s.max() <= half.duration_s - 1
 
 
-def test_halves_last_45_minutes_and_stoppage(halves: list[PlayedHalf]) -> None:
+def test_halves_last_45_minutes_and_stoppage(halves: list[SimulatedHalf]) -> None:
     duration_s = np.array([half.duration_s for half in halves])
     assert duration_s.min() >= 2700
     assert np.ptp(duration_s) > 60
@@ -134,5 +136,5 @@ def test_halves_last_45_minutes_and_stoppage(halves: list[PlayedHalf]) -> None:
 
 def test_a_minute_of_football_still_fits() -> None:
     for k in range(200):
-        for half in play_match(np.random.default_rng(k), 1):
+        for half in simulate_match(np.random.default_rng(k), 1):
             assert half.time_s.max() < half.duration_s

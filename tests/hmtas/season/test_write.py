@@ -15,8 +15,8 @@ from hmtas.errors import InputError
 from hmtas.files import sha256_file
 from hmtas.formats.labels import ACTIONS, LABEL_FILE, read_events
 from hmtas.formats.splits import read_splits
-from hmtas.season.evidence import CHARACTERS, OTHER, embed, leave_marks
-from hmtas.season.match import HALF_MINUTES, PlayedHalf, play_match
+from hmtas.season.evidence import DEFAULT_PROFILE, PROFILES, draw_marks, embed
+from hmtas.season.match import HALF_MINUTES, SimulatedHalf, simulate_match
 from hmtas.season.write import (
     SMALL_STREAMS,
     THESIS_STREAMS,
@@ -142,7 +142,7 @@ def test_labels_read_like_soccernets_and_the_name_tells_the_score(tiny: Path) ->
 
 def test_goals_of_whole_matches_stand_in_the_name() -> None:
     for number in range(30):
-        halves = play_match(np.random.default_rng(number), HALF_MINUTES)
+        halves = simulate_match(np.random.default_rng(number), HALF_MINUTES)
         goal = ACTIONS.index("Goal")
         home = sum(int((half.action[half.home] == goal).sum()) for half in halves)
         away = sum(int((half.action[~half.home] == goal).sum()) for half in halves)
@@ -150,7 +150,7 @@ def test_goals_of_whole_matches_stand_in_the_name() -> None:
 
 
 def test_no_team_meets_itself_and_no_fixture_comes_twice() -> None:
-    halves = play_match(np.random.default_rng(0), 1)
+    halves = simulate_match(np.random.default_rng(0), 1)
     names = [game_name(number, halves) for number in range(2 * 4 * 306)]
     assert len(set(names)) == len(names)
     for name in names:
@@ -205,8 +205,8 @@ def seconds(stream: str, first_match: int) -> tuple[np.ndarray, np.ndarray]:
     """Eight halves of one stream, (T, F), and the action of every second or -1, (T,)."""
     embeddings, actions = [], []
     for k in range(first_match, first_match + 4):
-        for number, half in enumerate(play_match(np.random.default_rng(k), HALF_MINUTES)):
-            marks = leave_marks(np.random.default_rng([k, number]), half)
+        for number, half in enumerate(simulate_match(np.random.default_rng(k), HALF_MINUTES)):
+            marks = draw_marks(np.random.default_rng([k, number]), half)
             rng = np.random.default_rng([k, number, 1])
             embeddings.append(
                 embed(rng, marks, stream=stream, width=16, num_rows=half.duration_s, seed=0)
@@ -247,7 +247,7 @@ def mean_response(stream: str, *, visible: bool) -> np.ndarray:
     """Mean size of a stream's deviation in the seconds -5 to 5 around a lone goal, (11,)."""
     size = np.zeros(11)
     for k in range(200):
-        half = PlayedHalf(
+        half = SimulatedHalf(
             duration_s=41,
             time_s=np.array([20.0]),
             action=np.array([ACTIONS.index("Goal")]),
@@ -255,7 +255,7 @@ def mean_response(stream: str, *, visible: bool) -> np.ndarray:
             visible=np.array([visible]),
             label_s=np.array([20.0]),
         )
-        marks = leave_marks(np.random.default_rng([k, 0]), half)
+        marks = draw_marks(np.random.default_rng([k, 0]), half)
         rng = np.random.default_rng([k, 1])
         x = embed(rng, marks, stream=stream, width=32, num_rows=41, seed=0)
         size += (x[15:26] ** 2).sum(axis=1) - 32
@@ -273,9 +273,9 @@ def test_strengths_follow_the_table() -> None:
     # Validation losses of thesis Table 5.6: the lower the loss, the stronger the stream.
     loss = {"tpn": 0.0926, "gta": 0.0870, "vtn": 0.0797, "ircsn": 0.1100, "i3d_slow": 0.0976,
             "vggish": 0.1372}  # fmt: skip
-    by_strength = sorted(CHARACTERS, key=lambda name: -CHARACTERS[name].strength)
+    by_strength = sorted(PROFILES, key=lambda name: -PROFILES[name].strength)
     assert by_strength == sorted(loss, key=loss.__getitem__)
-    assert OTHER.strength < CHARACTERS["vtn"].strength
+    assert DEFAULT_PROFILE.strength < PROFILES["vtn"].strength
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import pack
 from hmtas.training import dataset
 from hmtas.training.batches import Batch, mix_up
-from hmtas.training.chunks import Cut
+from hmtas.training.chunks import SampleLayout
 from hmtas.training.dataset import WindowDataset
 from hmtas.training.loop import fit
 from tests.support.small import make_config, make_store
@@ -110,7 +110,7 @@ def test_a_half_shorter_than_a_chunk_repeats_its_last_window_and_target(
 
 
 def test_chunks_begin_anywhere_and_windows_near_the_ends_are_not_rarer() -> None:
-    cut = Cut(seq_len=3, chunk_windows=8)
+    cut = SampleLayout(seq_len=3, chunk_windows=8)
     rng = np.random.default_rng(0)
     epochs = [cut.starts(100, rng) for _ in range(400)]
     counts = np.zeros(100)
@@ -122,7 +122,7 @@ def test_chunks_begin_anywhere_and_windows_near_the_ends_are_not_rarer() -> None
 
 
 def test_rows_past_an_end_repeat_as_in_single_windows() -> None:
-    cut = Cut(seq_len=4, chunk_windows=5)
+    cut = SampleLayout(seq_len=4, chunk_windows=5)
     starts = cut.starts(11, np.random.default_rng(3))
     first, low, high = (cut.spans(starts, 50, 11)[:, [i]] for i in range(3))
     rows = np.clip(first + np.arange(-2, cut.num_rows - 2), low, high)

@@ -42,7 +42,7 @@ def test_the_weights_stay_those_before_the_first_bad_batch(look_every: int, valu
     good, stepper = make_stepper()
     stepper.run(batches(2), rng, place="run", epoch=1)
     model, stepper = make_stepper()
-    stepper.look_every = look_every
+    stepper.read_every = look_every
     with pytest.raises(InputError, match=r"run: the loss is (nan|inf) in epoch 7, batch 3; is"):
         stepper.run(batches(6, 3, value), rng, place="run", epoch=7)
     for ours, theirs in zip(model.parameters(), good.parameters(), strict=True):
@@ -78,7 +78,7 @@ def test_the_mean_is_that_of_every_loss() -> None:
     for look_every in (1, 3):
         torch.manual_seed(0)
         _, stepper = make_stepper()
-        stepper.look_every = look_every
+        stepper.read_every = look_every
         torch.manual_seed(0)
         found.append(stepper.run(batches(7), np.random.default_rng(0), place="run", epoch=1))
     assert found[0] == found[1]

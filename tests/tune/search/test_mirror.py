@@ -20,7 +20,7 @@ from hmtas.errors import InputError
 from tests.tune.study.test_summary import ROWS, make_row, make_study
 from tune.search import mirror
 from tune.search.mirror import FILE, mirrored, rebuild, storage_url, sync
-from tune.study.lock import only_driver
+from tune.study.lock import driver_lock
 from tune.study.options import Options
 from tune.study.record import StudyRecord, write_study
 
@@ -123,7 +123,7 @@ def test_a_copy_that_does_not_fit_is_made_anew(tmp_path: Path, happen: Any) -> N
 
 
 def test_it_follows_a_study_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "FIRST_S", 0.05)
+    monkeypatch.setattr(mirror, "FIRST_DELAY_S", 0.05)
     record = make_study(tmp_path, *ROWS[:2])
     with mirrored(tmp_path):
         _wait_for((tmp_path / FILE).is_file)
@@ -134,7 +134,7 @@ def test_it_follows_a_study_while_it_runs(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_copy_that_cannot_be_written_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("FIRST_S", "RETRY_S"):
+    for name in ("FIRST_DELAY_S", "RETRY_S"):
         monkeypatch.setattr(mirror, name, 0.05)
     make_study(tmp_path, *ROWS)
     path = tmp_path / FILE
@@ -152,7 +152,7 @@ def test_a_copy_that_cannot_be_written_stops_nothing(
 def test_a_slow_copy_is_left_alone_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("FIRST_S", 0.0), ("LEAVE_S", 0.1), ("HASTE_S", 0.1)):
+    for name, value in (("FIRST_DELAY_S", 0.0), ("JOIN_S", 0.1), ("INTERRUPTED_JOIN_S", 0.1)):
         monkeypatch.setattr(mirror, name, value)
     make_study(tmp_path, *ROWS)
     held, began = threading.Event(), threading.Event()
@@ -180,7 +180,7 @@ def test_the_verb_makes_it_and_says_how_to_look(
     assert found["storage"] in found["dashboard"]
     assert len(trials(tmp_path)) == len(ROWS)
     before = (tmp_path / FILE).stat().st_mtime_ns
-    with only_driver(tmp_path):
+    with driver_lock(tmp_path):
         build()(["tune", "mirror", str(tmp_path)], standalone_mode=False)
     assert (tmp_path / FILE).stat().st_mtime_ns == before, "its driver writes it"
     with pytest.raises(InputError, match="no study here"):

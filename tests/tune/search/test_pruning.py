@@ -12,7 +12,7 @@ from hmtas.errors import InputError
 from hmtas.runs.record import EpochRecord
 from tests.support.tracked import make_run
 from tests.tune.search.test_samplers import make_settings
-from tune.search.pruning import RECENT, check_pruner, ended_reports, is_worse, make_pruner
+from tune.search.pruning import RECENT_TRIALS, check_pruner, ended_reports, is_worse, make_pruner
 from tune.study.budget import start_budget, stop_budget
 from tune.study.options import GAMES, TIGHT, Options, PrunerName
 from tune.study.record import StudyRecord, TrialRow, write_study
@@ -74,7 +74,7 @@ def test_a_trial_is_compared_with_those_that_were_there_last(tmp_path: Path) -> 
     scheduler = make(tmp_path, "asha")
     for _ in range(40):  # a sampler that knows nothing yet
         reaches(scheduler, 0.1)
-    for n in range(RECENT):  # and one that does
+    for n in range(RECENT_TRIALS):  # and one that does
         reaches(scheduler, 0.2 + 0.01 * n)
     # 0.20 to 0.31, of which a quarter are above 0.2825: far more than of all 52.
     assert not reaches(scheduler, 0.28)

@@ -13,7 +13,14 @@ from hmtas.statistics.seeds import average_seeds, seed_deviation
 from hmtas.statistics.verdicts import compare_to
 from hmtas.statistics.winner import corrected_winner
 from tests.tune.search.test_samplers import make_settings
-from tune.study.finalists import Against, Final, Finalist, read_final, verdict_of, write_final
+from tune.study.finalists import (
+    ComparedToPicked,
+    Final,
+    Finalist,
+    read_final,
+    verdict_of,
+    write_final,
+)
 from tune.study.record import StudyRecord, TrialRow, choose_finalists, ranked
 
 
@@ -101,7 +108,7 @@ def test_trainings_of_one_candidate_are_one_in_the_correction() -> None:
 
 
 def make_final(verdict: str, games_needed: int | None = 120) -> Final:
-    against = Against(
+    against = ComparedToPicked(
         difference=-0.02,
         low=-0.05,
         high=0.01,

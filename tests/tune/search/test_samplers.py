@@ -7,11 +7,11 @@ import pytest
 from hmtas.errors import InputError
 from hmtas.formats.labels import ACTIONS
 from tests.support.small import make_config
-from tune.search.asker import Asker
+from tune.search.ask_tell import AskTell
 from tune.search.samplers import check_sampler
 from tune.space.default import build_space
 from tune.space.dimensions import settings_of
-from tune.study.options import Options, Told, WarmStart, parse_options
+from tune.study.options import KnownTrial, Options, WarmStart, parse_options
 from tune.study.settings import StudySettings, sweep_base
 
 OVERRIDES: dict[str, Any] = {
@@ -37,15 +37,15 @@ def make_settings(overrides: dict[str, Any] | None = None, **options: Any) -> St
 
 def play(settings: StudySettings, num: int = 12) -> list[dict[str, Any]]:
     """The settings of the first trials, where longer windows and a higher rate score better."""
-    asker = Asker(settings)
+    ask_tell = AskTell(settings)
     found = []
     for i in range(num):
-        params = asker.ask(str(i))
+        params = ask_tell.ask(str(i))
         found.append(settings_of(params, settings.space))
         settings.base.updated(found[-1])  # a valid configuration, or an error
         score = found[-1]["train.seq_len"] / 10 + found[-1]["train.learning_rate"]
         values = {"best_tight": score, "best_loose": 1 - score}
-        asker.tell(str(i), [values[name] for name in settings.options.metrics], {})
+        ask_tell.tell(str(i), [values[name] for name in settings.options.metrics], {})
     return found
 
 
@@ -99,7 +99,7 @@ def test_a_sampler_learns_from_trials_it_is_told_of(sampler: Any) -> None:
     rates = {"low": 1e-4, "high": 1e-2, "log": True}
     overrides = {"dimensions": {"seq_len": {"low": 2, "high": 7}, "learning_rate": rates}}
     told = tuple(
-        Told(
+        KnownTrial(
             trial=str(i),
             point={"train.seq_len": 2 + i % 6, "train.learning_rate": 1e-4 * 1.2**i},
             values=(0.1 * (i % 6),),

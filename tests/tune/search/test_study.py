@@ -24,7 +24,7 @@ from tests.support.small import make_config, make_store
 from tests.support.tracked import make_run
 from tune.search import resources as cluster
 from tune.search.objective import run_trial
-from tune.search.trial import METRIC, Best, Job
+from tune.search.trial import METRIC, BestEpoch, Job
 from tune.space.dimensions import Choice, Range, Space
 from tune.study.options import Options
 from tune.study.record import (
@@ -127,7 +127,7 @@ def test_a_score_that_is_not_finite_never_reaches_the_study() -> None:
     epoch = EpochRecord(epoch=1, train_loss=1.0, seconds=1.0, windows=1)
     broken = epoch.model_copy(update={"tight": float("nan")})
     with pytest.raises(FloatingPointError, match="epoch 1: best_tight is nan"):
-        Best("tight").metrics(broken)
+        BestEpoch("tight").metrics(broken)
 
 
 @pytest.mark.parametrize(

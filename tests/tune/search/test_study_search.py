@@ -19,7 +19,7 @@ from tune.study import budget
 from tune.study.budget import out_of_time
 from tune.study.finalists import read_final
 from tune.study.options import Options
-from tune.study.record import StudyRecord, best_trial, front, write_study
+from tune.study.record import StudyRecord, best_trial, pareto_front, write_study
 from tune.study.settings import StudySettings, sweep_base
 from tune.sweep import run_study
 
@@ -109,7 +109,7 @@ def test_a_study_of_two_numbers_ends_with_a_front(store: EmbeddingStore, tmp_pat
     record = run_study(tmp_path / "s", settings, experiment="e")
     assert {row.status for row in record.trials} <= {"done", "stopped"}
     assert all(row.best_loose and row.best_tight for row in record.trials)
-    best = front(record)
+    best = pareto_front(record)
     assert best
     tights, looses = ([getattr(row, n) for row in best] for n in ("best_tight", "best_loose"))
     assert tights == sorted(tights, reverse=True)

@@ -15,10 +15,10 @@ from mlflow import MlflowClient
 
 from benchmarks.faults import DOWN, State, Sweep, check_end, check_mlflow, make_store
 from hmtas.cli import build
-from hmtas.errors import InputError, PassingError
+from hmtas.errors import InputError, TransientError
 from tests.support.tracked import copy_database
 from tune.study import lock
-from tune.study.lock import one_writer, only_driver
+from tune.study.lock import driver_lock, writer_lock
 from tune.study.record import read_study
 from tune.sweep import resume_study
 
@@ -166,31 +166,31 @@ def test_a_study_that_is_done_gets_more_trials(
 
 
 def test_one_driver_at_a_time(tmp_path: Path) -> None:
-    with only_driver(tmp_path / "s"):
+    with driver_lock(tmp_path / "s"):
         refused = pytest.raises(InputError, match=rf"process {os.getpid()} on .*: kill \d+$")
-        with refused, only_driver(tmp_path / "s"):
+        with refused, driver_lock(tmp_path / "s"):
             pass
-    with only_driver(tmp_path / "s"):
+    with driver_lock(tmp_path / "s"):
         pass
 
 
 def test_a_driver_on_another_host_is_not_taken_for_dead(tmp_path: Path) -> None:
     (tmp_path / lock.FILE).write_text('{"host": "elsewhere", "pid": 7, "beat": 0}')
     refused = pytest.raises(InputError, match=r"process 7 on elsewhere .* if it is dead, remove")
-    with refused, only_driver(tmp_path):
+    with refused, driver_lock(tmp_path):
         pass
     (tmp_path / lock.FILE).write_text('{"host": "elsewh')  # cut short by a full disk
-    with only_driver(tmp_path):
+    with driver_lock(tmp_path):
         pass
 
 
 def test_a_run_folder_has_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "trials" / ".a.lock"
-    with one_writer(path):
-        monkeypatch.setattr(lock, "WRITER_S", 0.0)
-        with pytest.raises(PassingError, match="another process has it"), one_writer(path):
+    with writer_lock(path):
+        monkeypatch.setattr(lock, "WRITER_TIMEOUT_S", 0.0)
+        with pytest.raises(TransientError, match="another process has it"), writer_lock(path):
             pass
-        monkeypatch.setattr(lock, "WRITER_S", 10.0)
+        monkeypatch.setattr(lock, "WRITER_TIMEOUT_S", 10.0)
         waiting = threading.Thread(target=_enter, args=(path,))
         waiting.start()
     waiting.join(5)
@@ -198,5 +198,5 @@ def test_a_run_folder_has_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def _enter(path: Path) -> None:
-    with one_writer(path):
+    with writer_lock(path):
         pass

@@ -3,7 +3,7 @@
 import pytest
 
 from hmtas.runs.record import EpochRecord
-from tune.search.trial import Best
+from tune.search.trial import BestEpoch
 from tune.study.options import GAMES, LOOSE, TIGHT, Objective
 
 
@@ -30,7 +30,7 @@ def epoch(number: int, tight: float, loose: float) -> EpochRecord:
 def test_both_numbers_are_of_the_best_epoch_so_far(
     objective: Objective, expected: list[tuple[float, float]]
 ) -> None:
-    best = Best(objective)
+    best = BestEpoch(objective)
     reports = [
         best.metrics(e) for e in (epoch(1, 0.2, 0.5), epoch(2, 0.3, 0.4), epoch(3, 0.1, 0.6))
     ]

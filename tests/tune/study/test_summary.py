@@ -19,7 +19,7 @@ from tune.search.view import live_view, picture
 from tune.space.dimensions import Range, Space
 from tune.study import budget
 from tune.study.budget import start_budget, stop_budget
-from tune.study.lock import only_driver
+from tune.study.lock import driver_lock
 from tune.study.options import Options
 from tune.study.record import StudyRecord, TrialRow, write_study
 from tune.study.settings import StudySettings, sweep_base
@@ -73,7 +73,7 @@ def make_study(folder: Path, *rows: TrialRow, **changes: Any) -> StudyRecord:
 
 def test_trials_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
     make_study(tmp_path, *ROWS)
-    with only_driver(tmp_path):
+    with driver_lock(tmp_path):
         found = read_summary(tmp_path)
     assert (found.done, found.stopped, found.failed, found.waiting) == (1, 1, 1, 1)
     assert [(one.trial, one.epoch, one.score) for one in found.running] == [("dd", 2, 0.2)]
@@ -115,7 +115,7 @@ def test_the_clock_goes_on_for_those_who_look_from_elsewhere(
     budget._clocks.clear()  # as another process sees it
     began = time.time()
     monkeypatch.setattr(budget.time, "time", lambda: began + 600)
-    with only_driver(tmp_path):
+    with driver_lock(tmp_path):
         found = read_summary(tmp_path)
     assert found.spent_s == pytest.approx(600, abs=2)
     assert found.left_s == pytest.approx(3000, abs=2)
@@ -123,7 +123,7 @@ def test_the_clock_goes_on_for_those_who_look_from_elsewhere(
     start_budget(tmp_path, None)
     stop_budget(tmp_path)
     monkeypatch.setattr(budget.time, "time", lambda: began + 9000)
-    with only_driver(tmp_path):
+    with driver_lock(tmp_path):
         assert read_summary(tmp_path).spent_s < 2, "its trials have ended, and its clock stopped"
 
 
@@ -147,7 +147,7 @@ def lines(renderable: object, width: int = 100) -> list[str]:
 def test_the_picture_has_all_of_it(tmp_path: Path) -> None:
     make_study(tmp_path, *ROWS)
     start_budget(tmp_path, hours=2)
-    with only_driver(tmp_path):
+    with driver_lock(tmp_path):
         shown = lines(picture(read_summary(tmp_path)))
     stop_budget(tmp_path)
     assert "3 of 8" in shown[0]
@@ -162,7 +162,7 @@ def test_the_picture_has_all_of_it(tmp_path: Path) -> None:
 
 def test_many_running_trials_do_not_fill_the_screen(tmp_path: Path) -> None:
     make_study(tmp_path, *(make_row(f"t{i}", "running", 0.1) for i in range(30)))
-    with only_driver(tmp_path):
+    with driver_lock(tmp_path):
         shown = lines(picture(read_summary(tmp_path)))
     assert len(shown) < 16
     assert "and 22 more" in shown[-1]
@@ -195,7 +195,7 @@ def test_watching_ends_with_the_study(
         write_study(folder, record.model_copy(update={"status": "done"}))
 
     monkeypatch.setattr(view.time, "sleep", pause)
-    with only_driver(folder):
+    with driver_lock(folder):
         build()(["tune", "status", str(folder), "--watch"], standalone_mode=False)
     assert len(looks) == 1
     assert "sweep" in capsys.readouterr().out
@@ -220,7 +220,7 @@ def test_the_live_view_keeps_up_and_leaves_the_terminal_as_it_was(
 
     def interrupted() -> None:
         nonlocal before
-        with only_driver(tmp_path), live_view(tmp_path):
+        with driver_lock(tmp_path), live_view(tmp_path):
             assert "3 of 8" in screen.getvalue()
             console.say("a line above it")
             rows = (*ROWS[:3], ROWS[3].model_copy(update={"status": "done"}), ROWS[4])

@@ -18,7 +18,7 @@ from tune.study.record import TrialRow
 from tune.study.settings import StudySettings
 
 
-class Asker:
+class AskTell:
     """Optuna's side of a study: the points to try first, then the sampler's.
 
     The preset's own setting comes first of all, so that a search never loses to its start.
@@ -85,16 +85,16 @@ class Asker:
         num_told = num_other = 0
         for row in rows:
             while num_told < min(row.asked_after, len(told)) and told[num_told].id in asked:
-                self.tell_again(told[num_told])
+                self.tell_row(told[num_told])
                 num_told += 1
             asked.add(row.id)
             if self.ask(row.id) != encoded(point_of(row.settings, self.space)):
                 self.tell(row.id, None, {})
                 num_other += 1
         for row in told[num_told:]:
-            self.tell_again(row)
+            self.tell_row(row)
         return num_other
 
-    def tell_again(self, row: TrialRow) -> None:
+    def tell_row(self, row: TrialRow) -> None:
         """What became of a point, as the study notes it."""
         self.tell(row.id, values_of(row, self.metrics), point_of(row.settings, self.space))
