@@ -8,17 +8,18 @@ fitted on.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from ensemble.greedy.library import LEAST, Library, build_library
 from ensemble.stack.align import Stack
-from ensemble.stack.mean import Space, combine
+from ensemble.stack.mean import combine
 from hmtas.config import SpottingConfig
 from hmtas.metric.averages import TIGHT_S, score
 from hmtas.metric.counts import Histograms, histograms
 from hmtas.records import Events, HalfId, Probabilities, Score
+from hmtas.runs.ensemble import CombinerSettings, FitFacts, Space
 from hmtas.spotting.evaluate import spot
 
 
@@ -120,8 +121,8 @@ class Fitted(Protocol):
         """(M,) tight Average-mAP that the weights are made of, if they are."""
 
     @property
-    def facts(self) -> Mapping[str, Any]:
-        """How the fit went, as JSON, for the record."""
+    def facts(self) -> FitFacts:
+        """How the fit went, for the record."""
 
     def combine(self, stacked_MTA: np.ndarray) -> np.ndarray:
         """(T, A) float32 in [0, 1]."""
@@ -149,8 +150,8 @@ class Combiner(Protocol):
         """How often one fit calls `on_step`."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """Everything that decides a fit beside the evidence, as JSON."""
+    def settings(self) -> CombinerSettings:
+        """Everything that decides a fit beside the evidence, for the record."""
 
     def fit(
         self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
@@ -169,7 +170,7 @@ class FittedWeights:
     weights: np.ndarray
     space: Space = "probability"
     scores: np.ndarray | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: FitFacts = field(default_factory=FitFacts)
 
     def combine(self, stacked_MTA: np.ndarray) -> np.ndarray:
         """See `ensemble.stack.mean.combine`."""

@@ -10,21 +10,24 @@ fitted on the same games: those would carry a fold's labels into its own weights
 """
 
 import contextlib
+import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ensemble.combiners.crossfit import CrossFit, cross_fit
-from ensemble.build.members import member_runs, read_members, relative_to, stack_members
-from ensemble.combiners.methods import fitted_of, settings_of
+from ensemble.build.members import member_runs, read_ensemble, read_members, stack_members
 from ensemble.build.plan import Plan
+from ensemble.combiner import nothing
+from ensemble.combiners.crossfit import CrossFit, FoldFit, cross_fit
+from ensemble.combiners.methods import fitted_of, vote_of
 from ensemble.stack.align import Stack
 from hmtas import __version__
+from hmtas.runs.ensemble import EnsembleRecord, FoldRecord, MemberRecord
 from hmtas.runs.environment import this_environment
 from hmtas.errors import InputError
 from hmtas.files import write_json
@@ -35,15 +38,8 @@ from hmtas.runs.record import MLFLOW_NOTE, RECORD, RunRecord, predictions_path, 
 from hmtas.store.local import EmbeddingStore
 
 
-class StoreRef(NamedTuple):
-    """The store whose labels belong to some probabilities."""
-
-    place: str
-    checksum: str
-
-
 def fit_ensembles(
-    plan: Plan, out: Path, *, on_step: Callable[[], None] | None = None
+    plan: Plan, out: Path, *, on_step: Callable[[], None] = nothing
 ) -> dict[str, Path]:
     """Fit every method of a plan and write a run folder for each.
 
@@ -55,31 +51,29 @@ def fit_ensembles(
     Raises:
         InputError: If a folder holds something else, or no weights can be made.
     """
-    step = on_step or (lambda: None)
     for method in plan.combiners:
         _check_target(out / method)
     for method in plan.combiners:
-        fit_ensemble(plan, method, out / method, on_step=step)
+        fit_ensemble(plan, method, out / method, on_step=on_step)
     return {method: out / method for method in plan.combiners}
 
 
 def fit_ensemble(
-    plan: Plan, method: str, target: Path, *, on_step: Callable[[], None] | None = None
+    plan: Plan, method: str, target: Path, *, on_step: Callable[[], None] = nothing
 ) -> None:
     """Fit one method of a plan and write its run folder; see `fit_ensembles`."""
-    step = on_step or (lambda: None)
-    _check_target(target)
-    fit = cross_fit(plan.combiners[method], plan.evidence, plan.folds, on_step=step)
+    fit = cross_fit(plan.combiners[method], plan.evidence, plan.folds, on_step=on_step)
     folds = [
-        {
-            "games": list(fold.games),
-            "weights": None if fold.fitted.weights is None else fold.fitted.weights.tolist(),
-            **fold.fitted.facts,
-        }
+        fold_record(fold, None if fold.fitted.weights is None else fold.fitted.weights.tolist())
         for fold in fit.folds
     ]
     write_ensemble(plan, method, fit, target, folds=folds)
-    step()
+    on_step()
+
+
+def fold_record(fold: FoldFit, weights: Any) -> FoldRecord:
+    """A fit without the games of one fold, for the record; see `FoldRecord` for the weights."""
+    return FoldRecord(games=fold.games, weights=weights, **fold.fitted.facts.model_dump())
 
 
 def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) -> Path:
@@ -97,13 +91,8 @@ def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) ->
         InputError: If `run` is no ensemble, a member is missing, was trained again or has not
             predicted the split, or the ensemble was fitted on one of its games.
     """
-    record = read_run(run)
-    if record.kind != "ensemble" or record.ensemble is None:
-        raise InputError(
-            f"{run}: a run of kind {record.kind!r}, not an ensemble; use hmtas predict"
-        )
-    settings = record.ensemble
-    members = read_members(member_runs(run, record), split)
+    record, ensemble = read_ensemble(run)
+    members = read_members(member_runs(run), split)
     stacked = stack_members(members)
     if stacked.actions != record.actions:
         raise InputError(f"{run}: its members now predict other actions; fit the ensemble again")
@@ -114,16 +103,18 @@ def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) ->
             f"{split!r}, so its score there would be a lie; `hmtas ensemble fit` wrote "
             "cross-fitted probabilities of the games it was fitted on"
         )
-    first = members[0].stored.provenance
-    labels = StoreRef(first.store, first.store_checksum)
+    predicted_on = members[0].stored.provenance
+    place, checksum = predicted_on.store, predicted_on.store_checksum
     if store is not None:
         opened = open_store(store)
         _check_split(stacked, opened, split)
-        labels = StoreRef(opened.place, opened.checksum)
-    fitted = fitted_of(settings, run, record.actions)
+        place, checksum = opened.place, opened.checksum
+    fitted = fitted_of(ensemble, run, record.actions)
     halves = {half: fitted.combine(rows) for half, rows in stacked.halves.items()}
     path = predictions_path(run, split)
-    _write_probabilities(path, halves, stacked, record, split=split, store=labels)
+    _write_probabilities(
+        path, halves, stacked, record, split=split, store=place, store_checksum=checksum
+    )
     return path
 
 
@@ -152,7 +143,7 @@ def write_ensemble(
     fit: CrossFit,
     target: Path,
     *,
-    folds: list[dict[str, Any]],
+    folds: Sequence[FoldRecord],
     name: str | None = None,
     documents: Mapping[str, Any] | None = None,
 ) -> None:
@@ -163,8 +154,8 @@ def write_ensemble(
         method: Name of its combiner.
         fit: Of these members.
         target: Run folder to write; an earlier ensemble there is replaced.
-        folds: For the record, what was fitted for each fold.
-        name: Of the run; that of the combiner unless given.
+        folds: What was fitted for each fold, for the record.
+        name: Name of the run; that of the combiner unless given.
         documents: More files of the folder, by their place in it, as JSON.
 
     Raises:
@@ -172,9 +163,7 @@ def write_ensemble(
     """
     _check_target(target)
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    record = _record(plan, method, fit, target, folds)
-    if name is not None:
-        record = record.model_copy(update={"name": name})
+    record = _record(plan, method, fit, target, folds, name or method)
     try:
         write_run(scratch, record)
         fit.fitted.save(scratch)
@@ -186,7 +175,8 @@ def write_ensemble(
             plan.evidence.stacked,
             record,
             split=plan.split,
-            store=StoreRef(plan.store.place, plan.store.checksum),
+            store=record.store,
+            store_checksum=record.store_checksum,
             cross_fitted=bool(fit.folds),
         )
         if target.exists():
@@ -199,22 +189,70 @@ def write_ensemble(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _record(
+    plan: Plan, method: str, fit: CrossFit, target: Path, folds: Sequence[FoldRecord], name: str
+) -> RunRecord:
+    stacked = plan.evidence.stacked
+    records = [member.record for member in plan.members]
+    fitted_games = {game for record in records for game in record.fitted_games}
+    if fit.folds:
+        fitted_games |= set(stacked.games)
+    members = [
+        MemberRecord(
+            name=member.name,
+            # Relative, so that the folders can move together.
+            run=Path(os.path.relpath(member.run.resolve(), target.resolve())).as_posix(),
+            created=member.record.created,
+            **vote_of(fit.fitted, m),
+        )
+        for m, member in enumerate(plan.members)
+    ]
+    ensemble = EnsembleRecord(
+        combiner=method,
+        split=plan.split,
+        seed=plan.seed,
+        members=tuple(members),
+        folds=tuple(folds),
+        **plan.combiners[method].settings.model_dump(),
+        **fit.fitted.facts.model_dump(),
+    )
+    return RunRecord(
+        kind="ensemble",
+        name=name,
+        version=__version__,
+        created=datetime.now(UTC).isoformat(),
+        config=records[0].config,
+        ensemble=ensemble,
+        store=plan.store.place,
+        store_checksum=plan.store.checksum,
+        streams={name: width for r in records for name, width in r.streams.items()},
+        actions=stacked.actions,
+        rate_hz=stacked.rate_hz,
+        environment=this_environment(),
+        num_parameters=ensemble.num_parameters,
+        fitted_games=tuple(sorted(fitted_games)),
+        stopped_games=tuple(sorted({game for record in records for game in record.stopped_games})),
+        best_epoch=ensemble.best_epoch,
+    )
+
+
 def _write_probabilities(
     path: Path,
-    halves: dict[HalfId, np.ndarray],
+    halves: Mapping[HalfId, np.ndarray],
     stacked: Stack,
     record: RunRecord,
     *,
     split: str,
-    store: StoreRef,
+    store: str,
+    store_checksum: str,
     cross_fitted: bool = False,
 ) -> None:
     provenance = Provenance(
         run=record.name,
         kind="ensemble",
         split=split,
-        store=store.place,
-        store_checksum=store.checksum,
+        store=store,
+        store_checksum=store_checksum,
         actions=stacked.actions,
         rate_hz=stacked.rate_hz,
         fitted_games=record.fitted_games,
@@ -227,56 +265,3 @@ def _write_probabilities(
         for half, values in halves.items()
     )
     write_probabilities(path, rows, provenance)
-
-
-def _record(
-    plan: Plan, method: str, fit: CrossFit, target: Path, folds: list[dict[str, Any]]
-) -> RunRecord:
-    stacked = plan.evidence.stacked
-    fitted_games = {game for member in plan.members for game in member.record.fitted_games}
-    if fit.folds:
-        fitted_games |= set(stacked.games)
-    stopped = {game for member in plan.members for game in member.record.stopped_games}
-    streams: dict[str, int] = {}
-    for member in plan.members:
-        streams |= member.record.streams
-    return RunRecord(
-        kind="ensemble",
-        name=method,
-        version=__version__,
-        created=datetime.now(UTC).isoformat(),
-        config=plan.members[0].record.config,
-        ensemble=_settings(plan, method, fit, target, folds),
-        store=plan.store.place,
-        store_checksum=plan.store.checksum,
-        streams=streams,
-        actions=stacked.actions,
-        rate_hz=stacked.rate_hz,
-        environment=this_environment(),
-        num_parameters=fit.fitted.facts.get("num_parameters"),
-        fitted_games=tuple(sorted(fitted_games)),
-        stopped_games=tuple(sorted(stopped)),
-        best_epoch=fit.fitted.facts.get("best_epoch"),
-    )
-
-
-def _settings(
-    plan: Plan, method: str, fit: CrossFit, target: Path, folds: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """What `RunRecord.ensemble` holds."""
-    members: list[dict[str, Any]] = [
-        {
-            "name": member.name,
-            "run": relative_to(member.run, target),
-            "created": member.record.created,
-        }
-        for member in plan.members
-    ]
-    return {
-        "combiner": method,
-        "split": plan.split,
-        "seed": plan.seed,
-        **plan.combiners[method].settings,
-        **settings_of(fit.fitted, members),
-        "folds": folds,
-    }

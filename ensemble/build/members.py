@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ensemble.stack.align import ModelOutput, Stack, stack
 from hmtas.errors import InputError
+from hmtas.runs.ensemble import EnsembleRecord
 from hmtas.runs.probabilities import StoredProbabilities, read_probabilities
 from hmtas.store.remote import open_store
 from hmtas.runs.record import RunRecord, predictions_path, read_run
@@ -62,22 +63,33 @@ def read_members(runs: Sequence[Path], split: str) -> list[Member]:
     return members
 
 
-def member_runs(run: Path, record: RunRecord) -> list[Path]:
-    """The run folders of the members of an ensemble, as it was fitted.
-
-    Args:
-        run: Run folder of the ensemble; its members are found from there.
-        record: Its record.
+def read_ensemble(run: Path) -> tuple[RunRecord, EnsembleRecord]:
+    """Read the record of an ensemble.
 
     Raises:
-        InputError: If one is not there, or was trained again since.
+        InputError: If the run is no ensemble.
+    """
+    record = read_run(run)
+    if record.ensemble is None:
+        raise InputError(
+            f"{run}: a run of kind {record.kind!r}, not an ensemble; `hmtas ensemble fit` makes "
+            "one, also of a single model"
+        )
+    return record, record.ensemble
+
+
+def member_runs(run: Path) -> list[Path]:
+    """The run folders of the members of an ensemble, as it was fitted.
+
+    Raises:
+        InputError: If the run is no ensemble, a member is not there, or was trained again since.
     """
     runs = []
-    for entry in (record.ensemble or {})["members"]:
-        member = Path(os.path.normpath(run.resolve() / entry["run"]))
-        if read_run(member).created != entry["created"]:
+    for entry in read_ensemble(run)[1].members:
+        member = Path(os.path.normpath(run.resolve() / entry.run))
+        if read_run(member).created != entry.created:
             raise InputError(
-                f"{member}: {entry['name']} was trained again since {run} was fitted; "
+                f"{member}: {entry.name} was trained again since {run} was fitted; "
                 "fit the ensemble again"
             )
         runs.append(member)
@@ -185,8 +197,3 @@ def stopped_on(members: Sequence[Member]) -> Mapping[str, int]:
         for member in members
     }
     return {name: count for name, count in counts.items() if count}
-
-
-def relative_to(run: Path, base: Path) -> str:
-    """Path from one run folder to another, so that both can move together."""
-    return Path(os.path.relpath(run.resolve(), base.resolve())).as_posix()

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ensemble.build.build import apply_ensemble, fit_ensemble
-from ensemble.greedy.select import GreedyConfig
-from ensemble.build.members import member_runs
-from ensemble.learned.network import FusionConfig
+from ensemble.build.members import member_runs, read_ensemble
 from ensemble.build.plan import plan_fit
+from ensemble.combiner import nothing
+from ensemble.greedy.select import GreedyConfig
+from ensemble.learned.network import FusionConfig
 from hmtas.errors import InputError
-from hmtas.runs.record import read_run
 
 
 def refit(
@@ -17,7 +17,7 @@ def refit(
     out: Path,
     *,
     store: str | Path | None = None,
-    on_step: Callable[[], None] | None = None,
+    on_step: Callable[[], None] = nothing,
 ) -> Path:
     """Fit an ensemble again, and combine again every split that it has combined.
 
@@ -31,13 +31,10 @@ def refit(
         InputError: If `run` is no ensemble, `out` is not empty, a member is gone or was trained
             again, or the store is another one.
     """
-    record = read_run(run)
-    if record.kind != "ensemble" or record.ensemble is None:
-        raise InputError(f"{run}: a run of kind {record.kind!r}, not an ensemble")
+    record, ensemble = read_ensemble(run)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is not empty; choose another --out")
-    settings = record.ensemble
-    if "floor" in settings or settings["combiner"] == "single":
+    if ensemble.is_selected:
         raise InputError(
             f"{run}: `hmtas ensemble select` chose its members, among models that its record does "
             "not hold; repeat that command, it gives the same answer"
@@ -47,14 +44,14 @@ def refit(
             f"{run}: {record.num_workers} processes fitted it, which this version no longer "
             "does; one process gives other weights: fit it anew with `hmtas ensemble fit`"
         )
-    fusion, greedy = settings.get("fusion"), settings.get("greedy")
+    fusion, greedy = ensemble.fusion, ensemble.greedy
     plan = plan_fit(
-        member_runs(run, record),
-        settings["split"],
-        methods=(settings["combiner"],),
-        num_folds=max(2, len(settings["folds"])),
+        member_runs(run),
+        ensemble.split,
+        methods=(ensemble.combiner,),
+        num_folds=max(2, len(ensemble.folds)),
         store=store or record.store,
-        seed=settings["seed"],
+        seed=ensemble.seed,
         fusion=None if fusion is None else FusionConfig.model_validate(fusion),
         greedy=None if greedy is None else GreedyConfig.model_validate(greedy),
     )
@@ -65,7 +62,7 @@ def refit(
         )
     if out.exists():
         out.rmdir()  # a folder is put in its place when it is complete
-    fit_ensemble(plan, settings["combiner"], out, on_step=on_step)
+    fit_ensemble(plan, ensemble.combiner, out, on_step=on_step)
     for path in sorted((run / "predictions").glob("*.arrow")):
         if path.stem != plan.split:
             apply_ensemble(out, path.stem)

@@ -1,6 +1,5 @@
 """All combiners by name, and fitted ones back from their records."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from ensemble.combiners.weighting import Greedy, ScoreWeights
 from ensemble.greedy.select import GreedyConfig
 from ensemble.learned.combiner import FittedNetwork, Learned
 from ensemble.learned.network import FusionConfig
-from ensemble.stack.mean import Space
 from hmtas.errors import InputError
+from hmtas.runs.ensemble import EnsembleRecord, Space
 
 POWERS = {"mean": 0, "weighted": 1, "squared": 2}
 PER_ACTION, LOGIT, SMALL = "-per-action", "-logit", "-small"
@@ -73,28 +72,27 @@ def combiner_of(
     )
 
 
-def settings_of(fitted: Fitted, members: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the record of an ensemble holds of a fit; weights and scores go into `members`."""
-    for m, member in enumerate(members):
-        if fitted.weights is not None:
-            # One number for people and tables; what combines is the row, where there is one.
-            member["weight"] = float(fitted.weights[m].mean())
-            if fitted.weights.ndim > 1:
-                member["weight_by_action"] = fitted.weights[m].tolist()
-        if fitted.scores is not None:
-            member["tight"] = float(fitted.scores[m])
-    return {"members": members, **fitted.facts}
+def vote_of(fitted: Fitted, m: int) -> dict[str, Any]:
+    """Weight and score of one model, as far as there are any: fields of its `MemberRecord`."""
+    vote: dict[str, Any] = {}
+    if fitted.weights is not None:
+        # One number for people and tables; what combines is the row, where there is one.
+        vote["weight"] = float(fitted.weights[m].mean())
+        if fitted.weights.ndim > 1:
+            vote["weight_by_action"] = tuple(fitted.weights[m].tolist())
+    if fitted.scores is not None:
+        vote["tight"] = float(fitted.scores[m])
+    return vote
 
 
-def fitted_of(settings: Mapping[str, Any], run: Path, actions: tuple[str, ...]) -> Fitted:
+def fitted_of(record: EnsembleRecord, run: Path, actions: tuple[str, ...]) -> Fitted:
     """A fitted combiner from the record and the folder of an ensemble, of this version or older.
 
     Raises:
         InputError: If its network is missing or damaged.
     """
-    members = settings["members"]
-    if "fusion" in settings:
+    members = record.members
+    if record.fusion is not None:
         return FittedNetwork.load(run, len(members), actions)
-    key = "weight_by_action" if "weight_by_action" in members[0] else "weight"
-    weights = np.array([member[key] for member in members], dtype=np.float64)
-    return FittedWeights(weights=weights, space=settings.get("space", "probability"))
+    weights = np.array([member.weight_by_action or member.weight for member in members])
+    return FittedWeights(weights=weights, space=record.space)

@@ -5,15 +5,15 @@ best are left out first, by their scores on the fitting games: hundreds of trial
 were stopped early or went wrong.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ensemble.combiner import Combiner, Evidence, Fitted, FittedWeights, nothing
 from hmtas.errors import InputError
+from hmtas.runs.ensemble import CombinerSettings, FitFacts
 
 FLOOR = 0.5
 """Of the best model's score: a model below it takes no part."""
@@ -31,9 +31,9 @@ class Single:
     num_steps: int = 0
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> CombinerSettings:
         """For the record."""
-        return {"space": "probability"}
+        return CombinerSettings(space="probability")
 
     def fit(
         self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
@@ -72,9 +72,10 @@ class Shortlisted:
         return self.combiner.num_steps
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> CombinerSettings:
         """For the record."""
-        return {**self.combiner.settings, "floor": self.floor, "most": self.most}
+        own = {"floor": self.floor, "most": self.most}
+        return self.combiner.settings.model_copy(update=own)
 
     def fit(
         self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
@@ -110,7 +111,7 @@ class OfShortlist:
         return self._among_all(self.fitted.scores)
 
     @property
-    def facts(self) -> Mapping[str, Any]:
+    def facts(self) -> FitFacts:
         """Of the fit."""
         return self.fitted.facts
 

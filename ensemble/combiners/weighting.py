@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ensemble.combiner import Evidence, FittedWeights, nothing
 from ensemble.greedy.select import GreedyConfig, select
-from ensemble.stack.mean import BORROWED, Space, weights_of_scores
+from ensemble.stack.mean import BORROWED, weights_of_scores
+from hmtas.runs.ensemble import BagRecord, CombinerSettings, FitFacts, Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,11 @@ class ScoreWeights:
         return 0
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> CombinerSettings:
         """For the record."""
-        settings: dict[str, Any] = {"power": self.power, "space": self.space}
-        return settings | ({"borrowed": self.borrowed} if self.per_action else {})
+        settings = CombinerSettings(power=self.power, space=self.space)
+        own = {"borrowed": self.borrowed} if self.per_action else {}
+        return settings.model_copy(update=own)
 
     def fit(
         self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
@@ -77,9 +78,9 @@ class Greedy:
         return self.config.bags
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> CombinerSettings:
         """For the record."""
-        return {"space": self.space, "greedy": self.config.model_dump()}
+        return CombinerSettings(space=self.space, greedy=self.config.model_dump())
 
     def fit(
         self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
@@ -90,11 +91,9 @@ class Greedy:
             library, evidence.windows_s, games=games, config=self.config, on_bag=on_step
         )
         weights = [selection.weights.get(name, 0.0) for name in evidence.stacked.models]
-        facts = {
-            "windows_s": evidence.windows_s.tolist(),
-            "bags": [
-                {"picked": list(bag.picked), "tight": list(bag.scores)} for bag in selection.bags
-            ],
-            "copies": library.copies,
-        }
+        facts = FitFacts(
+            windows_s=tuple(evidence.windows_s.tolist()),
+            bags=tuple(BagRecord(picked=b.picked, tight=b.scores) for b in selection.bags),
+            copies=library.copies,
+        )
         return FittedWeights(weights=np.array(weights), space=self.space, facts=facts)

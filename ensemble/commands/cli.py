@@ -8,7 +8,7 @@ import typer
 from ensemble.commands.promote import promote
 from ensemble.commands.select import select
 from hmtas.commands.options import Json
-from hmtas.runs.record import MLFLOW_NOTE, read_run
+from hmtas.runs.record import MLFLOW_NOTE
 from hmtas.terminal.console import emit, progress, say, show
 
 app = typer.Typer(
@@ -179,20 +179,17 @@ def _report(runs: list[Path], split: str, *, as_json: bool) -> None:
 
 
 def _describe(run: Path, split: str) -> dict[str, Any]:
+    from ensemble.build.members import read_ensemble
     from hmtas.runs.record import predictions_path
 
-    settings = read_run(run).ensemble or {}
+    _, ensemble = read_ensemble(run)
     return {
-        "method": settings["combiner"],
+        "method": ensemble.combiner,
         "run": str(run),
         "split": split,
         "probabilities": str(predictions_path(run, split)),
         "members": [
-            {
-                "name": member["name"],
-                "weight": member.get("weight"),
-                "tight": member.get("tight"),
-            }
-            for member in settings["members"]
+            {"name": member.name, "weight": member.weight, "tight": member.tight}
+            for member in ensemble.members
         ],
     }

@@ -21,10 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ensemble.stack.mean import EDGE, Space
+from ensemble.stack.mean import EDGE
 from hmtas.errors import InputError
 from hmtas.metric.matching import THRESHOLDS, cells
 from hmtas.records import Events, HalfId
+from hmtas.runs.ensemble import Space
 
 TOP = 65535  # the highest code
 LEAST = float(THRESHOLDS[1])

@@ -1,15 +1,15 @@
 """The learned fusion as a combiner: the network, its fit and its file behind the one interface."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ensemble.combiner import Evidence, nothing
 from ensemble.learned.fit import fit_fusion
 from ensemble.learned.network import FusionConfig, Network, fuse, load_fusion, save_fusion
+from hmtas.runs.ensemble import CombinerSettings, FitFacts
 
 FUSION = "fusion.safetensors"
 
@@ -22,7 +22,7 @@ class FittedNetwork:
     config: FusionConfig
     num_models: int
     actions: tuple[str, ...]
-    facts: Mapping[str, Any]
+    facts: FitFacts = field(default_factory=FitFacts)
     weights: None = None
     scores: None = None
 
@@ -42,7 +42,7 @@ class FittedNetwork:
             InputError: If the file is missing, damaged, or of other models or actions.
         """
         model, config = load_fusion(run / FUSION, num_models, actions)
-        return cls(model=model, config=config, num_models=num_models, actions=actions, facts={})
+        return cls(model=model, config=config, num_models=num_models, actions=actions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,9 @@ class Learned:
         return self.config.epochs
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> CombinerSettings:
         """For the record."""
-        return {"fusion": self.config.model_dump()}
+        return CombinerSettings(fusion=self.config.model_dump())
 
     def fit(
         self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
@@ -76,12 +76,12 @@ class Learned:
             rate_hz=stacked.rate_hz,
             on_epoch=on_step,
         )
-        facts = {
-            "best_epoch": fitted.best_epoch,
-            "held_out_games": list(fitted.held_out_games),
-            "held_out_loss": fitted.held_out_loss,
-            "num_parameters": sum(p.numel() for p in fitted.model.parameters()),
-        }
+        facts = FitFacts(
+            best_epoch=fitted.best_epoch,
+            held_out_games=fitted.held_out_games,
+            held_out_loss=fitted.held_out_loss,
+            num_parameters=sum(p.numel() for p in fitted.model.parameters()),
+        )
         return FittedNetwork(
             model=fitted.model,
             config=self.config,

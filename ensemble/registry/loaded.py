@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ensemble.build.members import read_ensemble
 from ensemble.combiner import Fitted
 from ensemble.combiners.methods import fitted_of
 from ensemble.registry.package import Package, PackagedInput, PackagedMember, read_package
@@ -54,7 +55,7 @@ class Packaged:
         """
         package = read_package(folder)
         home = folder / "ensemble"
-        record = read_run(home)
+        record, ensemble = read_ensemble(home)
         windows = home / WINDOWS
         return cls(
             package=package,
@@ -62,7 +63,7 @@ class Packaged:
             spotting=read_windows(windows).spotting()
             if windows.is_file()
             else record.config.spotting,
-            fitted=fitted_of(record.ensemble or {}, home, record.actions),
+            fitted=fitted_of(ensemble, home, record.actions),
             predictors=tuple(_predictor(folder, member) for member in package.members),
         )
 

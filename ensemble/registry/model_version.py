@@ -105,21 +105,20 @@ def _lineage(
     client: "MlflowClient", scored: Scored, package: Package, run_id: str
 ) -> dict[str, Any]:
     """Tags that lead from a version to all that it was made of."""
-    entries = (scored.record.ensemble or {})["members"]
     members = [
         {
             "name": member.name,
-            "weight": entry.get("weight"),
+            "weight": entry.weight,
             "weights_sha256": member.record.weights_sha256,
             "run_id": _run_id_of(member.run, client.tracking_uri),
         }
-        for member, entry, packaged in zip(scored.members, entries, package.members, strict=True)
-        if packaged.folder is not None
+        for member, entry in zip(scored.members, scored.ensemble.members, strict=True)
+        if entry.votes
     ]
     return {
         CHECKSUM_TAG: package.checksum,
         "hmtas.run_id": run_id,
-        "hmtas.combiner": str((scored.record.ensemble or {})["combiner"]),
+        "hmtas.combiner": scored.ensemble.combiner,
         "hmtas.split": scored.split,
         "hmtas.store_checksum": scored.record.store_checksum,
         "hmtas.members": json.dumps(members, ensure_ascii=False),

@@ -11,9 +11,7 @@ A member without weight is no part of the folder: greedy selection leaves most o
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ensemble.build.members import Member
@@ -81,8 +79,7 @@ def write_package(scored: Scored, folder: Path) -> Package:
     Raises:
         InputError: If a member with a weight cannot be packaged.
     """
-    entries = (scored.record.ensemble or {})["members"]
-    voting = [_votes(entry) for entry in entries]
+    voting = [entry.votes for entry in scored.ensemble.members]
     for member, votes in zip(scored.members, voting, strict=True):
         if votes:
             _check_member(member)
@@ -149,12 +146,6 @@ def read_package(folder: Path, *, only: Sequence[str] | None = None) -> Package:
     return package
 
 
-def _votes(entry: dict[str, Any]) -> bool:
-    """Does the member have a part in any action? Where there are no weights, all have."""
-    weight = entry.get("weight_by_action", entry.get("weight"))
-    return weight is None or bool(np.any(weight))
-
-
 def _check_member(member: Member) -> None:
     record = member.record
     if record.kind != "model":
@@ -163,11 +154,7 @@ def _check_member(member: Member) -> None:
             "fit the ensemble on its members"
         )
     if not (member.run / WEIGHTS).is_file():
-        why = (
-            "a linear baseline keeps no weights"
-            if record.radius_s is not None
-            else "were they removed?"
-        )
+        why = "a linear baseline keeps no weights" if record.is_linear else "were they removed?"
         raise InputError(
             f"{member.run}: {WEIGHTS} is missing ({why}), so it cannot be packaged; "
             "fit the ensemble without it"

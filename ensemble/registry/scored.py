@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ensemble.build.members import TEST_SPLIT, Member, member_runs, read_members
+from ensemble.build.members import TEST_SPLIT, Member, member_runs, read_ensemble, read_members
 from ensemble.registry.contest import Contender
 from hmtas.errors import InputError
+from hmtas.runs.ensemble import EnsembleRecord
 from hmtas.runs.probabilities import StoredProbabilities, read_probabilities
-from hmtas.runs.record import WINDOWS, RunRecord, predictions_path, read_run
+from hmtas.runs.record import WINDOWS, RunRecord, predictions_path
 from hmtas.spotting.evaluate import read_windows, spot, spot_fitted
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.remote import open_store
@@ -20,6 +21,7 @@ class Scored(NamedTuple):
     Attributes:
         run: Its run folder.
         record: Its record.
+        ensemble: What that says of the ensemble.
         members: Those it was fitted on, also those without weight.
         split: Whose games were counted.
         contender: The counts.
@@ -28,6 +30,7 @@ class Scored(NamedTuple):
 
     run: Path
     record: RunRecord
+    ensemble: EnsembleRecord
     members: list[Member]
     split: str
     contender: Contender
@@ -45,14 +48,9 @@ def score_ensemble(run: Path, store: str | Path | None = None) -> Scored:
         InputError: If it is no ensemble, a member is gone or was trained again, or its
             probabilities of these games or its windows were fitted on the very game they are of.
     """
-    record = read_run(run)
-    if record.kind != "ensemble" or record.ensemble is None:
-        raise InputError(
-            f"{run}: a run of kind {record.kind!r}, not an ensemble; `hmtas ensemble fit` makes "
-            "one, also of a single model"
-        )
-    split = str(record.ensemble["split"])
-    members = read_members(member_runs(run, record), split)
+    record, ensemble = read_ensemble(run)
+    split = ensemble.split
+    members = read_members(member_runs(run), split)
     stored = read_probabilities(predictions_path(run, split))
     games = sorted(stored.games)
     _check_unseen(run, record, members, stored, split)
@@ -73,6 +71,7 @@ def score_ensemble(run: Path, store: str | Path | None = None) -> Scored:
     return Scored(
         run=run,
         record=record,
+        ensemble=ensemble,
         members=members,
         split=split,
         contender=Contender.of(spots, events, record.actions),

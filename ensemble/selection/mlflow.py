@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hmtas.files import read_json, write_json
-from hmtas.runs.record import MLFLOW_NOTE, read_run
+from hmtas.runs.record import MLFLOW_NOTE
 from hmtas.tracking import run as tracking
 
 
@@ -78,7 +78,5 @@ def _member_ids(run: Path) -> list[str]:
     from ensemble.build.members import member_runs
 
     return [
-        tracked.run_id
-        for member in member_runs(run, read_run(run))
-        if (tracked := tracking.tracked_at(member))
+        tracked.run_id for member in member_runs(run) if (tracked := tracking.tracked_at(member))
     ]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ensemble.build.build import apply_ensemble, write_ensemble
+from ensemble.build.build import apply_ensemble, fold_record, write_ensemble
 from ensemble.build.members import member_runs
 from ensemble.build.plan import Plan
 from ensemble.combiner import Combiner, Fitted, FittedWeights
@@ -56,10 +56,7 @@ def write_selected(
         folds=tuple(fold.games for fold in nested.folds),
     )
     names = plan.evidence.stacked.models
-    folds = [
-        {"games": list(fold.games), "weights": weights_by_name(fold, names), **fold.fitted.facts}
-        for fold in nested.folds
-    ]
+    folds = [fold_record(fold, weights_by_name(fold, names)) for fold in nested.folds]
     halves = nested.cross_fitted(plan.evidence)
     fit = CrossFit(halves, fitted, nested.folds)
     documents = {
@@ -143,7 +140,7 @@ def score_test(
     """
     runs = list(dict.fromkeys([chosen, single]))
     for run in runs:
-        for member in member_runs(run, read_run(run)):
+        for member in member_runs(run):
             _predict(member, split, on_run)
     documents, counts = zip(*(_score_split(run, split) for run in runs), strict=True)
     difference = paired_difference(*counts) if len(runs) > 1 else None
@@ -153,7 +150,7 @@ def score_test(
 def _predict(run: Path, split: str, on_run: Callable[[str], None]) -> None:
     record = read_run(run)
     store = open_store(record.store)
-    if record.radius_s is not None:
+    if record.is_linear:
         if not predictions_path(run, split).is_file():
             raise InputError(
                 f"{run}: a linear model without probabilities of split {split!r}; run "

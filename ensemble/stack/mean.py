@@ -7,15 +7,11 @@ Difference from the thesis: its code divided a sum over four models by five weig
 scores for weights. Here the weights of the models used sum to 1 and come from validation games.
 """
 
-from typing import Literal
-
 import numpy as np
 
 from hmtas.errors import InputError
 from hmtas.records import Score
-
-Space = Literal["probability", "logit"]
-"""What averages are taken of."""
+from hmtas.runs.ensemble import Space
 
 EDGE = 12.0
 """Logits are averaged within +-12, that is 6e-6 from 0 and 1: no model alone can rule a moment

@@ -111,18 +111,17 @@ def _make(
     from hmtas.reproduce.again import (
         device_of,
         fit_linear_again,
-        is_linear,
         mark,
         predict_again,
         train_again,
     )
     from hmtas.reproduce.sameness import has_last_word
 
-    if record.kind != "model":
+    if record.ensemble is not None:
         _refit(run, record.kind, again, store.place)
         return list(stores)
     mark(run, record, again)
-    if is_linear(record):
+    if record.is_linear:
         fit_linear_again(run, record, again, store)
         return list(stores)
     device = device or device_of(record)

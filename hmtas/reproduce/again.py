@@ -75,18 +75,13 @@ def check_repeatable(run: Path, record: RunRecord, epochs: int | None) -> None:
     Raises:
         InputError: If no epoch has ended, or more are asked for than there are.
     """
-    if is_linear(record) or record.kind == "ensemble":
+    if record.is_linear or record.ensemble is not None:
         if epochs is not None:
             raise InputError(f"--epochs {epochs}: {run} ({record.name}) was not trained in epochs")
     elif not record.history:
         raise InputError(f"{run}: no epoch of this run has ended; there is nothing to compare")
     elif epochs is not None and epochs > len(record.history):
         raise InputError(f"--epochs {epochs}: {run} has {len(record.history)}")
-
-
-def is_linear(record: RunRecord) -> bool:
-    """Is it a linear model (hmtas.training.linear), which has no epochs and keeps no weights?"""
-    return record.kind == "model" and not record.in_epochs
 
 
 def fit_linear_again(run: Path, record: RunRecord, again: Path, store: EmbeddingStore) -> None:

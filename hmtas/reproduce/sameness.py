@@ -199,14 +199,12 @@ def _whole(what: str, before: str, again: str, exact: bool) -> Compared:
 
 def _size_of(record: RunRecord) -> dict[str, Any]:
     """What else decides a run's result; of an ensemble its weights and folds too."""
-    ensemble = dict(record.ensemble or {})
-    # Where the members lie depends on where the ensemble does.
-    members = [
-        {name: value for name, value in entry.items() if name != "run"}
-        for entry in ensemble.pop("members", [])
-    ]
     size: dict[str, Any] = {"num_parameters": record.num_parameters}
-    return {**size, "members": members, **ensemble} if record.ensemble else size
+    if record.ensemble is not None:
+        # Where the members lie depends on where the ensemble does.
+        exclude = {"members": {"__all__": {"run"}}}
+        size |= record.ensemble.model_dump(mode="json", exclude=exclude)
+    return size
 
 
 def _epoch(history: Sequence[EpochRecord], epoch: int) -> dict[str, Any] | None:

@@ -9,13 +9,14 @@ RUN/mlflow.json           where MLflow keeps this run (hmtas.tracking.run)
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
+from hmtas.runs.ensemble import EnsembleRecord
 from hmtas.runs.environment import Environment
 
 RECORD = "run.json"
@@ -53,7 +54,7 @@ class RunRecord(BaseModel):
     status: Literal["running", "done"] = "done"
     config: Config
     preset: str | None = None
-    ensemble: dict[str, Any] | None = None  # combiner, members, weights
+    ensemble: EnsembleRecord | None = None  # of a run of that kind
     store: str  # path or address of the embedding store
     store_checksum: str
     streams: dict[str, int]  # streams the model uses: name to width
@@ -70,10 +71,21 @@ class RunRecord(BaseModel):
     history: tuple[EpochRecord, ...] = ()
     notes: tuple[str, ...] = ()  # what went wrong and was overcome
 
+    @model_validator(mode="after")
+    def _ensemble_by_kind(self) -> Self:
+        if (self.kind == "ensemble") != (self.ensemble is not None):
+            raise ValueError(f"a run of kind {self.kind!r} says otherwise under 'ensemble'")
+        return self
+
     @property
     def in_epochs(self) -> bool:
-        """Is it trained in epochs, or solved at once as the linear model is?"""
+        """Is it trained in epochs?"""
         return self.status == "running" or bool(self.history)
+
+    @property
+    def is_linear(self) -> bool:
+        """Is it a linear model (hmtas.training.linear): solved at once, its weights not kept?"""
+        return self.ensemble is None and not self.in_epochs
 
 
 def write_run(run: Path, record: RunRecord) -> None:

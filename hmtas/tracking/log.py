@@ -76,8 +76,9 @@ def params_of(record: RunRecord) -> dict[str, str]:
         "store": record.store,
         "preset": record.preset,
     }
-    if record.kind == "ensemble":
-        params |= {f"ensemble.{name}": value for name, value in (record.ensemble or {}).items()}
+    if record.ensemble is not None:
+        settings = record.ensemble.model_dump(mode="json")
+        params |= {f"ensemble.{name}": value for name, value in settings.items()}
     else:
         document = record.config.model_dump(mode="json")
         # Tables keyed by action stay whole, as JSON: a column for each action helps nobody.

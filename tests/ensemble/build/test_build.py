@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,15 +19,16 @@ from tests.support.members import (
 from typer.testing import CliRunner
 
 from ensemble.build.build import apply_ensemble, fit_ensembles
+from ensemble.build.members import read_ensemble
 from ensemble.build.plan import plan_fit
 from ensemble.combiners.methods import METHODS, USUAL
 from ensemble.commands.cli import Method, app
 from ensemble.learned.network import FusionConfig
 from hmtas.errors import InputError
-from hmtas.files import write_json
+from hmtas.files import read_json, write_json
 from hmtas.records import Probabilities
 from hmtas.runs.probabilities import read_probabilities, write_probabilities
-from hmtas.runs.record import MLFLOW_NOTE, predictions_path, read_run, write_run
+from hmtas.runs.record import MLFLOW_NOTE, RECORD, predictions_path, read_run, write_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.tracking.log import RunLog
 
@@ -54,9 +55,13 @@ def fit(runs: list[Path], out: Path, method: str = "weighted", **options: object
 
 
 def weights_of(run: Path) -> list[float]:
-    settings = read_run(run).ensemble
-    assert settings is not None
-    return [member["weight"] for member in settings["members"]]
+    weights = [member.weight for member in read_ensemble(run)[1].members]
+    assert None not in weights
+    return weights
+
+
+def fold_weights(run: Path) -> dict[tuple[str, ...], Any]:
+    return {fold.games: fold.weights for fold in read_ensemble(run)[1].folds}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -89,9 +94,8 @@ def test_better_members_weigh_more_and_squares_more_so(runs: list[Path], tmp_pat
     assert squared[2] < weighted[2]
     assert sum(weighted) == pytest.approx(1)
     assert weights_of(fit(runs, tmp_path / "out", "mean")) == pytest.approx([1 / 3] * 3)
-    settings = read_run(tmp_path / "out" / "weighted").ensemble
-    assert settings is not None
-    tight = np.array([member["tight"] for member in settings["members"]])
+    _, record = read_ensemble(tmp_path / "out" / "weighted")
+    tight = np.array([member.tight for member in record.members])
     np.testing.assert_allclose(weighted, tight / tight.sum())
     np.testing.assert_allclose(squared, tight**2 / (tight**2).sum())
 
@@ -106,9 +110,7 @@ def test_a_member_gets_no_credit_for_labels_it_knows_in_the_fold_itself(
     # Both draw the same noise, so they differ in the games of one fold alone.
     honest = model(tmp_path / "honest", store, seed=1)
     cheat = model(tmp_path / "cheat", store, seed=1, right_on=known)
-    settings = read_run(fit([honest, cheat], tmp_path / "out", num_folds=3)).ensemble
-    assert settings is not None
-    by_fold = {tuple(fold["games"]): fold["weights"] for fold in settings["folds"]}
+    by_fold = fold_weights(fit([honest, cheat], tmp_path / "out", num_folds=3))
     noisy = read_probabilities(predictions_path(honest, "valid")).halves
     leaking = read_probabilities(predictions_path(cheat, "valid")).halves
     fused = read_probabilities(predictions_path(tmp_path / "out" / "weighted", "valid")).halves
@@ -135,9 +137,7 @@ def test_the_weights_of_a_fold_do_not_change_with_its_own_rows(
         if right_on:
             _overwrite_with_truth(other, store, right_on)
         run = fit([fair, other], tmp_path / name / "out", num_folds=3)
-        settings = read_run(run).ensemble
-        assert settings is not None
-        found.append({tuple(fold["games"]): fold["weights"] for fold in settings["folds"]})
+        found.append(fold_weights(run))
     plain, planted = found
     assert planted[known] == plain[known]
     assert all(planted[games][1] > plain[games][1] for games in plan.folds if games != known)
@@ -303,11 +303,10 @@ def test_an_ensemble_of_an_older_version_still_applies(runs: list[Path], tmp_pat
     """Its record has a weight for each member, and nothing of spaces and settings."""
     run = fit(runs, tmp_path / "out")
     expected = read_probabilities(apply_ensemble(run, "test")).halves
-    record = read_run(run)
-    assert record.ensemble is not None
+    record = read_json(run / RECORD)
     kept = {"combiner", "split", "members", "seed", "folds"}
-    old = {name: value for name, value in record.ensemble.items() if name in kept}
-    write_run(run, record.model_copy(update={"ensemble": old}))
+    record["ensemble"] = {k: value for k, value in record["ensemble"].items() if k in kept}
+    write_json(run / RECORD, record)
     found = read_probabilities(apply_ensemble(run, "test")).halves
     for half, part in expected.items():
         np.testing.assert_array_equal(found[half].values, part.values)

@@ -8,7 +8,7 @@ import pytest
 
 from ensemble.combiner import Combiner, Evidence
 from ensemble.combiners.crossfit import cross_fit
-from ensemble.combiners.methods import METHODS, combiner_of, fitted_of, settings_of
+from ensemble.combiners.methods import METHODS, combiner_of, fitted_of, vote_of
 from ensemble.greedy.select import GreedyConfig
 from ensemble.learned.network import FusionConfig
 from ensemble.stack.align import ModelOutput, stack
@@ -16,6 +16,7 @@ from ensemble.stack.mean import combine, logit
 from hmtas.config import SpottingConfig
 from hmtas.errors import InputError
 from hmtas.records import Events, HalfId, Probabilities
+from hmtas.runs.ensemble import EnsembleRecord, MemberRecord
 
 ACTIONS = ("Goal", "Corner", "Never")
 NUM_ROWS = 150
@@ -242,10 +243,14 @@ def test_a_record_gives_back_what_was_fitted(method: str, tmp_path: Path) -> Non
     made = combiner(method)
     fitted = made.fit(evidence, evidence.games)
     fitted.save(tmp_path)
-    members = [{"name": name} for name in evidence.stacked.models]
-    settings = {**made.settings, **settings_of(fitted, members)}
+    members = tuple(
+        MemberRecord(name=name, run=name, created="", **vote_of(fitted, m))
+        for m, name in enumerate(evidence.stacked.models)
+    )
+    settings = made.settings.model_dump()
+    record = EnsembleRecord(combiner=method, split="valid", members=members, **settings)
     rows = evidence.stacked.halves[HalfId("game 0", 1)]
-    again = fitted_of(settings, tmp_path, ACTIONS)
+    again = fitted_of(record, tmp_path, ACTIONS)
     np.testing.assert_array_equal(again.combine(rows), fitted.combine(rows))
 
 

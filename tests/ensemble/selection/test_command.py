@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from ensemble.build.members import read_ensemble
 from ensemble.build.refit import refit
 from ensemble.commands.cli import app
 from ensemble.selection.candidates import gather, read_candidates
 from hmtas.errors import InputError
 from hmtas.prediction.slide import predict_run
 from hmtas.runs.probabilities import read_probabilities
-from hmtas.runs.record import predictions_path, read_run
+from hmtas.runs.record import predictions_path
 from hmtas.store.local import EmbeddingStore
 from hmtas.tracking.client import connect
 from hmtas.tracking.run import sync_run
@@ -66,11 +67,10 @@ def test_models_that_miss_other_events_are_combined(store: EmbeddingStore, tmp_p
     assert by_name["mean"]["against_single"]["verdict"] == "better"
     assert by_name["mean"]["against_single"]["low"] > 0
     assert found["claimed"] <= by_name[found["chosen"]]["tight"]
-    record = read_run(out / "selected")
+    record, ensemble = read_ensemble(out / "selected")
     assert record.kind == "ensemble"
     assert record.name == f"selected: {found['chosen']}"
-    assert record.ensemble is not None
-    assert [member["name"] for member in record.ensemble["members"]] == ["a", "b", "c"]
+    assert [member.name for member in ensemble.members] == ["a", "b", "c"]
     stored = read_probabilities(predictions_path(out / "selected", "valid"))
     assert stored.provenance.cross_fitted
     assert set(stored.games) == set(GAMES)
@@ -90,10 +90,8 @@ def test_copies_of_one_model_leave_the_single_model(store: EmbeddingStore, tmp_p
     assert "the single model stays" in found["reason"]
     assert found["combiners"][0]["tight"] == found["combiners"][-1]["tight"]
     assert found["diversity"]["per_action"]["Goal"] == pytest.approx(1)
-    record = read_run(out / "selected")
-    assert record.ensemble is not None
-    (member,) = record.ensemble["members"]
-    assert (member["name"], member["weight"]) == ("a", 1.0)
+    (member,) = read_ensemble(out / "selected")[1].members
+    assert (member.name, member.weight) == ("a", 1.0)
     one = read_probabilities(predictions_path(tmp_path / "a", "valid"))
     selected = read_probabilities(predictions_path(out / "selected", "valid"))
     for half, part in one.halves.items():

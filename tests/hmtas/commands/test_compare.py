@@ -42,9 +42,8 @@ def season(work: Path) -> Path:
         if test:
             write_score(work / name, "test", test)
         sync_run(work / name, experiment="e")
-    mean = make_run(
-        work / "mean", kind="ensemble", history=(), best_epoch=None, ensemble={"method": "mean"}
-    )
+    ensemble = {"combiner": "mean", "split": "valid", "members": []}
+    mean = make_run(work / "mean", kind="ensemble", history=(), best_epoch=None, ensemble=ensemble)
     write_score(mean, "valid", 0.55, cross_fitted=True)
     write_score(mean, "test", 0.52)
     sync_run(mean, experiment="e")

@@ -264,13 +264,10 @@ def test_an_ensemble(method: str, store: EmbeddingStore, trained: Path, tmp_path
     assert {"probabilities, valid", "probabilities, test"} <= {
         group["what"] for group in document["compared"]
     }
-    settings = read_run(run).ensemble
-    assert settings is not None
     if method == "learned":
-        settings["seed"] = 4
+        tampered(run, "ensemble", "seed", value=4)
     else:
-        settings["members"][1]["weight"] += 0.25
-    write_run(run, read_run(run).model_copy(update={"ensemble": settings}))
+        tampered(run, "ensemble", "members", "1", "weight", value=0.75)
     changed = reproduce(run)
     where = {group["what"] for group in changed["compared"] if group["difference"] != 0}
     expected = {"fusion", "probabilities, valid"} if method == "learned" else {"members"}

@@ -171,17 +171,20 @@ def test_a_sweep_has_its_trials_below_it(client: MlflowClient, tmp_path: Path) -
 
 
 def test_an_ensemble_logs_its_own_settings(client: MlflowClient, tmp_path: Path) -> None:
+    members = [{"name": name, "run": f"runs/{name}", "created": "", "weight": 0.5} for name in "ab"]
     run = make_run(
         tmp_path / "mean",
         kind="ensemble",
         history=(),
         best_epoch=None,
-        ensemble={"method": "mean", "members": ["runs/a", "runs/b"]},
+        ensemble={"combiner": "mean", "split": "valid", "members": members, "weird": [1]},
     )
     (run / "fusion.safetensors").write_bytes(b"weights")
     params = client.get_run(run_id := sync_run(run)).data.params
-    assert params["ensemble.method"] == "mean"
-    assert json.loads(params["ensemble.members"]) == ["runs/a", "runs/b"]
+    assert params["ensemble.combiner"] == "mean"
+    assert json.loads(params["ensemble.members"]) == members
+    assert params["ensemble.weird"] == "[1]"  # what this version does not know
+    assert "ensemble.fusion" not in params
     assert "train.seq_len" not in params
     assert "fusion.safetensors" in artifacts(client, run_id)
 
