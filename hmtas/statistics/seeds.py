@@ -1,10 +1,51 @@
 """Trainings of one candidate that differ in their seed alone: their mean, and their noise."""
 
 from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 
-from hmtas.statistics.intervals import Resampled
+from hmtas.statistics.games import GameCounts
+from hmtas.statistics.intervals import Resampled, resample
+
+
+class Candidates(NamedTuple):
+    """Candidates, each the mean of its trainings.
+
+    Attributes:
+        groups: The trainings of each candidate, as places among all trainings.
+        trainings: Score of each training, by candidate.
+        deviation: Standard deviation between trainings that differ in their seed alone, pooled;
+            None if no candidate was trained twice.
+        means: The candidates; the noise of their seeds is in the resamples.
+    """
+
+    groups: list[list[int]]
+    trainings: list[tuple[float, ...]]
+    deviation: float | None
+    means: Resampled
+
+
+def resample_candidates(counts: Sequence[Sequence[GameCounts]]) -> Candidates:
+    """Score candidates by all their trainings, on all games and on resampled ones.
+
+    Args:
+        counts: The trainings of each candidate, counted on the same games.
+
+    Raises:
+        InputError: If they are not counted on the same games.
+    """
+    ends = accumulate(len(group) for group in counts)
+    groups = [list(range(end - len(group), end)) for end, group in zip(ends, counts, strict=True)]
+    resampled = resample([training for group in counts for training in group])
+    deviation = seed_deviation(resampled.scores, groups)
+    return Candidates(
+        groups=groups,
+        trainings=[tuple(resampled.scores[group].tolist()) for group in groups],
+        deviation=deviation,
+        means=average_seeds(resampled, groups, deviation=deviation or 0.0),
+    )
 
 
 def seed_deviation(scores_M: np.ndarray, groups: Sequence[Sequence[int]]) -> float | None:

@@ -46,7 +46,7 @@ class Facts:
     @property
     def metric(self) -> str:
         """What trials are ranked by."""
-        return "loose" if self.record.settings.options.objective == "loose" else "tight"
+        return self.record.settings.options.metric
 
     @property
     def best(self) -> TrialRow | None:

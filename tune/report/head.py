@@ -1,8 +1,9 @@
 """What a report says first: whether the study is done, the answer in words, a few numbers."""
 
+from hmtas.terminal import text
 from tune.report.facts import Facts, Tile
 from tune.report.scores import Scores, verdict_of_scores
-from tune.report.tables import duration, interval_of
+from tune.report.tables import duration
 from tune.space.labels import counted, percent
 from tune.study.finalists import verdict_of
 from tune.study.lock import driver_of
@@ -37,8 +38,8 @@ def lead(facts: Facts) -> list[str]:
         verdict = verdict_of(facts.final)
         said.append(verdict[0].upper() + verdict[1:])
         if facts.scores is not None:
-            estimate = facts.scores.candidates[0].scores[facts.scores.metric]
-            said.append(f"With its 95 % interval over games and seeds: {interval_of(estimate)} %.")
+            estimate = text.estimate(*facts.scores.candidates[0].scores[facts.scores.metric])
+            said.append(f"With its 95 % interval over games and seeds: {estimate} %.")
     elif facts.scores is not None:
         said.append(_without_final(facts.scores, len(record.trials)))
     else:
@@ -55,7 +56,7 @@ def _without_final(scores: Scores, num_trials: int) -> str:
     first = scores.candidates[0]
     return (
         f"The best of {counted(num_trials, 'trial')} in the search, {first.trial}, has "
-        f"{scores.metric} {interval_of(first.scores[scores.metric])} % (95 % interval) on "
+        f"{scores.metric} {text.estimate(*first.scores[scores.metric])} % (95 % interval) on "
         f"{counted(scores.num_games, 'game')} of {scores.split}, which had no part in the search. "
         f"{verdict_of_scores(scores)}"
     )
@@ -81,7 +82,7 @@ def tiles(facts: Facts) -> list[Tile]:
                 f"{percent(estimate.score)} %",
                 f"{scores.metric}, {scores.candidates[0].trial}, "
                 f"{counted(scores.num_games, 'game')} of {scores.split}; "
-                f"95 %: {_reach(estimate.low, estimate.high)}",
+                f"95 %: {_reach(estimate.interval)}",
             )
         )
     if facts.final is not None and len(facts.final.finalists) > 1:
@@ -108,5 +109,5 @@ def tiles(facts: Facts) -> list[Tile]:
     return found
 
 
-def _reach(low: float | None, high: float | None) -> str:
-    return "one game has no interval" if low is None else f"{percent(low)} to {percent(high)}"
+def _reach(ends: tuple[float, float] | None) -> str:
+    return "one game has no interval" if ends is None else text.interval(ends)

@@ -60,7 +60,9 @@ def by_action(scores: Scores) -> go.Figure:
             marker={
                 "color": SERIES[c % len(SERIES)],
                 "size": 8,
-                "symbol": ["circle" if e.low is not None else "circle-open" for e in estimates],
+                "symbol": [
+                    "circle" if e.interval is not None else "circle-open" for e in estimates
+                ],
             },
             cliponaxis=False,
             error_x=_reach(estimates, SERIES[c % len(SERIES)]),
@@ -109,8 +111,8 @@ def _reach(estimates: list[Estimate], colour: str = INK) -> dict[str, object]:
     return {
         "type": "data",
         "symmetric": False,
-        "array": [None if e.high is None else 100 * (e.high - e.score) for e in estimates],
-        "arrayminus": [None if e.low is None else 100 * (e.score - e.low) for e in estimates],
+        "array": [e.interval and 100 * (e.interval[1] - e.score) for e in estimates],
+        "arrayminus": [e.interval and 100 * (e.score - e.interval[0]) for e in estimates],
         "color": colour,
         "thickness": 1.4,
         "width": 3,
@@ -119,6 +121,7 @@ def _reach(estimates: list[Estimate], colour: str = INK) -> dict[str, object]:
 
 def _said(estimate: Estimate) -> str:
     text = f"{100 * estimate.score:.1f} %"
-    if estimate.low is None or estimate.high is None:
+    if estimate.interval is None:
         return f"{text}; too few games for an interval"
-    return f"{text} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    low, high = estimate.interval
+    return f"{text} [{100 * low:.1f}, {100 * high:.1f}]"

@@ -5,17 +5,19 @@ them, the best trials themselves. The split had no part in the search, so nothin
 by its own score, unless the best were trained again and compared there (tune.search.retrain).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 
 from hmtas.errors import InputError
 from hmtas.runs.record import predictions_path
 from hmtas.scoring.run import count_run
-from hmtas.statistics.seeds import average_seeds, seed_deviation
+from hmtas.statistics.seeds import resample_candidates
+from hmtas.terminal.text import interval, points
 from tune.study.finalists import ComparedToPicked, Final
+from tune.study.options import Metric
 from tune.study.record import StudyRecord, choose_finalists
 
 if TYPE_CHECKING:
@@ -23,16 +25,13 @@ if TYPE_CHECKING:
     from hmtas.statistics.intervals import Resampled
 
 MOST = 3  # models without a second training
-Metric = Literal["tight", "loose"]
-METRICS: tuple[Metric, ...] = ("tight", "loose")
 
 
 class Estimate(NamedTuple):
-    """A score in [0, 1] with its 95 % interval over games; None where too few games say it."""
+    """A score in [0, 1] with its 95 % interval over games; None where there are too few games."""
 
     score: float
-    low: float | None
-    high: float | None
+    interval: tuple[float, float] | None
 
 
 class Candidate(NamedTuple):
@@ -77,64 +76,57 @@ def score_best(folder: Path, record: StudyRecord, final: Final | None) -> Scores
     """
     from hmtas.store.remote import open_store
 
-    settings = record.settings
+    settings, metric = record.settings, record.settings.options.metric
     runs = _runs(folder, record, final)
     if not runs:
         raise InputError(f"no trial has predicted the {settings.split} games yet")
     store = open_store(settings.store)
     if store.checksum != settings.store_checksum:
-        raise InputError(f"{settings.store}: this is not the store that was trained on any more")
-    metric: Metric = "loose" if settings.options.objective == "loose" else "tight"
+        raise InputError(f"{settings.store}: this is no longer the store that was trained on")
     counts = {
         name: [
-            count_run(run, settings.store, settings.split, name)
+            [count_run(run, settings.store, settings.split, name) for run in found]
             for found in runs.values()
-            for run in found
         ]
-        for name in METRICS
+        for name in get_args(Metric)
     }
-    groups = _groups(runs)
-    means = {name: _means(counts[name], groups) for name in METRICS}
-    against = _against(final, means[metric], list(runs))
-    candidates = [
-        Candidate(
-            trial=trial,
-            trainings=tuple(_trainings(counts[metric], groups[c])),
-            scores={name: _estimate(means[name], c) for name in METRICS},
-            actions=_actions([counts[metric][g] for g in groups[c]], store.actions),
-            against=against.get(trial),
-        )
-        for c, trial in enumerate(runs)
-    ]
-    first = counts[metric][0]
-    events = first.num_events.sum(axis=0).tolist()
+    scored = {name: resample_candidates(counts[name]) for name in counts}
+    against = _against(final, scored[metric].means, list(runs))
+    first = counts[metric][0][0]
     return Scores(
         metric=metric,
         split=settings.split,
         num_games=len(first.games),
         again=final is not None,
-        num_events=dict(zip(store.actions, events, strict=True)),
-        candidates=tuple(candidates),
+        num_events=dict(zip(store.actions, first.num_events.sum(axis=0).tolist(), strict=True)),
+        candidates=tuple(
+            Candidate(
+                trial=trial,
+                trainings=scored[metric].trainings[c],
+                scores={name: _estimate(one.means, c) for name, one in scored.items()},
+                actions=_actions(counts[metric][c], store.actions),
+                against=against.get(trial),
+            )
+            for c, trial in enumerate(runs)
+        ),
     )
 
 
 def verdict_of_scores(scores: Scores) -> str:
     """What the best trials say where none was trained again, in a sentence or two."""
-    others = scores.candidates[1:]
     text = "None of them was trained again, so luck with a seed is not in the intervals."
-    if not others:
+    if len(scores.candidates) == 1:
         return text
-    second = others[0]
-    against = second.against
+    second, against = scores.candidates[1].trial, scores.candidates[1].against
     assert against is not None
-    lead = f"{-100 * against.difference:+.2f} points"
-    interval = f"95 %: {-100 * against.high:+.2f} to {-100 * against.low:+.2f}"
     told = {
-        "cannot tell": f"It cannot be told from {second.trial}, the second of the search: its lead",
-        "worse": f"It is better than {second.trial}, the second of the search: its lead",
-        "better": f"The second of the search, {second.trial}, is better: the lead over it",
+        "cannot tell": f"It cannot be told from {second}, the second of the search: its lead",
+        "worse": f"It is better than {second}, the second of the search: its lead",
+        "better": f"The second of the search, {second}, is better: the lead over it",
     }
-    return f"{told[against.verdict]} is {lead} ({interval}). {text}"
+    ends = interval((-against.high, -against.low), signed=True)
+    lead = points(-against.difference)
+    return f"{told[against.verdict]} is {lead} points (95 %: {ends}). {text}"
 
 
 def _runs(folder: Path, record: StudyRecord, final: Final | None) -> dict[str, list[Path]]:
@@ -151,49 +143,6 @@ def _runs(folder: Path, record: StudyRecord, final: Final | None) -> dict[str, l
     }
 
 
-def _groups(runs: Mapping[str, Sequence[Path]]) -> list[list[int]]:
-    ends = np.cumsum([len(found) for found in runs.values()]).tolist()
-    return [list(range(end - len(f), end)) for end, f in zip(ends, runs.values(), strict=True)]
-
-
-def _means(counts: Sequence["GameCounts"], groups: Sequence[Sequence[int]]) -> "Resampled":
-    from hmtas.statistics.intervals import resample
-
-    resampled = resample(counts)
-    deviation = seed_deviation(resampled.scores, groups) or 0.0
-    return average_seeds(resampled, groups, deviation=deviation)
-
-
-def _trainings(counts: Sequence["GameCounts"], group: Sequence[int]) -> list[float]:
-    from hmtas.statistics.games import resampled_averages
-
-    whole = np.ones((1, len(counts[0].games)))
-    return [float(resampled_averages(counts[g], whole)[0]) for g in group]
-
-
-def _estimate(means: "Resampled", candidate: int) -> Estimate:
-    from hmtas.statistics.intervals import critical_value
-
-    score = float(means.scores[candidate])
-    if means.num_games < 2:
-        return Estimate(score, None, None)
-    reach = critical_value(means.num_games) * float(means.standard_errors[candidate])
-    return Estimate(score, max(score - reach, 0.0), min(score + reach, 1.0))
-
-
-def _actions(counts: Sequence["GameCounts"], actions: Sequence[str]) -> dict[str, Estimate]:
-    from hmtas.statistics.intervals import action_intervals
-
-    found = {}
-    for action, score, low, high in zip(actions, *action_intervals(counts), strict=True):
-        if not np.isnan(score):
-            known = not np.isnan(low)
-            found[action] = Estimate(
-                float(score), float(low) if known else None, float(high) if known else None
-            )
-    return found
-
-
 def _against(
     final: Final | None, means: "Resampled", trials: Sequence[str]
 ) -> dict[str, ComparedToPicked]:
@@ -205,13 +154,21 @@ def _against(
     if len(trials) == 1:
         return {}
     compared = compare_to(means, 0, picked=False)  # other games put it first
+    return {trials[c]: ComparedToPicked.of(one) for c, one in compared.items()}
+
+
+def _estimate(means: "Resampled", candidate: int) -> Estimate:
+    score, reach = float(means.scores[candidate]), means.reach(candidate)
+    if means.num_games < 2:
+        return Estimate(score, None)
+    return Estimate(score, (max(score - reach, 0.0), min(score + reach, 1.0)))
+
+
+def _actions(counts: Sequence["GameCounts"], actions: Sequence[str]) -> dict[str, Estimate]:
+    from hmtas.statistics.intervals import action_intervals
+
     return {
-        trials[c]: ComparedToPicked(
-            difference=one.difference,
-            low=one.low,
-            high=one.high,
-            verdict=one.verdict,
-            games_needed=one.games_needed,
-        )
-        for c, one in compared.items()
+        action: Estimate(float(score), None if np.isnan(low) else (float(low), float(high)))
+        for action, score, low, high in zip(actions, *action_intervals(counts), strict=True)
+        if not np.isnan(score)
     }

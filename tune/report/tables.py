@@ -9,7 +9,8 @@ from typing import NamedTuple
 from hmtas.config import Config
 from hmtas.runs.record import RunRecord
 from hmtas.spotting.evaluate import FittedWindows
-from tune.report.scores import Estimate, Scores
+from hmtas.terminal.text import estimate
+from tune.report.scores import Scores
 from tune.report.style import STATES
 from tune.space.dimensions import nearest_point, point_of, setting_of
 from tune.space.labels import in_order, label_of, percent, range_text, text_of
@@ -28,18 +29,11 @@ class Table(NamedTuple):
     numbers: frozenset[int] = frozenset()
 
 
-def interval_of(estimate: Estimate) -> str:
-    """Such as "41.20 [38.05, 44.35]", in percent."""
-    if estimate.low is None or estimate.high is None:
-        return percent(estimate.score)
-    return f"{percent(estimate.score)} [{percent(estimate.low)}, {percent(estimate.high)}]"
-
-
 def best_table(scores: Scores) -> Table:
     """The best models with their intervals, and each one's difference from the first."""
     rows = []
     for one in scores.candidates:
-        cells = [one.trial, interval_of(one.scores["tight"]), interval_of(one.scores["loose"])]
+        cells = [one.trial, estimate(*one.scores["tight"]), estimate(*one.scores["loose"])]
         if scores.again:
             cells.append(" ".join(percent(value) for value in one.trainings))
         against = one.against
@@ -66,7 +60,7 @@ def action_table(scores: Scores) -> Table:
             action,
             str(events),
             *(
-                interval_of(one.actions[action]) if action in one.actions else ""
+                estimate(*one.actions[action]) if action in one.actions else ""
                 for one in scores.candidates
             ),
         )

@@ -8,9 +8,7 @@ one is worth is corrected for its having been picked here (hmtas.statistics.winn
 """
 
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from hmtas.config import Config
 from hmtas.runs.record import predictions_path, read_run
@@ -19,7 +17,7 @@ from tune.search.trial import Job, lock_path
 from tune.search.workers import HEAD_NODE, train_nested
 from tune.study.finalists import RUNS, ComparedToPicked, Final, Finalist
 from tune.study.lock import writer_lock
-from tune.study.options import Objective
+from tune.study.options import Metric
 from tune.study.record import StudyRecord, choose_finalists
 
 FIRST_SEED = 1000  # above that of the study: a finalist never has the seed it was found with
@@ -65,7 +63,7 @@ def retrain_finalists(folder: Path, record: StudyRecord, job: Job, concurrent: i
     trained = {trial: sorted(found) for trial, found in runs.items() if found}
     if not trained:
         return None
-    final = compare_finalists(folder, trained, job, options.objective)
+    final = compare_finalists(folder, trained, job, options.metric)
     return final.model_copy(update={"failed": tuple(failed)})
 
 
@@ -95,34 +93,24 @@ def train_finalist(run: str, config: str, job: Job) -> None:
             predict_run(folder, store, job.split, device=job.device)
 
 
-def compare_finalists(
-    folder: Path, runs: dict[str, list[Path]], job: Job, objective: Objective
-) -> Final:
+def compare_finalists(folder: Path, runs: dict[str, list[Path]], job: Job, metric: Metric) -> Final:
     """Score the trainings on the split they predicted, and compare the finalists.
 
     Args:
         folder: Of the study.
         runs: Trial to the run folders of its trainings.
         job: Where the labels are.
-        objective: Loose Average-mAP counts where that alone was maximised.
+        metric: What they are compared by.
     """
     from hmtas.scoring.run import count_run
-    from hmtas.statistics.intervals import resample
-    from hmtas.statistics.seeds import average_seeds, seed_deviation
+    from hmtas.statistics.seeds import resample_candidates
     from hmtas.statistics.verdicts import compare_to
     from hmtas.statistics.winner import corrected_winner
 
-    metric: Literal["tight", "loose"] = "loose" if objective == "loose" else "tight"
     counts = [
-        count_run(run, job.store, job.split, metric) for found in runs.values() for run in found
+        [count_run(run, job.store, job.split, metric) for run in found] for found in runs.values()
     ]
-    ends = np.cumsum([len(found) for found in runs.values()])
-    groups = [
-        list(range(end - len(found), end)) for end, found in zip(ends, runs.values(), strict=True)
-    ]
-    resampled = resample(counts)
-    deviation = seed_deviation(resampled.scores, groups)
-    means = average_seeds(resampled, groups, deviation=deviation or 0.0)
+    groups, trainings, deviation, means = resample_candidates(counts)
     trials = list(runs)
     picked = int(means.scores.argmax())
     compared = compare_to(means, picked, picked=True) if len(trials) > 1 else {}
@@ -130,28 +118,19 @@ def compare_finalists(
         Finalist(
             trial=trial,
             runs=tuple(str(run.relative_to(folder)) for run in runs[trial]),
-            scores=tuple(resampled.scores[list(groups[c])].tolist()),
+            scores=trainings[c],
             score=float(means.scores[c]),
-            against=_against(compared[c]) if c in compared else None,
+            against=ComparedToPicked.of(compared[c]) if c in compared else None,
         )
         for c, trial in enumerate(trials)
     ]
+    winner = corrected_winner([training for found in counts for training in found], groups=groups)
     return Final(
         metric=metric,
         split=job.split,
-        num_games=resampled.num_games,
+        num_games=means.num_games,
         seed_deviation=deviation,
         picked=trials[picked],
-        corrected=corrected_winner(counts, groups=groups).corrected,
+        corrected=winner.corrected,
         finalists=tuple(sorted(finalists, key=lambda one: (one.against is not None, -one.score))),
-    )
-
-
-def _against(comparison: Any) -> ComparedToPicked:
-    return ComparedToPicked(
-        difference=comparison.difference,
-        low=comparison.low,
-        high=comparison.high,
-        verdict=comparison.verdict,
-        games_needed=comparison.games_needed,
     )

@@ -5,12 +5,15 @@ DIR/NAME/final/<trial id>-s<seed>/       a run folder per training (hmtas.runs.r
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from hmtas.statistics.verdicts import Comparison
 
 RECORD = "final.json"
 RUNS = "final"
@@ -28,6 +31,11 @@ class ComparedToPicked(_Frozen):
     high: float
     verdict: Literal["better", "worse", "cannot tell"]
     games_needed: int | None  # to tell a difference of this size; None: more than are to be had
+
+    @classmethod
+    def of(cls, comparison: "Comparison") -> "ComparedToPicked":
+        """What the record keeps of a comparison."""
+        return cls.model_validate(comparison, from_attributes=True)
 
 
 class Finalist(_Frozen):

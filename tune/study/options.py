@@ -9,6 +9,7 @@ from hmtas.errors import InputError
 SamplerName = Literal["tpe", "cmaes", "gp", "random"]
 Objective = Literal["tight", "loose", "both"]
 PrunerName = Literal["asha", "wilcoxon", "none"]
+Metric = Literal["tight", "loose"]
 
 # What a trial reports of its best epoch so far, Average-mAP in [0, 1]. The epoch is the best one
 # by the objective, and by `tight` where both count: the two numbers are then of one model.
@@ -82,6 +83,11 @@ class Options(_Frozen):
     def metrics(self) -> tuple[str, ...]:
         """The reported numbers that are maximised, the one that trials are stopped on first."""
         return METRICS[self.objective]
+
+    @property
+    def metric(self) -> Metric:
+        """What trials are ranked by: loose Average-mAP if that alone is maximised, else tight."""
+        return "loose" if self.objective == "loose" else "tight"
 
 
 def parse_options(

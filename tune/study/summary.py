@@ -130,11 +130,10 @@ def summarize(folder: Path, record: StudyRecord) -> Summary:
 
 def best_so_far(folder: Path, record: StudyRecord) -> BestTrial | None:
     """The best trial with its interval; None before the first epoch."""
-    rows, objective = ranked(record), record.settings.options.objective
+    rows, options = ranked(record), record.settings.options
     if not rows:
         return None
-    row, score = rows[0], score_of(rows[0], objective)
-    metric: Literal["tight", "loose"] = "loose" if objective == "loose" else "tight"
+    row, score, metric = rows[0], score_of(rows[0], options.objective), options.metric
     # The run folder may be an epoch ahead of the record.
     epoch = next((e for e in history_of(folder / row.run) if getattr(e, metric) == score), None)
     found = None if epoch is None else epoch.intervals.get(metric)

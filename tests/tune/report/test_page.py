@@ -169,9 +169,9 @@ def test_the_best_that_were_trained_again_are_what_is_shown(
     assert verdict_of(final)[1:] in text
     assert f"{100 * final.corrected:.2f} %" in text
     assert "t03-s1: <b>no</b> luck" in text
-    low, high = scores.candidates[0].scores["tight"][1:]
-    assert low is not None
-    assert high is not None
+    ends = scores.candidates[0].scores["tight"].interval
+    assert ends is not None
+    low, high = ends
     assert f"[{100 * low:.2f}, {100 * high:.2f}] %" in text
 
 
@@ -323,7 +323,7 @@ def test_another_store_in_its_place_scores_nothing(store: EmbeddingStore, tmp_pa
     record = make_sweep(tmp_path / "s", store, "done done")
     other = record.settings.model_copy(update={"store_checksum": "other"})
     write_study(tmp_path / "s", record.model_copy(update={"settings": other}))
-    assert "this is not the store that was trained on" in visible(page_of(tmp_path / "s"))
+    assert "this is no longer the store that was trained on" in visible(page_of(tmp_path / "s"))
 
 
 @pytest.mark.parametrize("weights", ["rate", "group", "per_action"])

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.simulate import Model, simulate_model, simulate_moments
 from hmtas.errors import InputError
 from hmtas.statistics.intervals import Resampled, resample
-from hmtas.statistics.seeds import average_seeds, seed_deviation
+from hmtas.statistics.seeds import average_seeds, resample_candidates, seed_deviation
 from hmtas.statistics.verdicts import compare_to
 from hmtas.statistics.winner import corrected_winner
 from tests.tune.search.test_samplers import make_settings
@@ -105,6 +105,20 @@ def test_trainings_of_one_candidate_are_one_in_the_correction() -> None:
     assert winner.candidate == scores.argmax()
     assert winner.score == pytest.approx(scores.max())
     assert scores.mean() - 0.01 < winner.corrected < winner.score
+
+
+def test_a_candidate_is_the_mean_of_its_trainings() -> None:
+    moments = simulate_moments(30, seed=2)
+    models = [simulate_model(moments, Model(seed=m)) for m in range(3)]
+    scores = resample(models, num=1).scores
+    found = resample_candidates([models[:2], models[2:]])
+    assert found.groups == [[0, 1], [2]]
+    assert found.trainings == [tuple(scores[:2]), (scores[2],)]
+    assert found.deviation == pytest.approx(np.std(scores[:2], ddof=1))
+    assert found.means.scores == pytest.approx([scores[:2].mean(), scores[2]])
+    noisy = average_seeds(resample(models), found.groups, deviation=found.deviation or 0.0)
+    assert (found.means.resamples == noisy.resamples).all(), "the noise of seeds is in them"
+    assert resample_candidates([models[:1], models[2:]]).deviation is None
 
 
 def make_final(verdict: str, games_needed: int | None = 120) -> Final:
