@@ -10,16 +10,16 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
+    PositiveFloat,
     Tag,
     ValidationError,
     model_validator,
 )
 
 from hmtas.errors import InputError, join_problems
+from hmtas.validation import Frozen, findings_of, validated
 
 THESIS_NMS_WINDOWS_S = {
     "Penalty": 12,
@@ -56,11 +56,7 @@ _OneOrByAction = Annotated[
 ]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ModelConfig(_Frozen):
+class ModelConfig(Frozen):
     """Architecture (thesis Section 4.1).
 
     `kind` is the step of the ladder (Table 5.2): `fcnn` pools the concatenated embeddings,
@@ -95,7 +91,7 @@ class ModelConfig(_Frozen):
         return self
 
 
-class ClassWeights(_Frozen):
+class ClassWeights(Frozen):
     """Weights of the positive terms of Equation 4.1, in one of two forms.
 
     By number: `by_action`, and `default` for the others. By rate, when `power` is set:
@@ -104,19 +100,12 @@ class ClassWeights(_Frozen):
 
     background: float = Field(default=1.0, gt=0)
     default: float = Field(default=10.0, gt=0)
-    by_action: dict[str, float] = Field(default_factory=lambda: dict(THESIS_WEIGHTS))
+    by_action: dict[str, PositiveFloat] = Field(default_factory=lambda: dict(THESIS_WEIGHTS))
     scale: float = Field(default=10.0, gt=0)
     power: float | None = Field(default=None, ge=0, le=2)
 
-    @model_validator(mode="after")
-    def _positive(self) -> "ClassWeights":
-        bad = {name: w for name, w in self.by_action.items() if not w > 0}
-        if bad:
-            raise ValueError(f"class weights must be > 0, got {bad}")
-        return self
 
-
-class TrainConfig(_Frozen):
+class TrainConfig(Frozen):
     """Training (thesis Sections 4.2 and 5.3)."""
 
     seq_len: int = Field(default=3, ge=1, le=120, description="L, rows of a window")
@@ -161,7 +150,7 @@ class TrainConfig(_Frozen):
         return self
 
 
-class SpottingConfig(_Frozen):
+class SpottingConfig(Frozen):
     """From probabilities to spots (thesis Sections 4.3 and 5.3)."""
 
     nms: _OneOrByAction = Field(
@@ -172,16 +161,9 @@ class SpottingConfig(_Frozen):
     # precision and gains wherever a model is less sure of itself than the thesis's.
     threshold: float = Field(default=0.0, ge=0, le=1)
     default_window_s: float = Field(default=9.0, gt=0)
-    windows_s: dict[str, float] = Field(
+    windows_s: dict[str, PositiveFloat] = Field(
         default_factory=lambda: {name: float(w) for name, w in THESIS_NMS_WINDOWS_S.items()}
     )
-
-    @model_validator(mode="after")
-    def _positive(self) -> "SpottingConfig":
-        bad = {name: w for name, w in self.windows_s.items() if not w > 0}
-        if bad:
-            raise ValueError(f"NMS windows must be > 0 s, got {bad}")
-        return self
 
     def window_of(self, action: str) -> float:
         """Width in seconds of the suppression window of one action."""
@@ -192,7 +174,7 @@ class SpottingConfig(_Frozen):
         return self.nms if isinstance(self.nms, str) else self.nms.get(action, "hard")
 
 
-class Config(_Frozen):
+class Config(Frozen):
     """Everything that decides a run's result, the store excepted."""
 
     model: ModelConfig = ModelConfig()
@@ -229,7 +211,7 @@ class Config(_Frozen):
         try:
             config = Config.model_validate(document)
         except ValidationError as error:
-            problems.extend(_describe(error))
+            problems.extend(findings_of(error))
         if problems:
             raise InputError(f"bad settings: {join_problems(problems)}")
         return config
@@ -299,22 +281,8 @@ def _walk(document: dict[str, Any], path: str) -> dict[str, Any]:
     return document
 
 
-def _describe(error: ValidationError) -> list[str]:
-    """Pydantic's findings, one short clause each."""
-    return [
-        f"{'.'.join(str(part) for part in finding['loc'])}: {finding['msg']}, "
-        f"got {finding['input']!r}"
-        if not isinstance(finding["input"], dict)
-        else f"{'.'.join(str(part) for part in finding['loc'])}: {finding['msg']}"
-        for finding in error.errors()
-    ]
-
-
 def read_config(document: Any, place: str) -> Config:
     """A `Config` from parsed JSON: a bare configuration, or a run's record that holds one."""
     if isinstance(document, dict) and "config" in document:
         document = document["config"]
-    try:
-        return Config.model_validate(document)
-    except ValidationError as error:
-        raise InputError(f"{place}: {join_problems(_describe(error))}") from None
+    return validated(Config, document, place)

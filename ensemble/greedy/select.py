@@ -21,13 +21,14 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ensemble.greedy.counting import Action, Counts, Scale, Total, Weighted, count, cut, precisions
 from ensemble.greedy.library import LEAST, TOP, Library, num_cores
 from hmtas.errors import InputError
 from hmtas.metric.averages import TIGHT_S, trapezoid_weights
 from hmtas.metric.matching import THRESHOLDS
+from hmtas.validation import Frozen
 
 SAME = 1e-12  # scores closer than this are ties
 CHUNK = 16  # candidates of one job
@@ -40,10 +41,8 @@ all. The finalists of the pick before are never screened out, as good models sta
 MAX_WINDOW_ROWS = 10_000  # far beyond a half's useful windows; keeps block numbers small
 
 
-class GreedyConfig(BaseModel):
+class GreedyConfig(Frozen):
     """How models are selected."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     picks: int = Field(default=50, ge=1, description="most picks of a bag, the first ones included")
     first: int = Field(default=10, ge=1, description="most models to begin with")

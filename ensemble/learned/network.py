@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -25,12 +25,13 @@ from ensemble.stack.mean import EDGE
 from hmtas.errors import InputError
 from hmtas.files import atomic_path
 from hmtas.model.windows import window_rows
+from hmtas.validation import Frozen
 
 SEQ_LEN = 3  # seconds t-1, t, t+1
 PREDICT_BATCH = 512
 
 
-class FusionConfig(BaseModel):
+class FusionConfig(Frozen):
     """The network and its training.
 
     The defaults fit eight models on eighty games in half a minute of one core: a narrower
@@ -38,8 +39,6 @@ class FusionConfig(BaseModel):
     look more frequent, which raises all probabilities as a class weight would. `thesis()` has the
     thesis's numbers, which take hours on a CPU.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["attention", "shared"] = "attention"
     num_layers: int = Field(default=3, ge=1)

@@ -12,32 +12,29 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from ensemble.build.members import Member
 from ensemble.learned.combiner import FUSION
 from ensemble.registry.contest import COUNTS
 from ensemble.registry.scored import Scored
 from hmtas.config import Precision
 from hmtas.errors import InputError
-from hmtas.files import read_json, sha256_file, sha256_json, write_json
+from hmtas.files import sha256_file, sha256_json, write_json
 from hmtas.runs.record import RECORD, WEIGHTS, WINDOWS
+from hmtas.validation import Frozen, read_record
 
 MANIFEST = "package.json"
 VERSION = 1
 
 
-class PackagedInput(BaseModel):
+class PackagedInput(Frozen):
     """A stream of a half: float32 (T, `width`), `rate_hz` rows per second."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     width: int
     rate_hz: float
 
 
-class PackagedMember(BaseModel):
+class PackagedMember(Frozen):
     """One model of the ensemble.
 
     Attributes:
@@ -48,8 +45,6 @@ class PackagedMember(BaseModel):
         inputs: Each of its streams, and the input that it is taken from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
     folder: str | None
     rate_hz: float
@@ -57,10 +52,8 @@ class PackagedMember(BaseModel):
     inputs: dict[str, str]
 
 
-class Package(BaseModel):
+class Package(Frozen):
     """PACKAGE/package.json."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int = VERSION
     inputs: tuple[PackagedInput, ...]
@@ -126,12 +119,7 @@ def read_package(folder: Path, *, only: Sequence[str] | None = None) -> Package:
         InputError: If the folder is no package of this version, or a file is missing or changed.
     """
     path = folder / MANIFEST
-    try:
-        package = Package.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {place}: {first['msg']}; is it of another version?") from None
+    package = read_record(path, Package)
     if package.version != VERSION:
         raise InputError(
             f"{path}: a package of version {package.version}, this program reads {VERSION}; "

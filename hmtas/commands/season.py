@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from hmtas.commands.options import Json
-from hmtas.errors import InputError, join_problems
+from hmtas.errors import InputError
 from hmtas.season.write import (
     SMALL_STREAMS,
     THESIS_STREAMS,
@@ -16,6 +15,7 @@ from hmtas.season.write import (
     write_season,
 )
 from hmtas.terminal.console import emit, progress, say
+from hmtas.validation import validated
 
 
 def season_verb(
@@ -68,28 +68,13 @@ def season_verb(
         "dtype": dtype,
         "ragged": ragged,
     }
-    try:
-        config = SeasonConfig.model_validate(options)
-    except ValidationError as error:
-        raise InputError(f"bad season: {join_problems(_clauses(error))}") from None
+    config = validated(SeasonConfig, options, "bad season")
     with progress("season", config.num_games) as advance:
         write_season(games, config, advance)
     if json:
         emit({"games": str(games), "num_games": config.num_games, **config.model_dump()})
     else:
         say(f"{config.num_games} games in {games}")
-
-
-def _clauses(error: ValidationError) -> list[str]:
-    """Pydantic's findings, one short clause each, in the words of the command line."""
-    clauses = []
-    for finding in error.errors():
-        message = finding["msg"].removeprefix("Value error, ")
-        if finding["type"] == "value_error":
-            clauses.append(message)
-        else:
-            clauses.append(f"--{finding['loc'][0]}: {message}, got {finding['input']!r}")
-    return clauses
 
 
 def register(app: typer.Typer) -> None:

@@ -4,15 +4,13 @@ import platform
 from importlib.metadata import version
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from hmtas.validation import Frozen
 
 PACKAGES = ("torch", "numpy", "numba", "ray")
 
 
-class Environment(BaseModel):
+class Environment(Frozen):
     """Where a run was made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     python: str
     platform: str  # system and machine, as in "Linux x86_64"

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import pydantic
 
 from hmtas.config import Precision
 from hmtas.errors import InputError
 from hmtas.files import atomic_path
 from hmtas.records import HalfId, Probabilities
+from hmtas.validation import Frozen
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +26,7 @@ VERSION = 1
 _KEY = b"hmtas.probabilities"
 
 
-class Provenance(pydantic.BaseModel):
+class Provenance(Frozen):
     """Where probabilities came from.
 
     Attributes:
@@ -44,8 +44,6 @@ class Provenance(pydantic.BaseModel):
         cross_fitted: True where each game's rows come from parameters fitted on other games.
         created: Time of writing, ISO 8601.
     """
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     run: str
     kind: Literal["model", "ensemble"] = "model"

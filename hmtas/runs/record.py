@@ -11,13 +11,14 @@ RUN/mlflow.json           where MLflow keeps this run (hmtas.tracking.run)
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from hmtas.config import Config
 from hmtas.errors import InputError
-from hmtas.files import read_json, write_json
+from hmtas.files import write_json
 from hmtas.runs.ensemble import EnsembleRecord
 from hmtas.runs.environment import Environment
+from hmtas.validation import Frozen, read_record
 
 RECORD = "run.json"
 WEIGHTS = "model.safetensors"
@@ -25,27 +26,25 @@ WINDOWS = "windows.json"
 MLFLOW_NOTE = "mlflow.json"
 
 
-class EpochRecord(BaseModel):
+class EpochRecord(Frozen):
     """One epoch of training. Losses are Equation 4.3; `tight` and `loose` Average-mAP in [0, 1]."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epoch: int  # from 1
     train_loss: float
     val_loss: float | None = None
-    val_stream_losses: dict[str, float] = {}  # Equation 4.1 of each stream's own head
+    # Equation 4.1 of each stream's own head
+    val_stream_losses: dict[str, float] = Field(default_factory=dict)
     tight: float | None = None  # on the games that stop the training
     loose: float | None = None
     game_tight: tuple[float, ...] | None = None  # of each of these games, in their sorted order
-    intervals: dict[str, tuple[float, float]] = {}  # 95 %, over games, of `tight` or `loose`
+    # 95 %, over games, of `tight` or `loose`
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     seconds: float
     windows: int  # training windows seen in the epoch
 
 
-class RunRecord(BaseModel):
+class RunRecord(Frozen):
     """What a run is and which games shaped it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["model", "ensemble"] = "model"
     name: str
@@ -101,14 +100,7 @@ def read_run(run: Path) -> RunRecord:
     """
     if not (run / RECORD).is_file():
         raise InputError(f"{run}: no run here ({RECORD} is missing); did its training start?")
-    try:
-        return RunRecord.model_validate(read_json(run / RECORD))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{run / RECORD}: {place}: {first['msg']}; written by another version?"
-        ) from None
+    return read_record(run / RECORD, RunRecord)
 
 
 def predictions_path(run: Path, split: str) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hmtas.errors import InputError, join_problems
 from hmtas.files import atomic_path, read_json, write_json
@@ -19,6 +19,7 @@ from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE
 from hmtas.formats.splits import SPLIT_FILE
 from hmtas.season.evidence import draw_marks, embed, name_key
 from hmtas.season.match import GOAL, SimulatedHalf, simulate_match
+from hmtas.validation import Frozen
 
 SEASON_FILE = "season.json"
 SMALL_STREAMS = {"tpn": 16, "gta": 16, "vtn": 12, "ircsn": 16, "i3d_slow": 16, "vggish": 8}
@@ -39,10 +40,8 @@ _MAX_SHORTER = 2
 _MIN_ROWS = 8  # of the shortest half
 
 
-class SeasonConfig(BaseModel):
+class SeasonConfig(Frozen):
     """What a season holds. Two seasons of one configuration are equal bit for bit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     train: int = Field(default=300, ge=0)
     valid: int = Field(default=100, ge=0)

@@ -6,29 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, PositiveFloat
 
 from hmtas.config import NmsKind, SpottingConfig
 from hmtas.errors import InputError
-from hmtas.files import read_json
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, score
 from hmtas.metric.counts import histograms
 from hmtas.records import Events, HalfId, Probabilities, Score, Spots
 from hmtas.spotting.nms import non_max_suppression
 from hmtas.statistics.intervals import bootstrap_interval
+from hmtas.validation import Frozen, read_record
 
 
-class FittedFold(BaseModel):
+class FittedFold(Frozen):
     """Windows and rules fitted on the other folds, for the games of this one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     games: tuple[str, ...]
-    windows_s: dict[str, float]
+    windows_s: dict[str, PositiveFloat]
     kinds: dict[str, NmsKind]
 
 
-class FittedWindows(BaseModel):
+class FittedWindows(Frozen):
     """NMS windows fitted on stored probabilities: RUN/windows.json.
 
     Attributes:
@@ -40,21 +38,15 @@ class FittedWindows(BaseModel):
         folds: For the games of `split` itself, so that none is scored with windows it chose.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     method: str
     split: str
     threshold: float = Field(default=0.0, ge=0, le=1)
-    windows_s: dict[str, float]
+    windows_s: dict[str, PositiveFloat]
     kinds: dict[str, NmsKind]
     folds: tuple[FittedFold, ...] = ()
 
     def spotting(self, fold: FittedFold | None = None) -> SpottingConfig:
-        """These windows and rules, or those of a fold, as a configuration.
-
-        Raises:
-            ValueError: If a window is not > 0 s.
-        """
+        """These windows and rules, or those of a fold, as a configuration."""
         fitted = self if fold is None else fold
         return SpottingConfig(
             nms=dict(fitted.kinds), threshold=self.threshold, windows_s=dict(fitted.windows_s)
@@ -67,18 +59,11 @@ def read_windows(path: Path) -> FittedWindows:
     Raises:
         InputError: If the file is missing or malformed.
     """
-    try:
-        fitted = FittedWindows.model_validate(read_json(path))
-        for fold in (None, *fitted.folds):
-            fitted.spotting(fold)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "windows_s"
-        raise InputError(
-            f"{path}: {place}: {first['msg']}; "
-            "is this not of this version's `hmtas tune windows`? Run it again"
-        ) from None
-    return fitted
+    return read_record(
+        path,
+        FittedWindows,
+        cause="is this not of this version's `hmtas tune windows`? Run it again",
+    )
 
 
 def spot(

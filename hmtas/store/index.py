@@ -4,11 +4,10 @@ import functools
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import pydantic
-
 from hmtas.errors import InputError
 from hmtas.files import parse_json, sha256_json, write_json
 from hmtas.records import HalfId
+from hmtas.validation import Frozen, validated
 
 SCHEMA_VERSION = 1
 INDEX_FILE = "store.json"
@@ -28,10 +27,8 @@ class StoredHalf(NamedTuple):
     num_bytes: int
 
 
-class Index(pydantic.BaseModel):
+class Index(Frozen):
     """The content of `store.json`, its own checksum aside."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
     rate_hz: float
@@ -92,10 +89,7 @@ def parse_index(content: bytes, place: str) -> Index:
     checksum = document.pop("checksum", None)
     if checksum != sha256_json(document):
         raise InputError(f"{place}: its checksum does not match; was it changed? Pack again")
-    try:
-        index = Index.model_validate(document)
-    except pydantic.ValidationError as error:
-        raise InputError(f"{place}: {' '.join(str(error).split())}; pack again") from None
+    index = validated(Index, document, place, cause="pack again")
     for item in index.halves:
         # Files are read and, for a store in a service, written there: nowhere else on the disk.
         if item.file != half_file(item.half) or ".." in PurePosixPath(item.file).parts:

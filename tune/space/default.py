@@ -4,10 +4,9 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, cast, get_args
 
-from pydantic import ValidationError
-
 from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
+from hmtas.validation import validated
 from tune.space.dimensions import BY_ACTION, POWER, SCALE, WINDOWS, Choice, Range, Space, setting_of
 from tune.space.file import HEADS, WIDTH, check_point, read_entry, read_when, resolve
 
@@ -143,11 +142,12 @@ class _SpaceBuilder:
                 self.dimensions = _fit_heads(self.base, self.fixed, self.dimensions)
         if self.problems:
             raise InputError(f"bad space: {join_problems(self.problems)}")
-        try:
-            return Space(dimensions=_ordered(self.dimensions), fixed=self.fixed, tied=self.tied)
-        except ValidationError as error:
-            message = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise InputError(f"bad space: {message}") from None
+        fields = {
+            "dimensions": _ordered(self.dimensions),
+            "fixed": self.fixed,
+            "tied": self.tied,
+        }
+        return validated(Space, fields, "bad space")
 
     def _untie(self, key: str) -> None:
         self.tied = {h: tuple(t for t in tail if t != key) for h, tail in self.tied.items()}

@@ -15,9 +15,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from hmtas.config import Config
+from hmtas.validation import Frozen
 
 Scalar = bool | int | float | str
 
@@ -27,14 +28,10 @@ BY_ACTION = "train.class_weights.by_action"
 WINDOWS = "spotting.windows_s"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class _Dimension(_Frozen):
+class _Dimension(Frozen):
     """`when`: only where each of these other dimensions has one of these values."""
 
-    when: dict[str, tuple[Scalar, ...]] = {}
+    when: dict[str, tuple[Scalar, ...]] = Field(default_factory=dict)
 
 
 class Range(_Dimension):
@@ -93,7 +90,7 @@ class Choice(_Dimension):
         return value in self.choices
 
 
-class Space(_Frozen):
+class Space(Frozen):
     """Dimensions by the path of the setting they vary, and settings that are held fixed.
 
     Attributes:
@@ -105,8 +102,8 @@ class Space(_Frozen):
     """
 
     dimensions: dict[str, Range | Choice]
-    fixed: dict[str, Any] = {}
-    tied: dict[str, tuple[str, ...]] = {}
+    fixed: dict[str, Any] = Field(default_factory=dict)
+    tied: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     points: tuple[dict[str, Any], ...] = ()
 
     @model_validator(mode="after")

@@ -4,10 +4,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
 from hmtas.config import Config, setting_paths
 from hmtas.errors import InputError
+from hmtas.validation import validated
 from tune.space.dimensions import (
     BY_ACTION,
     WINDOWS,
@@ -75,23 +74,19 @@ def read_entry(
     """
     entry, when = wanted, None
     path = setting_of(key)
-    try:
-        if isinstance(wanted, list):
-            entry = Choice(choices=tuple(wanted))
-        elif isinstance(wanted, dict):
-            given = dict(wanted)
-            when = given.pop("when", None)
-            if "choices" in given:
-                entry = Choice(**given)
-            else:
-                like = default.model_dump() if isinstance(default, Range) else {}
-                current = value_at(base, path)
-                whole = isinstance(current, int) and not isinstance(current, bool)
-                inherited = {"log": like.get("log", False), "integer": like.get("integer", whole)}
-                entry = Range(**(inherited | given))
-    except (ValidationError, TypeError) as error:
-        text = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise InputError(f"{key}: {text}, got {wanted!r}") from None
+    if isinstance(wanted, list):
+        entry = validated(Choice, {"choices": wanted}, key)
+    elif isinstance(wanted, dict):
+        given = dict(wanted)
+        when = given.pop("when", None)
+        if "choices" in given:
+            entry = validated(Choice, given, key)
+        else:
+            like = default.model_dump() if isinstance(default, Range) else {}
+            current = value_at(base, path)
+            whole = isinstance(current, int) and not isinstance(current, bool)
+            inherited = {"log": like.get("log", False), "integer": like.get("integer", whole)}
+            entry = validated(Range, inherited | given, key)
     if isinstance(entry, Range):
         tried: tuple[Any, ...] = (entry.nearest(entry.low), entry.nearest(entry.high))
     else:

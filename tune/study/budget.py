@@ -9,17 +9,17 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from hmtas.errors import InputError
-from hmtas.files import read_json, write_json
+from hmtas.files import write_json
+from hmtas.validation import Frozen, read_record
 
 FILE = "budget.json"
 WRITE_EVERY_S = 5.0  # at most so much spent time is forgotten when a driver is killed
 UNLIMITED_TRIALS = 10_000  # trials of a study that ends by its hours
 
 
-class Budget(BaseModel):
+class Budget(Frozen):
     """Hours a study may take (None: as long as it needs), and seconds it has taken.
 
     Attributes:
@@ -27,8 +27,6 @@ class Budget(BaseModel):
         spent_s: By `as_of`.
         as_of: Seconds since 1970; None where no clock ran when this was written.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     hours: float | None = Field(default=None, gt=0)
     spent_s: float = Field(default=0.0, ge=0)
@@ -55,12 +53,8 @@ def read_budget(folder: Path) -> Budget:
     Raises:
         InputError: If the file is malformed.
     """
-    if not (folder / FILE).is_file():
-        return Budget()
-    try:
-        return Budget.model_validate(read_json(folder / FILE))
-    except ValidationError as error:
-        raise InputError(f"{folder / FILE}: {error.errors()[0]['msg']}") from None
+    path = folder / FILE
+    return read_record(path, Budget) if path.is_file() else Budget()
 
 
 def budget_now(folder: Path, *, alive: bool) -> Budget:

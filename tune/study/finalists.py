@@ -7,10 +7,8 @@ DIR/NAME/final/<trial id>-s<seed>/       a run folder per training (hmtas.runs.r
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from hmtas.errors import InputError
-from hmtas.files import read_json, write_json
+from hmtas.files import write_json
+from hmtas.validation import Frozen, read_record
 
 if TYPE_CHECKING:
     from hmtas.statistics.verdicts import Comparison
@@ -19,11 +17,7 @@ RECORD = "final.json"
 RUNS = "final"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ComparedToPicked(_Frozen):
+class ComparedToPicked(Frozen):
     """A finalist minus the picked one, in shares of 1; the intervals of all hold together."""
 
     difference: float
@@ -38,7 +32,7 @@ class ComparedToPicked(_Frozen):
         return cls.model_validate(comparison, from_attributes=True)
 
 
-class Finalist(_Frozen):
+class Finalist(Frozen):
     """One of the best trials, trained again."""
 
     trial: str
@@ -48,7 +42,7 @@ class Finalist(_Frozen):
     against: ComparedToPicked | None = None  # None: this is the picked one
 
 
-class Final(_Frozen):
+class Final(Frozen):
     """The finalists, best first, scored on games that had no part in the search."""
 
     metric: Literal["tight", "loose"]
@@ -74,14 +68,7 @@ def read_final(folder: Path) -> Final | None:
     """
     if not (folder / RECORD).is_file():
         return None
-    try:
-        return Final.model_validate(read_json(folder / RECORD))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{folder / RECORD}: {place}: {first['msg']}; written by another version?"
-        ) from None
+    return read_record(folder / RECORD, Final)
 
 
 def verdict_of(final: Final) -> str:

@@ -2,9 +2,10 @@
 
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hmtas.errors import InputError
+from hmtas.validation import Frozen
 
 SamplerName = Literal["tpe", "cmaes", "gp", "random"]
 Objective = Literal["tight", "loose", "both"]
@@ -29,11 +30,7 @@ TOP = 3
 FINAL_SEEDS = 2
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class KnownTrial(_Frozen):
+class KnownTrial(Frozen):
     """A trial of an earlier study that is a point of this one's space."""
 
     trial: str  # its id there
@@ -41,7 +38,7 @@ class KnownTrial(_Frozen):
     values: tuple[float, ...]  # in the order of METRICS
 
 
-class WarmStart(_Frozen):
+class WarmStart(Frozen):
     """What a study took over from an earlier one.
 
     Attributes:
@@ -58,7 +55,7 @@ class WarmStart(_Frozen):
     outside: int = 0
 
 
-class Options(_Frozen):
+class Options(Frozen):
     """How a study searches; a study that is resumed must search as it did.
 
     Attributes:

@@ -14,13 +14,12 @@ DIR/NAME/optuna.db             a copy for optuna-dashboard (tune.search.mirror)
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
-from hmtas.files import read_json, write_json
+from hmtas.files import write_json
 from hmtas.runs.record import RECORD as RUN_RECORD
 from hmtas.runs.record import EpochRecord, read_run
+from hmtas.validation import Frozen, read_record
 from tune.study.finalists import read_final
 from tune.study.options import Objective
 from tune.study.settings import Load, StudySettings
@@ -33,11 +32,7 @@ RAY = "ray"
 TrialStatus = Literal["waiting", "running", "done", "stopped", "failed"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class TrialRow(_Frozen):
+class TrialRow(Frozen):
     """One trial; `stopped` is one that a comparison with the others ended early.
 
     `asked_after` and `told` are what a driver needs that goes on after another one
@@ -58,7 +53,7 @@ class TrialRow(_Frozen):
     told: int | None = None  # its place among the trials whose end the sampler heard of
 
 
-class StudyRecord(_Frozen):
+class StudyRecord(Frozen):
     """A study and its trials, in the order they were sampled: all that a new driver needs."""
 
     name: str
@@ -94,14 +89,7 @@ def read_study(folder: Path) -> StudyRecord:
             f"{folder}: no study here ({RECORD} is missing); a study lies in DIR/NAME of "
             "`hmtas tune model STORE --name NAME --out DIR`"
         )
-    try:
-        return StudyRecord.model_validate(read_json(folder / RECORD))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{folder / RECORD}: {place}: {first['msg']}; written by another version?"
-        ) from None
+    return read_record(folder / RECORD, StudyRecord)
 
 
 def with_row(record: StudyRecord, row: TrialRow) -> StudyRecord:

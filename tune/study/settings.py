@@ -1,8 +1,9 @@
 """What decides the result of a study, and what a preset becomes when it is searched from."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hmtas.config import Config
+from hmtas.validation import Frozen
 from tune.space.dimensions import WINDOWS, Space
 from tune.study.options import Objective, Options
 
@@ -11,11 +12,7 @@ from tune.study.options import Objective, Options
 SWEEP_SETTINGS = {"train.stop_games": "held_out", "train.stop_windows": "fitted"}
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class StudySettings(_Frozen):
+class StudySettings(Frozen):
     """What decides a study's result; a study that is resumed must have the same."""
 
     store: str
@@ -31,7 +28,7 @@ class StudySettings(_Frozen):
     options: Options = Options()
 
 
-class Load(_Frozen):
+class Load(Frozen):
     """Trials at once (None: as many as fit) and what each of their workers takes."""
 
     concurrent: int | None = Field(default=None, ge=1)

@@ -7,8 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from hmtas.validation import Frozen
 from tune.study.budget import UNLIMITED_TRIALS, budget_now
 from tune.study.lock import driver_of
 from tune.study.record import StudyRecord, TrialRow, history_of, ranked, read_study, score_of
@@ -17,11 +16,7 @@ ENDED = ("done", "stopped", "failed")
 MAX_RUNNING_SHARE = 0.9  # of a trial that runs longer than the others took: it is not over yet
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class BestTrial(_Frozen):
+class BestTrial(Frozen):
     """The best trial so far, on the games that stop the training; scores in [0, 1].
 
     Attributes:
@@ -41,7 +36,7 @@ class BestTrial(_Frozen):
     interval: tuple[float, float] | None
 
 
-class RunningTrial(_Frozen):
+class RunningTrial(Frozen):
     """A trial that runs: epochs it has behind it, and its best score so far."""
 
     trial: str
@@ -49,7 +44,7 @@ class RunningTrial(_Frozen):
     score: float | None
 
 
-class Summary(_Frozen):
+class Summary(Frozen):
     """Trials by what became of them, the best one, time.
 
     Attributes:

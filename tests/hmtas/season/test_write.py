@@ -300,12 +300,12 @@ app.command("other")(lambda: None)  # with one command typer would drop its name
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param(["--train", "-1"], "--train: .*got -1", id="a negative count"),
+        pytest.param(["--train", "-1"], "bad season: train: .*got -1", id="a negative count"),
         pytest.param(["--train", "0", "--valid", "0", "--test", "0"], "one game", id="no game"),
         pytest.param(["--streams", "vtn=0"], r"width of at least 1, got \{'vtn': 0\}", id="width"),
         pytest.param(["--streams", "../x=3"], "letters, digits", id="a name that is a path"),
-        pytest.param(["--dtype", "int8"], "--dtype: .*got 'int8'", id="a number format"),
-        pytest.param(["--minutes", "0"], "--minutes: .*got 0", id="no minutes"),
+        pytest.param(["--dtype", "int8"], "bad season: dtype: .*got 'int8'", id="a number format"),
+        pytest.param(["--minutes", "0"], "bad season: minutes: .*got 0", id="no minutes"),
         pytest.param(["--thesis-streams", "--streams", "a=1"], "exclude each other", id="both"),
     ],
 )

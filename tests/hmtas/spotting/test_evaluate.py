@@ -117,10 +117,10 @@ def test_windows_are_read_from_their_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"windows_s": {"Goal": 0}}, "NMS windows must be > 0 s"),
+        ({"windows_s": {"Goal": 0}}, r"windows_s\.Goal: Input should be greater than 0, got 0"),
         (
             {"folds": [{"games": ["a"], "windows_s": {"Goal": -1}, "kinds": HARD}]},
-            "NMS windows must be > 0 s",
+            r"folds\.0\.windows_s\.Goal: Input should be greater than 0, got -1",
         ),
         ({"kinds": {"Goal": "soft"}}, "kinds.Goal: Input should be 'hard', 'thesis', 'linear'"),
         ({"threshold": 2}, "threshold: Input should be less than or equal to 1"),

@@ -150,7 +150,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
         "unknown setting 'gama', did you mean 'gamma'?",
         "unknown action 'Gaol' in 'by_action.Gaol', did you mean 'Goal'?",
         "unknown setting 'dropout'",
-        "train.seq_len: Value error, low (5.0) must not exceed high (2.0)",
+        "train.seq_len: low (5.0) must not exceed high (2.0)",
         "train.gamma: Input should be less than or equal to 1, got 1.5",
         "width (500) must be a multiple of num_heads (8)",
     ):
