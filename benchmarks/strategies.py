@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from ensemble.combiners.shortlist import Single
 from ensemble.selection.candidates import read_candidates
 from ensemble.selection.nested import Nested, fitting_sets, nested_fit, settings_to_try
 from ensemble.selection.table import against, scored
-from hmtas.statistics.intervals import Resampled, resample
+from hmtas.statistics.intervals import resample
 from hmtas.statistics.seeds import average_seeds
 from hmtas.statistics.verdicts import compare_to
 from hmtas.terminal.console import say, show
@@ -111,19 +111,14 @@ def rows_of(by_seed: Sequence[dict[str, Nested]]) -> list[dict[str, Any]]:
         {
             "name": name,
             "tight": round(float(tight.scores[m]), 5),
-            "tight_interval": _ends(tight, m),
+            "tight_interval": tight.interval(m),
             "loose": float(loose.scores[m]),
-            "loose_interval": _ends(loose, m),
-            "against_single": found[m]._asdict() if m in found else None,
+            "loose_interval": loose.interval(m),
+            "against_single": asdict(found[m]) if m in found else None,
             "seeds": (float(steps[m].min()), float(steps[m].max())),
         }
         for m, name in enumerate(names)
     ]
-
-
-def _ends(found: Resampled, m: int) -> tuple[float, float]:
-    score, reach = float(found.scores[m]), found.reach(m)
-    return max(score - reach, 0.0), min(score + reach, 1.0)
 
 
 def _show(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ from ensemble.combiners.shortlist import Single
 from ensemble.selection.nested import Nested, fitting_sets, nested_fit, num_steps
 from hmtas.errors import InputError
 from hmtas.spotting.table import Setting
-from hmtas.statistics.intervals import Resampled, resample
+from hmtas.statistics.intervals import Resampled, clipped, resample
 from hmtas.statistics.verdicts import Comparison, compare_to
 from hmtas.statistics.winner import corrected_winner
 
@@ -36,19 +36,17 @@ class Ranked(NamedTuple):
 
     Attributes:
         nested: Its fits.
-        tight: Score.
-        tight_reach: How far its 95 % interval goes to each side.
-        loose: Score.
-        loose_reach: The same.
+        tight: Score, with its 95 % interval.
+        loose: The same.
         against_single: Tight, minus the single model's, in an interval that holds together with
             those of the other combiners; None for the single model itself.
     """
 
     nested: Nested
     tight: float
-    tight_reach: float
+    tight_interval: tuple[float, float]
     loose: float
-    loose_reach: float
+    loose_interval: tuple[float, float]
     against_single: Comparison | None
 
 
@@ -60,14 +58,14 @@ class Selection:
         ranked: All combiners and the single model, the best tight score first.
         chosen: Name of the answer.
         claimed: Its expected tight Average-mAP on as many unseen games.
-        claimed_reach: How far the 95 % interval of the claim goes to each side.
+        interval: The 95 % interval of the claim.
         reason: In words.
     """
 
     ranked: tuple[Ranked, ...]
     chosen: str
     claimed: float
-    claimed_reach: float
+    interval: tuple[float, float]
     reason: str
 
     def of(self, method: str) -> Ranked:
@@ -135,20 +133,21 @@ def choose(fits: Sequence[Nested], *, seed: int = 0) -> Selection:
             Ranked(
                 fit,
                 float(tight.scores[m]),
-                tight.reach(m),
+                tight.interval(m),
                 float(loose.scores[m]),
-                loose.reach(m),
+                loose.interval(m),
                 against.get(m),
             )
             for m, fit in enumerate(fits)
         ),
         key=lambda each: (-each.tight, each.nested.method),
     )
+    claimed = _claim(fits, tight, against, chosen, seed)
     return Selection(
         ranked=tuple(ranked),
         chosen=names[chosen],
-        claimed=_claim(fits, tight, against, chosen, seed),
-        claimed_reach=tight.reach(chosen),
+        claimed=claimed,
+        interval=clipped(claimed, tight.reach(chosen)),
         reason=_reason(names, against, chosen, single),
     )
 

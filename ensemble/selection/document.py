@@ -1,6 +1,7 @@
 """A selection as JSON: what is shown, logged and drawn. Scores are shares of 1."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from ensemble.combiners.shortlist import OfShortlist
 from ensemble.selection.choose import Ranked, Selection
 from ensemble.selection.diversity import Diversity
 from ensemble.selection.nested import Nested
-from hmtas.statistics.verdicts import Comparison
 
 
 def document_of(
@@ -28,11 +28,10 @@ def document_of(
         `chosen`, `claimed`, `interval`, `reason`, `combiners` (best first; each with `tight`,
         `loose`, their intervals, `against_single`, `members`, `used`) and `diversity`.
     """
-    low, high = _interval(selection.claimed, selection.claimed_reach)
     return {
         "chosen": selection.chosen,
         "claimed": selection.claimed,
-        "interval": [low, high],
+        "interval": list(selection.interval),
         "reason": selection.reason,
         "combiners": [_combiner(each, models) for each in selection.ranked],
         "diversity": {
@@ -60,10 +59,10 @@ def _combiner(each: Ranked, models: Sequence[str]) -> dict[str, Any]:
     return {
         "name": each.nested.method,
         "tight": each.tight,
-        "tight_interval": _interval(each.tight, each.tight_reach),
+        "tight_interval": list(each.tight_interval),
         "loose": each.loose,
-        "loose_interval": _interval(each.loose, each.loose_reach),
-        "against_single": None if each.against_single is None else _paired(each.against_single),
+        "loose_interval": list(each.loose_interval),
+        "against_single": each.against_single and asdict(each.against_single),
         "members": members_of(each.nested.fitted, models),
         "used": _used(each.nested, models),
     }
@@ -73,14 +72,6 @@ def _used(nested: Nested, models: Sequence[str]) -> list[str]:
     """Models with a part in any fit, those of the folds too, whose score is the one shown."""
     fits = (nested.fitted, *(fold.fitted for fold in nested.folds))
     return sorted({member["name"] for fitted in fits for member in members_of(fitted, models)})
-
-
-def _paired(found: Comparison) -> Mapping[str, Any]:
-    return found._asdict()
-
-
-def _interval(score: float, reach: float) -> list[float]:
-    return [max(score - reach, 0.0), min(score + reach, 1.0)]
 
 
 def _known(values: np.ndarray) -> list[Any]:

@@ -7,6 +7,7 @@ change is not in it, and is shown beside it where there are several seeds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -158,11 +159,9 @@ def _row(study: Study, plan: Planned, runs: Sequence[ScoredRun], means: Means) -
 
 def _mean(means: Means, kind: str, column: int) -> dict[str, Any]:
     averaged = means.averaged[kind]
-    score = float(averaged.scores[column])
-    reach = averaged.reach(column)
     return {
-        "mean": score,
-        "interval": [max(score - reach, 0.0), min(score + reach, 1.0)],
+        "mean": float(averaged.scores[column]),
+        "interval": list(averaged.interval(column)),
         "by_seed": means.by_seed[kind][column],
     }
 
@@ -193,7 +192,7 @@ def _add_comparisons(
                     strict=True,
                 )
             ]
-            rows[i]["against"][kind] = {**found._asdict(), "by_seed": by_seed}
+            rows[i]["against"][kind] = {**asdict(found), "by_seed": by_seed}
 
 
 def _thesis_step(row: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:

@@ -1,10 +1,10 @@
 """The paired part of `hmtas compare A B ...`: all on the same games, one against another."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -67,6 +67,7 @@ def paired_document(
     Raises:
         InputError: If a run cannot be scored on these games as the others are.
     """
+    from hmtas.statistics.games import check_paired
     from hmtas.statistics.intervals import LEVEL, resample
     from hmtas.statistics.verdicts import MOST_GAMES, POWER, compare_to
     from hmtas.statistics.winner import corrected_winner
@@ -79,7 +80,7 @@ def paired_document(
             models.append(counts)
             cross_fitted.append(fitted_here)
             advance()
-        _check_alike(runs, models)
+        check_paired(models, [str(path) for path in runs.values()])
         resampled = resample(models, on_model=advance)
     picked = split in (PICKED_ON, None)
     if len(names) == 2:
@@ -103,7 +104,7 @@ def paired_document(
                 "run_dir": str(runs[name]),
                 "tight": float(resampled.scores[m]),
                 "cross_fitted": cross_fitted[m],
-                "against_reference": None if m == reference else compared[m]._asdict(),
+                "against_reference": None if m == reference else asdict(compared[m]),
             }
             for m, name in enumerate(names)
         ],
@@ -132,22 +133,6 @@ def _count(
     events = labels.events(games, found.actions)
     counts = histograms(spots, events, TIGHT_S, len(found.actions))
     return GameCounts.of(counts), found.cross_fitted
-
-
-def _check_alike(runs: Mapping[str, Path], models: "Sequence[GameCounts]") -> None:
-    (first, *others), (counts, *rest) = runs.values(), models
-    for run, other in zip(others, rest, strict=True):
-        if other.games != counts.games:
-            alone = sorted(set(counts.games) ^ set(other.games))
-            raise InputError(
-                f"{first} and {run}: {len(alone)} games, the first {alone[0]!r}, are predicted by "
-                "one of them only; were they predicted on different stores?"
-            )
-        if not np.array_equal(other.num_events, counts.num_events):
-            raise InputError(
-                f"{first} and {run}: their stores have other labels for the same games; "
-                "predict both on one store"
-            )
 
 
 def _best(valid_tight: Mapping[str, float], names: Sequence[str]) -> str:

@@ -56,24 +56,35 @@ class GameCounts:
         )
 
 
-def check_paired(models: Sequence[GameCounts]) -> None:
+def check_paired(models: Sequence[GameCounts], names: Sequence[str] = ()) -> None:
     """Refuse to compare models that were not counted alike.
 
+    Args:
+        models: Counts of each.
+        names: What to call them in a message.
+
     Raises:
-        InputError: If they are not scored on the same games.
+        InputError: If they are not scored on the same games with the same labels.
         ValueError: If their tolerances or actions differ.
     """
     first = models[0]
-    for other in models[1:]:
+    for m, other in enumerate(models[1:], start=1):
+        place = f"{names[0]} and {names[m]}: " if names else ""
         if first.games != other.games:
             alone = sorted(set(first.games) ^ set(other.games))
             raise InputError(
-                "a paired difference needs two models on the same games, but "
-                f"{len(alone)} games, the first {alone[0]!r}, are scored for one of them only"
+                f"{place}models are compared on the same games, but {len(alone)} games, the first "
+                f"{alone[0]!r}, are scored for one of them only; were they predicted on "
+                "different stores?"
             )
         same_tolerances = np.array_equal(first.tolerances_s, other.tolerances_s)
         if not same_tolerances or first.num_events.shape != other.num_events.shape:
-            raise ValueError("a paired difference needs the same tolerances and the same actions")
+            raise ValueError("a comparison needs the same tolerances and the same actions")
+        if not np.array_equal(first.num_events, other.num_events):
+            raise InputError(
+                f"{place}their stores have other labels for the same games; predict both on one "
+                "store"
+            )
 
 
 def resampled_averages(counts: Histograms | GameCounts, weights_RG: np.ndarray) -> np.ndarray:

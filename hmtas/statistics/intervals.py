@@ -76,9 +76,18 @@ class Resampled:
             return math.inf
         return float(critical_value(self.num_games, level) * self.standard_errors[model])
 
+    def interval(self, model: int, level: float = LEVEL) -> tuple[float, float]:
+        """The interval of one model's score, within [0, 1]."""
+        return clipped(float(self.scores[model]), self.reach(model, level))
+
+
+def clipped(center: float, reach: float, lowest: float = 0.0) -> tuple[float, float]:
+    """The ends of an interval, within what a score can be; `lowest` is -1 for a difference."""
+    return float(max(center - reach, lowest)), float(min(center + reach, 1.0))
+
 
 def resample(
-    models: Sequence[GameCounts],
+    models: Sequence[Histograms | GameCounts],
     num: int = 1000,
     seed: int = 0,
     *,
@@ -96,11 +105,12 @@ def resample(
         InputError: If the models are not scored on the same games.
         ValueError: If their tolerances or actions differ.
     """
-    check_paired(models)
-    num_games = len(models[0].games)
+    each = [by_game(model) for model in models]
+    check_paired(each)
+    num_games = len(each[0].games)
     weights = np.concatenate([np.ones((1, num_games)), draw_weights(num_games, num, seed)])
-    averages = np.empty((len(weights), len(models)))
-    for m, counts in enumerate(models):
+    averages = np.empty((len(weights), len(each)))
+    for m, counts in enumerate(each):
         averages[:, m] = resampled_averages(counts, weights)
         on_model()
     return Resampled(num_games=num_games, scores=averages[0], resamples=averages[1:])
@@ -117,9 +127,7 @@ def bootstrap_interval(
         seed: The same seed draws the same games for every model.
         level: How often such intervals are to cover the truth.
     """
-    resampled = resample([by_game(counts)], num, seed)
-    score, reach = resampled.scores[0], resampled.reach(0, level)
-    return float(max(score - reach, 0.0)), float(min(score + reach, 1.0))
+    return resample([counts], num, seed).interval(0, level)
 
 
 def action_intervals(
@@ -150,7 +158,7 @@ def action_intervals(
         if games >= FEWEST_GAMES:
             spread = np.nanstd(found[1:, a]) * math.sqrt(num_games / (num_games - 1))
             reach = critical_value(int(games), level) * spread
-            low[a], high[a] = max(score[a] - reach, 0.0), min(score[a] + reach, 1.0)
+            low[a], high[a] = clipped(score[a], reach)
     return score, low, high
 
 
@@ -172,10 +180,9 @@ def paired_difference(
         InputError: If they are not scored on the same games.
         ValueError: If their tolerances or actions differ.
     """
-    resampled = resample([by_game(first), by_game(second)], num, seed).against(1)
-    difference, reach = resampled.scores[0], resampled.reach(0, level)
-    low, high = max(difference - reach, -1.0), min(difference + reach, 1.0)
-    return float(difference), float(low), float(high)
+    resampled = resample([first, second], num, seed).against(1)
+    difference = float(resampled.scores[0])
+    return difference, *clipped(difference, resampled.reach(0, level), lowest=-1.0)
 
 
 def critical_value(num_games: int, level: float = LEVEL) -> float:

@@ -13,9 +13,10 @@ whichever would have been picked (the studentised range of J. Tukey, by the same
 """
 
 import math
+from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
@@ -27,7 +28,8 @@ POWER = 0.8
 MOST_GAMES = 10_000  # more are not to be had, and the normal approximation says no more
 
 
-class Comparison(NamedTuple):
+@dataclass(frozen=True)
+class Comparison:
     """One model against the reference, in shares of 1."""
 
     difference: float  # the model minus the reference

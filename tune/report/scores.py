@@ -158,10 +158,8 @@ def _against(
 
 
 def _estimate(means: "Resampled", candidate: int) -> Estimate:
-    score, reach = float(means.scores[candidate]), means.reach(candidate)
-    if means.num_games < 2:
-        return Estimate(score, None)
-    return Estimate(score, (max(score - reach, 0.0), min(score + reach, 1.0)))
+    score = float(means.scores[candidate])
+    return Estimate(score, means.interval(candidate) if means.num_games > 1 else None)
 
 
 def _actions(counts: Sequence["GameCounts"], actions: Sequence[str]) -> dict[str, Estimate]:

@@ -12,7 +12,7 @@ from hmtas.errors import InputError
 from hmtas.metric.averages import TIGHT_S, score
 from hmtas.metric.counts import Histograms, histograms
 from hmtas.records import Events, HalfId, Spots
-from hmtas.statistics.games import GameCounts, resampled_actions, resampled_averages
+from hmtas.statistics.games import GameCounts, check_paired, resampled_actions, resampled_averages
 from hmtas.statistics.intervals import (
     FEWEST_GAMES,
     Resampled,
@@ -151,6 +151,11 @@ def test_pairing_uses_the_same_games_for_both() -> None:
 def test_models_on_other_games_or_tolerances_are_not_compared() -> None:
     with pytest.raises(InputError, match="3 games, the first 'game 009', are scored for one"):
         paired_difference(games(0.5, num_games=12), games(0.5, num_games=9))
+    with pytest.raises(InputError, match="other labels for the same games"):
+        paired_difference(games(0.5, seed=0), games(0.5, seed=1))
+    counts = [GameCounts.of(games(0.5, seed=seed)) for seed in (0, 0, 1)]
+    with pytest.raises(InputError, match="a and c: their stores have other labels"):
+        check_paired(counts, ["a", "b", "c"])
     half = HalfId("a", 1)
     one, two = (histograms({half: Spots.empty(half)}, {}, widths, 1) for widths in ((1,), (1, 2)))
     with pytest.raises(ValueError, match="the same tolerances"):
