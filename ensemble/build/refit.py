@@ -10,6 +10,8 @@ from ensemble.combiner import nothing
 from ensemble.greedy.select import GreedyConfig
 from ensemble.learned.network import FusionConfig
 from hmtas.errors import InputError
+from hmtas.files import is_free
+from hmtas.runs.record import predicted_splits
 
 
 def refit(
@@ -32,7 +34,7 @@ def refit(
             again, or the store is another one.
     """
     record, ensemble = read_ensemble(run)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not is_free(out):
         raise InputError(f"{out}: is not empty; choose another --out")
     if ensemble.is_selected:
         raise InputError(
@@ -63,7 +65,7 @@ def refit(
     if out.exists():
         out.rmdir()  # a folder is put in its place when it is complete
     fit_ensemble(plan, ensemble.combiner, out, on_step=on_step)
-    for path in sorted((run / "predictions").glob("*.arrow")):
-        if path.stem != plan.split:
-            apply_ensemble(out, path.stem)
+    for split in predicted_splits(run):
+        if split != plan.split:
+            apply_ensemble(out, split)
     return out

@@ -7,7 +7,7 @@ import typer
 
 from hmtas.commands.options import Json
 from hmtas.errors import InputError
-from hmtas.files import read_json, write_json
+from hmtas.files import is_free, read_json, write_json
 from hmtas.terminal.console import emit, progress, say, show
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _check_out(out: Path) -> None:
                 "selection made after that score was seen is no honest one. Another --out makes "
                 "it all the same, and its test score is not the first"
             )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif not is_free(out):
         raise InputError(f"{out}: holds something else than a selection; choose another --out")
 
 

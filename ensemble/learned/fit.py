@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ensemble.learned.network import PREDICT_BATCH, FusionConfig, Network, build_fusion, one_thread
+from ensemble.learned.network import NUM_THREADS, PREDICT_BATCH, FusionConfig, Network, build_fusion
 from ensemble.learned.rows import Rows, lay_out
 from hmtas.errors import DivergedError
+from hmtas.model.threads import torch_threads
 from hmtas.records import Events, HalfId
 
 
@@ -65,7 +66,10 @@ def fit_fusion(
     rng = torch.Generator().manual_seed(config.seed)
     train, check = material.train, material.check
     check_rows = _sample(check, config, rng) if check else None
-    with one_thread(), torch.random.fork_rng(devices=[]):  # initial weights and dropout
+    with (
+        torch_threads(NUM_THREADS),
+        torch.random.fork_rng(devices=[]),
+    ):  # initial weights and dropout
         torch.manual_seed(config.seed)
         model = build_fusion(material.num_models, len(actions), config)
         optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, amsgrad=True)

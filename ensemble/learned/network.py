@@ -3,14 +3,13 @@
 Difference from the thesis: it counts 902,571 parameters for four models of 17 actions. Its class
 holds three Linear(68, 17) heads, of which the forward pass uses one; the two others never get a
 gradient. Ours has the 900,225 parameters that act: 900,225 + 2 * 1,173 = 902,571. It also fitted
-on train, validation and test games together; whoever calls this decides the games, and
-`ensemble.build.build` refuses test games.
+on train, validation and test games together; here whoever calls decides the games, and
+`ensemble.build.members.check_games` refuses test games.
 """
 
-import contextlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,11 +23,15 @@ from torch import Tensor, nn
 from ensemble.stack.mean import EDGE
 from hmtas.errors import InputError
 from hmtas.files import atomic_path
+from hmtas.model.threads import torch_threads
 from hmtas.model.windows import window_rows
 from hmtas.validation import Frozen
 
 SEQ_LEN = 3  # seconds t-1, t, t+1
 PREDICT_BATCH = 512
+NUM_THREADS = 1
+"""The matrices are so small that threads wait for each other: on two busy cores one thread was five
+times as fast as two. It also makes the sums, and so the weights, repeatable."""
 
 
 class FusionConfig(Frozen):
@@ -159,7 +162,7 @@ def fuse(model: Network, stacked_MTA: np.ndarray) -> np.ndarray:
     x = features(stacked_MTA)
     neighbours = torch.from_numpy(window_rows(len(x), SEQ_LEN))
     model.eval()
-    with one_thread(), torch.inference_mode():
+    with torch_threads(NUM_THREADS), torch.inference_mode():
         parts = [
             model(x[neighbours[start : start + PREDICT_BATCH]]).sigmoid()
             for start in range(0, len(x), PREDICT_BATCH)
@@ -213,21 +216,6 @@ def load_fusion(path: Path, models: int, actions: Sequence[str]) -> tuple[Networ
     model = build_fusion(models, len(actions), config)
     model.load_state_dict(state)
     return model.eval(), config
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep torch to one thread.
-
-    The matrices are so small that threads wait for each other: on two busy cores one thread was
-    five times as fast as two. It also makes the sums, and so the weights, repeatable.
-    """
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
 
 
 def features(stacked_MTA: np.ndarray) -> Tensor:

@@ -12,7 +12,7 @@ from hmtas.formats.splits import SPLIT_FILE, read_splits
 from hmtas.formats.submission import holds_spots, read_submission
 from hmtas.records import Events, HalfId, Spots
 from hmtas.runs.probabilities import Provenance, read_probabilities
-from hmtas.runs.record import RECORD, WINDOWS, predictions_path, read_run
+from hmtas.runs.record import RECORD, WINDOWS, predicted_splits, predictions_path, read_run
 from hmtas.spotting import evaluate
 from hmtas.store.index import INDEX_FILE
 from hmtas.store.local import EmbeddingStore
@@ -139,7 +139,7 @@ def choose_games(
 
 
 def _predictions_of(run: Path, split: str | None) -> Path:
-    stored = sorted(file.stem for file in (run / "predictions").glob("*.arrow"))
+    stored = predicted_splits(run)
     if split is None and len(stored) > 1:
         raise InputError(f"{run}: has predictions of {', '.join(stored)}; choose one with --split")
     if not stored or (split is not None and split not in stored):

@@ -38,7 +38,7 @@ class GridEvents(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Histograms of one half (see `hmtas.metric.averages.Histograms`)."""
+    """Histograms of one half (see `hmtas.metric.counts.Histograms`)."""
 
     detections_AVK: np.ndarray
     events_AV: np.ndarray

@@ -13,6 +13,7 @@ from torch import Tensor
 from hmtas.config import Precision
 from hmtas.model.checkpoint import check_compatible, load_model
 from hmtas.model.network import Logits, SpottingModel
+from hmtas.model.threads import torch_threads
 from hmtas.model.windows import window_rows
 from hmtas.prediction.shared_windows import SharedWindows
 from hmtas.records import HalfId, Probabilities
@@ -167,14 +168,10 @@ def predict_run(
 @contextlib.contextmanager
 def halves_at_once(device: torch.device | str) -> Iterator[ThreadPoolExecutor]:
     """On a CPU a thread per core, each with a half: the products are too small to be shared."""
-    threads = torch.get_num_threads()
-    at_once = threads if torch.device(device).type == "cpu" else 1
-    torch.set_num_threads(1)
-    try:
+    with torch_threads(1) as threads:
+        at_once = threads if torch.device(device).type == "cpu" else 1
         with ThreadPoolExecutor(at_once) as pool:
             yield pool
-    finally:
-        torch.set_num_threads(threads)
 
 
 def predicted(

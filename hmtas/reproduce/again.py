@@ -1,22 +1,21 @@
 """Make a run again from its record, in another folder.
 
 AGAIN/run.json, AGAIN/predictions/...   as in every run folder
-AGAIN/reproduction.json                 which run this is the second making of, and what came of it
+AGAIN/reproduction.json                 the run that it reproduces, and the verdict
 
 What a run needs is in its record: configuration, seed and games; the place and the checksum of the
 store; how many processes and threads trained on which kind of device.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hmtas.config import SpottingConfig
 from hmtas.errors import InputError
-from hmtas.files import read_json, write_json
+from hmtas.files import is_free, read_json, write_json
 from hmtas.runs.probabilities import read_probabilities
-from hmtas.runs.record import EpochRecord, RunRecord, predictions_path
+from hmtas.runs.record import EpochRecord, RunRecord, predicted_splits, predictions_path
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.remote import open_store
 
@@ -25,23 +24,24 @@ VERDICT = "verdict"  # in the note, once there is one
 RADIUS_S = 3.0  # of linear models whose records do not say it
 
 
-def splits_of(run: Path) -> list[str]:
-    """Splits that a run has predicted."""
-    return sorted(path.stem for path in (run / "predictions").glob("*.arrow"))
-
-
-def claim(run: Path, record: RunRecord, again: Path) -> None:
-    """Refuse a folder that is not to be written to; one that was interrupted may go on.
+def check_repeatable(run: Path, record: RunRecord, again: Path, epochs: int | None) -> None:
+    """Refuse what leaves nothing to compare, and a folder that is not to be written to.
 
     Raises:
-        InputError: If it is the run's own, or holds anything but an unfinished making of this run.
+        InputError: If no epoch has ended, more are asked for than there are, or `again` lies in the
+            run or holds anything but an unfinished reproduction of it, which resumes.
     """
+    if not record.in_epochs:
+        if epochs is not None:
+            raise InputError(f"--epochs {epochs}: {run} ({record.name}) was not trained in epochs")
+    elif not record.history:
+        raise InputError(f"{run}: no epoch of this run has ended; there is nothing to compare")
+    elif epochs is not None and epochs > len(record.history):
+        raise InputError(f"--epochs {epochs}: {run} has {len(record.history)}")
     if again.resolve().is_relative_to(run.resolve()):
         raise InputError(f"--out {again}: lies in {run}, which is never written to")
-    if not again.exists() or (again.is_dir() and not any(again.iterdir())):
-        return
     note = read_json(again / NOTE) if (again / NOTE).is_file() else {}
-    if note.get("created") != record.created or VERDICT in note:
+    if VERDICT in note or not (is_free(again) or note.get("created") == record.created):
         what = "a finished reproduction" if VERDICT in note else "something else"
         raise InputError(
             f"{again}: holds {what}; remove it or choose another --out, as only what is made "
@@ -50,12 +50,12 @@ def claim(run: Path, record: RunRecord, again: Path) -> None:
 
 
 def mark(run: Path, record: RunRecord, again: Path, **more: Any) -> None:
-    """Note in a folder what it is the second making of."""
+    """Note in a folder which run it reproduces."""
     write_json(again / NOTE, {"run": str(run), "created": record.created, **more})
 
 
 def open_same_store(run: Path, place: str, checksum: str) -> EmbeddingStore:
-    """The store that a run was made on.
+    """Open the store that a run was made on.
 
     Raises:
         InputError: If it is not there, or not the same.
@@ -69,107 +69,79 @@ def open_same_store(run: Path, place: str, checksum: str) -> EmbeddingStore:
     return store
 
 
-def check_repeatable(run: Path, record: RunRecord, epochs: int | None) -> None:
-    """Refuse what there is nothing of to compare.
+def stores_of(run: Path, store: EmbeddingStore) -> dict[str, EmbeddingStore]:
+    """Each split that a run has predicted, and the store it was predicted on.
 
     Raises:
-        InputError: If no epoch has ended, or more are asked for than there are.
+        InputError: If one was predicted on another store than `store`, which is not there.
     """
-    if record.is_linear or record.ensemble is not None:
-        if epochs is not None:
-            raise InputError(f"--epochs {epochs}: {run} ({record.name}) was not trained in epochs")
-    elif not record.history:
-        raise InputError(f"{run}: no epoch of this run has ended; there is nothing to compare")
-    elif epochs is not None and epochs > len(record.history):
-        raise InputError(f"--epochs {epochs}: {run} has {len(record.history)}")
+    stores = {}
+    for split in predicted_splits(run):
+        made_on = read_probabilities(predictions_path(run, split)).provenance
+        if made_on.store_checksum == store.checksum:
+            stores[split] = store
+        else:
+            stores[split] = open_same_store(run, made_on.store, made_on.store_checksum)
+    return stores
 
 
-def fit_linear_again(run: Path, record: RunRecord, again: Path, store: EmbeddingStore) -> None:
-    """Fit a linear model and predict the splits that were predicted."""
-    from hmtas.training.linear import run_baseline
-
-    spotting = record.config.spotting
-    run_baseline(
-        store,
-        again,
-        splits_of(run),
-        streams=tuple(record.streams),
-        radius_s=RADIUS_S if record.radius_s is None else record.radius_s,
-        nms_window_s=None if spotting == SpottingConfig() else spotting.default_window_s,
-    )
-
-
-def train_again(
+def make_again(
+    run: Path,
     record: RunRecord,
     again: Path,
     store: EmbeddingStore,
+    stores: Mapping[str, EmbeddingStore],
     *,
-    device: str,
     epochs: int,
-    on_epoch: Callable[[EpochRecord], None] = lambda entry: None,
-) -> RunRecord:
-    """Train a model for so many epochs, with the processes and threads of the first time."""
+    device: str | None = None,
+    on_epoch: Callable[[EpochRecord], None],
+) -> None:
+    """Fit a model again, with the processes and threads of the first time, and predict splits.
+
+    Args:
+        run: The run, of a model.
+        record: Its record.
+        again: Folder to write.
+        store: The store that it was made on.
+        stores: Splits to predict, each with the store that it was predicted on.
+        epochs: Number of epochs; a linear model has none.
+        device: Where to compute; unless given, the kind of device of the first time if there is
+            one here, else the CPU.
+        on_epoch: Called after each epoch.
+    """
+    if record.is_linear:
+        from hmtas.training.linear import run_baseline
+
+        spotting = record.config.spotting
+        run_baseline(
+            store,
+            again,
+            list(stores),
+            streams=tuple(record.streams),
+            radius_s=RADIUS_S if record.radius_s is None else record.radius_s,
+            nms_window_s=None if spotting == SpottingConfig() else spotting.default_window_s,
+        )
+        return
+    import torch
+
+    from hmtas.prediction.slide import predict_run
+
+    if device is None:
+        on_gpu = record.environment is None or record.environment.device == "cuda"
+        device = "cuda" if on_gpu and torch.cuda.is_available() else "cpu"
     common: dict[str, Any] = {"name": record.name, "preset": record.preset, "stop_after": epochs}
     if record.num_workers > 1:
         from hmtas.cluster.workers import train
 
-        return train(
-            store.place,
-            record.config,
-            again,
-            num_workers=record.num_workers,
-            use_gpu=device.startswith("cuda"),
-            on_epoch=on_epoch,
-            **common,
-        )
-    from hmtas.training.loop import fit
+        common |= {"num_workers": record.num_workers, "use_gpu": device.startswith("cuda")}
+        train(store.place, record.config, again, on_epoch=on_epoch, **common)
+    else:
+        from hmtas.model.threads import torch_threads
+        from hmtas.training.loop import fit
 
-    threads = record.environment.threads if record.environment else None
-    with _threads(threads):
-        return fit(
-            store,
-            record.config,
-            again,
-            device=device,
-            report=lambda entry, best: on_epoch(entry),
-            **common,
-        )
-
-
-def predict_again(
-    run: Path, again: Path, stores: Mapping[str, EmbeddingStore], *, device: str
-) -> None:
-    """Predict splits with the weights of the second making, each as the first one did.
-
-    Args:
-        run: The first making.
-        again: The second.
-        stores: Split to the store it was predicted on.
-        device: Where to compute.
-    """
-    from hmtas.prediction.slide import predict_run
-
-    for split, store in stores.items():
+        with torch_threads(record.environment.threads if record.environment else None):
+            common |= {"device": device, "report": lambda entry, best: on_epoch(entry)}
+            fit(store, record.config, again, **common)
+    for split, predicted_on in stores.items():
         precision = read_probabilities(predictions_path(run, split)).provenance.precision
-        predict_run(again, store, split, device=device, precision=precision)
-
-
-def device_of(record: RunRecord) -> str:
-    """The kind of device a run was trained on, if there is one here; else the CPU."""
-    import torch
-
-    recorded = record.environment.device if record.environment else "cuda"
-    return "cuda" if recorded == "cuda" and torch.cuda.is_available() else "cpu"
-
-
-@contextlib.contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """Sums over more threads are other sums, in the last bit."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        predict_run(again, predicted_on, split, device=device, precision=precision)

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from hmtas.records import HalfId
-from hmtas.runs.record import EpochRecord, RunRecord, predictions_path
+from hmtas.runs.probabilities import read_probabilities
+from hmtas.runs.record import RunRecord, predictions_path
 
 Kind = Literal["bits", "scores", "different"]
 TOLERANCE = 1e-4  # far below what two seeds differ by, far above the rounding of one step
@@ -77,12 +77,23 @@ def judge(compared: Sequence[Compared], tolerance: float = TOLERANCE) -> Samenes
     return Sameness("bits" if all(one.exact for one in compared) else "scores", largest, None)
 
 
+def worst_of_each(compared: Iterable[Compared]) -> list[tuple[Compared, int]]:
+    """For each thing compared, the value that differs most, and how many values it has."""
+    groups: dict[str, list[Compared]] = {}
+    for one in compared:
+        groups.setdefault(one.what, []).append(one)
+    return [
+        (max(group, key=lambda one: (one.difference, not one.exact)), len(group))
+        for group in groups.values()
+    ]
+
+
 def compare_records(before: RunRecord, again: RunRecord, num_epochs: int) -> list[Compared]:
     """What two records say: games, size, every epoch, and the weights of the best one.
 
     Args:
-        before: Of the first making.
-        again: Of the second.
+        before: Record of the run.
+        again: Record of its reproduction.
         num_epochs: Epochs that were made again; the best epoch and the weights only count if they
             are among them.
     """
@@ -90,23 +101,24 @@ def compare_records(before: RunRecord, again: RunRecord, num_epochs: int) -> lis
     for name in ("streams", "actions", "fitted_games", "stopped_games"):
         one, other = getattr(before, name), getattr(again, name)
         found.append(_whole(name, f"{len(one)} of them", f"{len(other)} of them", one == other))
-    found += compare_documents("", _size_of(before), _size_of(again))
-    for epoch in range(1, num_epochs + 1):
-        one, other = _epoch(before.history, epoch), _epoch(again.history, epoch)
-        if other is None:
-            found.append(Compared("epochs", f"epoch {epoch}", "there", "missing", math.inf, False))
-        else:
-            # What a record of an older version does not say cannot differ.
-            known = {name: value for name, value in (one or {}).items() if value not in (None, {})}
-            found += compare_documents(f"epoch {epoch}", known, {n: other[n] for n in known})
+    found += compare_documents("", _outcome(before), _outcome(again))
+    epochs = {entry.epoch: entry for entry in again.history}
+    for entry in before.history[:num_epochs]:
+        place = f"epoch {entry.epoch}"
+        if entry.epoch not in epochs:
+            found.append(Compared("epochs", place, "there", "missing", math.inf, False))
+            continue
+        # What a record of an older version does not say cannot differ; times always do.
+        known = entry.model_dump(mode="json", exclude_defaults=True, exclude={"epoch", "seconds"})
+        made = epochs[entry.epoch].model_dump(mode="json", include=set(known))
+        found += compare_documents(place, known, made)
     if has_last_word(before, num_epochs):
-        pair = before.best_epoch, again.best_epoch
-        found.append(Compared("best_epoch", "", *pair, 0.0, pair[0] == pair[1]))
+        pairs: dict[str, tuple[Any, Any]] = {"best_epoch": (before.best_epoch, again.best_epoch)}
         if before.weights_sha256 is not None:
-            sums = before.weights_sha256, again.weights_sha256 or "none"
-            found.append(
-                Compared("weights", "", sums[0][:12], sums[1][:12], 0.0, sums[0] == sums[1])
-            )
+            pairs["weights"] = (before.weights_sha256[:12], (again.weights_sha256 or "none")[:12])
+        found += [
+            Compared(what, "", *pair, 0.0, pair[0] == pair[1]) for what, pair in pairs.items()
+        ]
     return found
 
 
@@ -117,34 +129,23 @@ def has_last_word(before: RunRecord, num_epochs: int) -> bool:
 
 def compare_probabilities(run: Path, again: Path, split: str) -> Compared:
     """The largest difference of the stored probabilities of a split."""
-    from hmtas.runs.probabilities import read_probabilities
-
     what = f"probabilities, {split}"
     one, other = (read_probabilities(predictions_path(path, split)).halves for path in (run, again))
-    if list(one) != list(other) or any(
-        one[half].values.shape != other[half].values.shape for half in one
-    ):
+    shapes, others = ({half: part.values.shape for half, part in x.items()} for x in (one, other))
+    if shapes != others:
         return _whole(what, f"{len(one)} halves", f"{len(other)} halves", False)
     worst = Compared(what, "", None, None, 0.0, True)
-    for half, rows in one.items():
-        if rows.values.tobytes() != other[half].values.tobytes():
-            here = _largest(what, half, rows.values, other[half].values)
-            if worst.exact or here.difference > worst.difference:
-                worst = here
+    for half, part in one.items():
+        one_TA, other_TA = part.values, other[half].values
+        if one_TA.tobytes() == other_TA.tobytes():
+            continue
+        difference_TA = np.nan_to_num(np.abs(one_TA.astype(np.float64) - other_TA), nan=np.inf)
+        row, action = (int(i) for i in np.unravel_index(difference_TA.argmax(), one_TA.shape))
+        pair = float(one_TA[row, action]), float(other_TA[row, action])
+        largest = float(difference_TA[row, action])
+        if worst.exact or largest > worst.difference:
+            worst = Compared(what, f"{half}, row {row}, action {action}", *pair, largest, False)
     return worst
-
-
-def _largest(what: str, half: HalfId, one_TA: np.ndarray, other_TA: np.ndarray) -> Compared:
-    difference_TA = np.nan_to_num(np.abs(one_TA.astype(np.float64) - other_TA), nan=np.inf)
-    row, action = np.unravel_index(difference_TA.argmax(), difference_TA.shape)
-    return Compared(
-        what,
-        f"{half}, row {row}, action {action}",
-        float(one_TA[row, action]),
-        float(other_TA[row, action]),
-        float(difference_TA[row, action]),
-        False,
-    )
 
 
 def compare_documents(
@@ -165,8 +166,9 @@ def compare_documents(
         where = ", ".join(part for part in (place, ".".join(rest)) if part)
         pair = one.get(path, "missing"), other.get(path, "missing")
         exact = pair[0] == pair[1] and type(pair[0]) is type(pair[1])
-        difference = 0.0 if exact else _distance(*pair)
-        found.append(Compared(name, where, *pair, difference, exact))
+        are_numbers = all(type(value) in (int, float) for value in pair)
+        difference = 0.0 if exact else abs(pair[0] - pair[1]) if are_numbers else math.inf
+        found.append(Compared(name, where, *pair, float(difference), exact))
     return found
 
 
@@ -184,34 +186,18 @@ def _leaves(document: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         yield from _leaves(value, (*path, str(name)))
 
 
-def _distance(before: Any, again: Any) -> float:
-    both = (before, again)
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in both):
-        return abs(float(before) - float(again))
-    return math.inf
-
-
 def _whole(what: str, before: str, again: str, exact: bool) -> Compared:
     if not exact and before == again:
         again = f"{again}, but others"
     return Compared(what, "", before, again, 0.0 if exact else math.inf, exact)
 
 
-def _size_of(record: RunRecord) -> dict[str, Any]:
-    """What else decides a run's result; of an ensemble its weights and folds too."""
-    size: dict[str, Any] = {"num_parameters": record.num_parameters}
-    if record.ensemble is not None:
-        # Where the members lie depends on where the ensemble does.
-        exclude = {"members": {"__all__": {"run"}}}
-        size |= record.ensemble.model_dump(mode="json", exclude=exclude)
-    return size
-
-
-def _epoch(history: Sequence[EpochRecord], epoch: int) -> dict[str, Any] | None:
-    """What must come again of an epoch: everything but how long it took."""
-    if epoch > len(history):
-        return None
-    return history[epoch - 1].model_dump(mode="json", exclude={"epoch", "seconds"})
+def _outcome(record: RunRecord) -> dict[str, Any]:
+    """The size of a model; of an ensemble its weights and folds too."""
+    # Where the members of an ensemble lie depends on where it lies itself.
+    inner = {"members": {"__all__": {"run"}}}
+    ensemble = record.ensemble and record.ensemble.model_dump(mode="json", exclude=inner)
+    return {"num_parameters": record.num_parameters, **(ensemble or {})}
 
 
 def shown(before: Any, again: Any) -> tuple[str, str]:

@@ -107,7 +107,15 @@ class FoldRecord(FitFacts):
     weights: tuple[float, ...] | tuple[tuple[float, ...], ...] | dict[str, float] | None = None
 
 
-class EnsembleRecord(FitFacts, CombinerSettings):
+class _Request(_AsGiven):
+    """What was fitted; a base of its own so that run.json begins with it."""
+
+    combiner: str
+    split: str
+    seed: int = 0
+
+
+class EnsembleRecord(FitFacts, CombinerSettings, _Request):
     """What an ensemble was asked for and how it was fitted on all games of a split.
 
     Attributes:
@@ -118,9 +126,6 @@ class EnsembleRecord(FitFacts, CombinerSettings):
         folds: The fits behind its cross-fitted probabilities; empty for a mean.
     """
 
-    combiner: str
-    split: str
-    seed: int = 0
     members: tuple[MemberRecord, ...]
     folds: tuple[FoldRecord, ...] = ()
 

@@ -108,6 +108,11 @@ def predictions_path(run: Path, split: str) -> Path:
     return run / "predictions" / f"{split}.arrow"
 
 
+def predicted_splits(run: Path) -> list[str]:
+    """Splits that a run has predicted, sorted."""
+    return sorted(path.stem for path in (run / "predictions").glob("*.arrow"))
+
+
 def score_path(run: Path, split: str) -> Path:
     """Where the score of one split lies."""
     return run / "scores" / f"{split}.json"
