@@ -77,7 +77,7 @@ def select(
     from ensemble.build.members import TEST_SPLIT, refuse_test_split
     from ensemble.combiners.methods import USUAL, candidate_of, combiner_of
     from ensemble.selection.candidates import gather, read_candidates
-    from ensemble.selection.mlflow import log_selection
+    from ensemble.selection.mlflow import experiment_of, log_selection
     from ensemble.selection.picture import write_picture
 
     refuse_test_split(split)
@@ -116,7 +116,8 @@ def select(
         document["test"] = _test(out, document)
         write_json(out / DOCUMENT, document)
     folders = (SELECTED,) if document["chosen"] == SINGLE else (SELECTED, SINGLE)
-    log_selection(out, document, experiment, found.runs, files=(DOCUMENT, PICTURE), folders=folders)
+    if in_mlflow := experiment or experiment_of(found.runs):
+        log_selection(out, document, in_mlflow, files=(DOCUMENT, PICTURE), folders=folders)
     _report(out, document, as_json=as_json)
 
 

@@ -18,7 +18,7 @@ from hmtas.runs.record import RECORD, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.terminal.console import say
 from hmtas.terminal.signals import postponed
-from hmtas.tracking.parent import MlflowSync
+from hmtas.tracking.parent import Outbox
 
 RUNS = "runs"
 POLL_S = 0.5
@@ -93,7 +93,7 @@ def train_all(
     store: EmbeddingStore,
     split: str,
     *,
-    sync: MlflowSync,
+    outbox: Outbox,
     concurrency: int | None = None,
     gpus_per_run: float = 0.0,
     address: str | None = None,
@@ -104,7 +104,7 @@ def train_all(
         jobs: What to train.
         store: Where the games are; on a cluster, in a place that all its nodes see.
         split: Split that every run predicts.
-        sync: Shows the runs in MLflow while they train.
+        outbox: Shows the runs in MLflow while they train.
         concurrency: Runs at once; as many as fit unless given.
         gpus_per_run: GPUs, or a share of one, for each.
         address: Of a running Ray cluster; None starts one on this machine.
@@ -134,7 +134,7 @@ def train_all(
             "split": split,
             "device": "cuda" if gpus_per_run > 0 else "cpu",
         }
-        watch = Watch(len(jobs) - len(waiting), len(jobs), sync)
+        watch = Watch(len(jobs) - len(waiting), len(jobs), outbox)
         failed = _run(
             waiting, lambda job: task.remote({**common, **job.settings()}), at_once, watch, check
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hmtas.runs.record import RECORD, RunRecord, read_run
 from hmtas.terminal.console import say
-from hmtas.tracking.parent import MlflowSync
+from hmtas.tracking.parent import Outbox
 
 QUIET_S = 20.0  # between two lines about runs that are still training
 
@@ -14,8 +14,8 @@ QUIET_S = 20.0  # between two lines about runs that are still training
 class Watch:
     """Tell the user and MLflow how far the runs are, through the records that they write."""
 
-    def __init__(self, num_ended: int, num_jobs: int, sync: MlflowSync) -> None:
-        self.num_ended, self.num_jobs, self.sync = num_ended, num_jobs, sync
+    def __init__(self, num_ended: int, num_jobs: int, outbox: Outbox) -> None:
+        self.num_ended, self.num_jobs, self.outbox = num_ended, num_jobs, outbox
         self._seen: dict[Path, int] = {}
         self._spoken = time.monotonic()
 
@@ -27,7 +27,7 @@ class Watch:
             epochs = 0 if record is None else len(record.history)
             if epochs > self._seen.get(run, 0):
                 self._seen[run] = epochs
-                self.sync.sync(run)
+                self.outbox.post(run)
             trained = record is not None and record.status == "done"
             told.append(f"{run.name} {'predicts' if trained else f'in epoch {epochs + 1}'}")
         if running and time.monotonic() - self._spoken >= QUIET_S:
@@ -36,11 +36,11 @@ class Watch:
     def ended(self, run: Path, reason: str | None) -> None:
         """Say how a run ended."""
         if reason is not None:
-            self.sync.sync(run, "FAILED")
+            self.outbox.post(run, "FAILED", reason)
             self._say(f"{run.name} failed: {reason}")
             return
         self.num_ended += 1
-        self.sync.sync(run)
+        self.outbox.post(run)
         self._say(f"{run.name}: {describe(read_run(run))}")
 
     def _say(self, line: str) -> None:

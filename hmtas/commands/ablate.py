@@ -107,7 +107,7 @@ def ablate(
     from hmtas.ablation.train import check_concurrency, check_folders, jobs_of, train_all
     from hmtas.ablation.variants import choose, plan
     from hmtas.store.remote import open_store, prefetch_games
-    from hmtas.tracking.parent import MlflowSync
+    from hmtas.tracking.parent import HASTE_S, Outbox, Parent
 
     chosen = _settings(settings or [], nms_window_s)
     studies = choose(word.strip() for word in what.split(",") if word.strip())
@@ -121,38 +121,49 @@ def ablate(
     check_concurrency(concurrency, address)
     if address is None:  # the nodes of a cluster copy what they train on themselves
         prefetch_games(opened, [*opened.games("train"), *opened.games(split)])
-    sync = MlflowSync(out.absolute(), experiment, kind="ablation")
+    again = shlex.join(["hmtas", *sys.argv[1:]])
     params = {"store": store, "what": what, "seeds": seeds, "split": split, **chosen}
-    sync.open(out.absolute().name, params)
+    parent = Parent(out, experiment, "ablation", params)
+    outbox = Outbox(parent)
+    outbox.start()
     try:
         train_all(
             every,
             opened,
             split,
-            sync=sync,
+            outbox=outbox,
             concurrency=concurrency,
             gpus_per_run=gpus_per_run,
             address=address,
         )
     except Interrupted as asked:
-        say(f"interrupted; what is trained stays. Go on with: {shlex.join(_words())}")
+        outbox.leave(HASTE_S)
+        say(f"interrupted; what is trained stays. Go on with: {again}")
         raise typer.Exit(asked.exit_code) from None
+    except InputError:
+        outbox.finish(again)
+        raise
     document = _score(opened, split, studies, planned, jobs, windows, bootstrap)
     files = _write(document, out)
-    for job in every:
-        sync.sync(job.run)
-    sync.attach([path.absolute() for path in files])
-    sync.close(_metrics(document))
+
+    def send() -> None:
+        for job in every:
+            parent.sync(job.run)
+        parent.attach([path.absolute() for path in files])
+        parent.close(_metrics(document))
+
+    outbox.finish(again, send)
     if as_json:
         emit({**document, "out": str(out), "files": [str(path) for path in files]})
         return
     from hmtas.ablation.tables import study_tables
-    from hmtas.tracking.run import tracking_uri, ui_line
+    from hmtas.tracking.client import ui_line
+    from hmtas.tracking.run import store_of
 
     for study in document["studies"]:
         show(study_tables(document, study))
     say(f"tables are in {out / TABLES}, pictures in {out / PICTURES}, runs in {out / 'runs'}")
-    say(f"MLflow: {ui_line(tracking_uri())}")
+    say(f"MLflow: {ui_line(store_of(out))}")
 
 
 def _settings(assignments: Sequence[str], nms_window_s: float | None) -> dict[str, Any]:
@@ -287,8 +298,3 @@ def _metrics(document: Mapping[str, Any]) -> dict[str, float]:
                     found = row["against"][kind]
                     metrics[f"step_{kind}/{row['name']}"] = found["difference"]
     return metrics
-
-
-def _words() -> list[str]:
-    """The line that goes on."""
-    return ["hmtas", *sys.argv[1:]]

@@ -1,8 +1,7 @@
 """Runs in MLflow, written by the one process that drives them."""
 
-from hmtas.tracking.outbox import Outbox
-from hmtas.tracking.parent import MlflowParent
+from hmtas.tracking.parent import Outbox, Parent
 from hmtas.tracking.run import sync_run
 from hmtas.tracking.table import ComparedRun, read_table
 
-__all__ = ["ComparedRun", "MlflowParent", "Outbox", "read_table", "sync_run"]
+__all__ = ["ComparedRun", "Outbox", "Parent", "read_table", "sync_run"]

@@ -1,4 +1,4 @@
-"""The connection to MLflow: which store, made once and safely, with clear errors."""
+"""The connection to MLflow: which store, tried before it is relied on, with errors of one line."""
 
 import contextlib
 import fcntl
@@ -9,22 +9,39 @@ import os
 import re
 import shlex
 import socket
+import sqlite3
 import sys
 import tempfile
+import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import url2pathname
 
-from hmtas.errors import InputError
+from hmtas.errors import InputError, TransientError
+from hmtas.place import unwritable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
 _SQLITE = "sqlite:///"
+_SERVERS = {"http": 80, "https": 443}
+_DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+# What MLflow is told, unless the user tells it otherwise. Its own patience is minutes.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+_FIRST_CALL = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+_LOGGERS = ("mlflow", "alembic", "sqlalchemy", "urllib3")  # they log what they raise as well
 _RETRY_DELAYS_S = (1, 2, 4, 8)  # a new database takes up to 12 s
 
 
@@ -79,38 +96,187 @@ def ui_line(uri: str) -> str:
 
 @functools.cache
 def connect(uri: str) -> "MlflowClient":
-    """A client of the store at `uri`; a sqlite database that is not there yet is created.
+    """A client of the store at `uri`; a sqlite database that does not exist yet is created.
+
+    The store is tried before MLflow opens it: MLflow would go on trying for minutes.
 
     Raises:
-        InputError: If the store cannot be opened or the server does not answer.
+        TransientError: If a server does not answer.
+        InputError: If the store cannot be opened or a server refuses.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     _require_answer(uri)
+    database = sqlite_path(uri)
+    if database and (reason := _complaint(database, write=False)):
+        raise _unusable(uri, reason)
     from alembic.util.exc import CommandError
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
-    for name in ("mlflow.store.db.utils", "alembic"):  # a line for each of 50 migrations
-        logging.getLogger(name).setLevel(logging.WARNING)
-    database = sqlite_path(uri)
-    if database:
-        database.parent.mkdir(parents=True, exist_ok=True)
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     delays = iter(_RETRY_DELAYS_S if database and _is_new(database) else ())
     while True:
         try:
-            with _alone(database):
-                return MlflowClient(tracking_uri=uri)
-        except (MlflowException, SQLAlchemyError, CommandError) as error:
+            if _kind(uri) in _DATABASES:
+                create_engine(uri).connect().close()
+            with _alone(database), _environment(_FIRST_CALL):
+                client = MlflowClient(tracking_uri=uri)
+                client.search_experiments(max_results=1)
+            return client
+        except (MlflowException, SQLAlchemyError, CommandError, ImportError) as error:
             # Somebody else (say `mlflow ui`) may be creating the same database just now.
             delay_s = next(delays, None)
             if delay_s is None:
-                reason = str(error).strip().splitlines()[0]
-                raise InputError(
-                    f"{public_uri(uri)}: MLflow cannot open this store ({reason}); "
-                    f"is {VARIABLE} right, and the database one of MLflow 3?"
-                ) from error
+                status = 0
+                if isinstance(error, MlflowException):
+                    status = error.get_http_status_code()  # type: ignore[no-untyped-call]
+                raise _unusable(uri, reason_of(error), status) from error
             time.sleep(delay_s)
+
+
+def check_store(uri: str, experiment: str) -> None:
+    """Find out before long work whether its runs can be logged when it is done.
+
+    Raises:
+        TransientError: If a server does not answer.
+        InputError: If the store cannot be opened or written, or the experiment was deleted.
+    """
+    database = sqlite_path(uri)
+    if database and (reason := _complaint(database, write=True)):
+        raise _unusable(uri, reason)
+    if database and not database.exists():
+        return  # it is created when there is something to log
+    found = find_experiment(connect(uri), experiment)
+    location = found.artifact_location if found else ""
+    if location.startswith(("/", "file:")):
+        folder = Path(url2pathname(urlsplit(location).path) if location[0] == "f" else location)
+        if reason := unwritable(folder):
+            raise InputError(
+                f"experiment {experiment!r} of {public_uri(uri)}: its artifacts cannot be written "
+                f"({reason}); choose another --experiment"
+            )
+
+
+def find_experiment(client: "MlflowClient", name: str) -> "Experiment | None":
+    """An experiment by its name; None if there is none.
+
+    Raises:
+        InputError: If it was deleted.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage != "active":
+        raise InputError(
+            f"experiment {name!r} was deleted in MLflow: restore it there "
+            f"(mlflow experiments restore --experiment-id {found.experiment_id}) "
+            "or choose another name"
+        )
+    return found
+
+
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """Find an experiment by name, or create it with its artifacts beside the database.
+
+    Left alone, MLflow would put them into the working directory of whoever came first.
+
+    Raises:
+        InputError: If an experiment of this name was deleted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = find_experiment(client, name)
+    if found is None:
+        database = sqlite_path(client.tracking_uri)
+        folder = re.sub(r"[^\w.-]+", "_", name).strip(".") or "experiment"
+        place = str(database.parent / "mlruns" / folder) if database else None
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException as error:
+            found = find_experiment(client, name)  # another process may have been faster
+            if found is None:
+                raise InputError(f"experiment {name!r}: {reason_of(error)}") from None
+    return str(found.experiment_id)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why MLflow failed, in one line: what the network or the database said, if that is known."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(error, InputError):
+        if isinstance(cause, OSError | sqlite3.Error) and "requests" not in type(cause).__module__:
+            error = cause
+        cause = cause.__cause__ or cause.__context__
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return textwrap.shorten(
+        re.sub(r"//[^/@ ]*@", "//", line), 300, placeholder=" ..."
+    )  # no password
+
+
+def _kind(uri: str) -> str:
+    """`postgresql` of `postgresql+psycopg://host/database`."""
+    return urlsplit(uri).scheme.partition("+")[0]
+
+
+def _require_answer(uri: str) -> None:
+    """Ask a server for a sign of life."""
+    kind, parts = _kind(uri), urlsplit(uri)
+    port = {**_SERVERS, **_DATABASES}.get(kind)
+    if parts.hostname is None or port is None:
+        return
+    try:
+        socket.create_connection((parts.hostname, parts.port or port), timeout=5).close()
+    except OSError as error:
+        what = "MLflow server" if kind in _SERVERS else "database"
+        raised = InputError if isinstance(error, socket.gaierror) else TransientError
+        raise raised(
+            f"{public_uri(uri)}: no {what} answers there ({error}); "
+            f"is it running, and {VARIABLE} right?"
+        ) from None
+
+
+def _complaint(database: Path, *, write: bool) -> str:
+    """Why a sqlite database cannot be opened, created or written; '' if it can.
+
+    MLflow would try for minutes. What another process is writing just now counts as sound.
+    """
+    exists = database.exists()
+    if (write or not exists) and (reason := unwritable(database.parent)):
+        return reason
+    try:
+        if exists:
+            with contextlib.closing(sqlite3.connect(database, timeout=1)) as connection:
+                # The first takes the lock of a writer; neither changes anything.
+                connection.execute("BEGIN IMMEDIATE" if write else "PRAGMA schema_version")
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+            return str(error)
+    return ""
+
+
+def _unusable(uri: str, reason: str, status: int = 0) -> InputError:
+    """What to raise where a store cannot be used; `status` is that of a server's answer."""
+    at_server = _kind(uri) in _SERVERS
+    if not at_server:
+        cause = f"is {VARIABLE} right, the place yours, and the database one of MLflow 3?"
+    elif status in (401, 403):
+        cause = "are MLFLOW_TRACKING_USERNAME and _PASSWORD, or MLFLOW_TRACKING_TOKEN, right?"
+    else:
+        cause = f"is it an MLflow server, and {VARIABLE} right?"
+    raised = TransientError if at_server and status >= 500 else InputError
+    return raised(f"{public_uri(uri)}: MLflow cannot open this store ({reason}); {cause}")
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for a block."""
+    before = {name: os.environ[name] for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.update(before)
 
 
 def _is_new(database: Path) -> bool:
@@ -132,48 +298,3 @@ def _alone(database: Path | None) -> Iterator[None]:
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _require_answer(uri: str) -> None:
-    """Ask a server for a sign of life: MLflow's own client tries for minutes before it gives up."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https") or parts.hostname is None:
-        return
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname, port), timeout=10).close()
-    except OSError as error:
-        raise InputError(
-            f"{public_uri(uri)}: no MLflow server answers there ({error}); "
-            f"is it running, and {VARIABLE} right?"
-        ) from None
-
-
-def experiment_id(client: "MlflowClient", name: str) -> str:
-    """Find an experiment by name, or create it with its artifacts beside the database.
-
-    Left alone, MLflow would put them into the working directory of whoever came first.
-
-    Raises:
-        InputError: If an experiment of this name was deleted.
-    """
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        database = sqlite_path(client.tracking_uri)
-        folder = re.sub(r"[^\w.-]+", "_", name).strip(".") or "experiment"
-        place = str(database.parent / "mlruns" / folder) if database else None
-        try:
-            return str(client.create_experiment(name, artifact_location=place))
-        except MlflowException as error:
-            found = client.get_experiment_by_name(name)  # another process may have been faster
-            if found is None:
-                raise InputError(f"experiment {name!r}: {str(error).splitlines()[0]}") from None
-    if found.lifecycle_stage != "active":
-        raise InputError(
-            f"experiment {name!r} was deleted in MLflow: restore it there "
-            f"(mlflow experiments restore --experiment-id {found.experiment_id}) "
-            "or choose another name"
-        )
-    return str(found.experiment_id)

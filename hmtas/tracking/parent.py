@@ -4,148 +4,242 @@ Trainings never import mlflow. What is to be sent lies in the run folders, with 
 sent: sending again what MLflow has already changes nothing there.
 """
 
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hmtas.files import read_json, sha256_file, write_json
+from pydantic import ConfigDict, Field
+
+from hmtas.files import sha256_file
 from hmtas.runs.record import MLFLOW_NOTE, RECORD
 from hmtas.terminal.console import say
-from hmtas.tracking.log import Status
+from hmtas.tracking.client import connect, public_uri, reason_of
+from hmtas.tracking.run import (
+    Note,
+    Status,
+    create_run,
+    is_active,
+    log_file,
+    log_metrics,
+    log_params,
+    read_note,
+    store_of,
+    sync_run,
+    write_note,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ERROR = "hmtas.error"  # tag of a run that failed: why
+PAUSE_S = 2.0  # between two rounds: an epoch may take less
+RETRY_S = 15.0  # after a round that failed
+LEAVE_S = 15.0  # a call that takes longer is left alone; where all is to end, sooner
+HASTE_S = 2.0
 
 
-class MlflowParent:
-    """A parent run for a folder and a child for each run folder in it.
+class ParentNote(Note):
+    """FOLDER/mlflow.json: where MLflow keeps the parent of a folder's runs, and what it has."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parent: str  # its run id
+    files: dict[str, str] = Field(default_factory=dict)  # that were logged, with their SHA-256
+    failed: dict[str, str] = Field(default_factory=dict)  # children that never began: run ids
+    closed: dict[str, float] | None = None  # `step` and metrics it ended with; None while it runs
+
+
+class Parent:
+    """The MLflow run of a folder, created when it is first needed, and a child for each run in it.
 
     Its methods raise what MLflow raises.
 
     Args:
-        folder: That holds the run folders.
-        experiment: Of all of them.
+        folder: Folder that holds the run folders; its name is that of the parent.
+        experiment: Experiment of all of them.
         kind: What the parent is.
+        params: Parameters of the parent.
+        tags: More tags of the parent.
     """
 
-    def __init__(self, folder: Path, experiment: str, kind: str = "sweep") -> None:
-        self.folder, self.experiment, self.kind = folder, experiment, kind
+    def __init__(
+        self,
+        folder: Path,
+        experiment: str,
+        kind: str = "sweep",
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder, self.experiment = folder.absolute(), experiment
+        self.params = params or {}
+        self.tags = {"hmtas.kind": kind, "hmtas.run_dir": str(self.folder), **(tags or {})}
 
-    def open(self, name: str, params: Mapping[str, Any]) -> None:
-        """Find the parent's MLflow run, or create it."""
-        from hmtas.tracking.client import public_uri
-        from hmtas.tracking.run import open_parent, tracking_uri
+    def open(self) -> tuple["MlflowClient", ParentNote]:
+        """A client, and the note of the parent's MLflow run, which is created if there is none."""
+        client, note = connect(store_of(self.folder)), read_note(self.folder, ParentNote)
+        uri = public_uri(client.tracking_uri)
+        if note is None or note.tracking_uri != uri:
+            run_id = create_run(client, self.experiment, self.folder.name, self.tags)
+            log_params(client, run_id, self.params)
+            note = ParentNote(tracking_uri=uri, parent=run_id)
+            write_note(self.folder, note)
+        return client, note
 
-        state, uri = self.folder / MLFLOW_NOTE, public_uri(tracking_uri())
-        if state.is_file() and read_json(state)["tracking_uri"] == uri:
-            return
-        tags = {"hmtas.kind": self.kind, "hmtas.run_dir": str(self.folder)}
-        parent = open_parent(self.experiment, name, tags, params)
-        write_json(state, {"tracking_uri": uri, "parent": parent})
-
-    def sync(self, run: Path, status: Status | None = None, error: str | None = None) -> None:
+    def sync(
+        self,
+        run: Path,
+        status: Status | None = None,
+        error: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         """Bring a child up to date.
 
         Args:
             run: Its folder; nothing happens where no training has begun, unless it failed.
             status: What run.json cannot know (hmtas.tracking.run.sync_run).
             error: Why it failed.
+            tags: More tags of the child.
         """
-        from hmtas.tracking.run import sync_run
-
-        tags = {} if error is None else {ERROR: error}
+        client, note = self.open()
+        tags = {**(tags or {}), **({} if error is None else {ERROR: error})}
         if (run / RECORD).is_file():
-            sync_run(
-                run, experiment=self.experiment, parent=self._parent(), tags=tags, status=status
-            )
-        elif error is not None:
-            self._never_began(run.name, tags)
+            sync_run(run, experiment=self.experiment, parent=note.parent, tags=tags, status=status)
+        elif error is not None and run.name not in note.failed:  # before there was a run folder
+            tags |= {"hmtas.kind": "model", "hmtas.status": "failed"}
+            run_id = create_run(client, self.experiment, run.name, tags, parent=note.parent)
+            note.failed[run.name] = run_id
+            write_note(self.folder, note)
+            client.set_terminated(run_id, "FAILED")
 
     def attach(self, files: Sequence[Path]) -> None:
         """Log files of the folder as artifacts of the parent, in the folders they lie in.
 
         A file that MLflow has already as it is is not sent again.
         """
-        from hmtas.tracking.run import log_parent_files
-
-        state = read_json(self.folder / MLFLOW_NOTE)
-        sent = state.setdefault("files", {})
+        client, note = self.open()
         for file in files:
             name, sha256 = file.relative_to(self.folder).as_posix(), sha256_file(file)
-            if sent.get(name) == sha256:
-                continue
-            log_parent_files(state["parent"], self.folder, [file])
-            sent[name] = sha256
-            write_json(self.folder / MLFLOW_NOTE, state)
+            if note.files.get(name) != sha256:
+                log_file(client, note.parent, self.folder, file)
+                note.files[name] = sha256
+                write_note(self.folder, note)
 
     def log(self, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
         """A point of each of the parent's curves; an equal one stays one. It runs from now on."""
-        from hmtas.tracking.run import log_parent, reopen_parent
+        from mlflow.entities import Metric
 
-        state = read_json(self.folder / MLFLOW_NOTE)
-        if state.pop("closed", None) is not None:
-            reopen_parent(state["parent"])
-            write_json(self.folder / MLFLOW_NOTE, state)
-        log_parent(state["parent"], metrics, step, time_ms)
+        client, note = self.open()
+        if note.closed is not None:
+            client.update_run(note.parent, status="RUNNING")
+            note.closed = None
+            write_note(self.folder, note)
+        points = [Metric(name, value, time_ms, step) for name, value in metrics.items()]
+        log_metrics(client, note.parent, points)
 
     def close(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """End the parent's MLflow run, with the last point of its curves; once."""
-        from hmtas.tracking.run import close_parent
+        client, note = self.open()
+        closed = {"step": step, **metrics}
+        if note.closed != closed:
+            self.log(metrics, step, int(1000 * time.time()))
+            client.set_terminated(note.parent, "FINISHED")
+            write_note(self.folder, note.model_copy(update={"closed": closed}))
 
-        state, closed = read_json(self.folder / MLFLOW_NOTE), {"step": step, **metrics}
-        if state.get("closed") != closed:
-            close_parent(state["parent"], "FINISHED", metrics, step)
-            write_json(self.folder / MLFLOW_NOTE, {**state, "closed": closed})
-
-    def _never_began(self, name: str, tags: Mapping[str, str]) -> None:
-        """A child that failed before there was a run folder to speak of, once."""
-        from hmtas.tracking.run import close_parent, open_parent
-
-        state = read_json(self.folder / MLFLOW_NOTE)
-        failed = state.setdefault("failed", {})
-        if name in failed:
-            return
-        tags = {"hmtas.kind": "model", "hmtas.status": "failed", **tags}
-        failed[name] = open_parent(self.experiment, name, tags, parent=self._parent())
-        write_json(self.folder / MLFLOW_NOTE, state)
-        close_parent(failed[name], "FAILED")
-
-    def _parent(self) -> str:
-        return str(read_json(self.folder / MLFLOW_NOTE)["parent"])
+    def forget(self) -> None:
+        """Delete the parent's MLflow run, if there is one: the folder is filled anew."""
+        if (note := read_note(self.folder, ParentNote)) is not None:
+            client = connect(store_of(self.folder))
+            if is_active(client, note.parent):
+                client.delete_run(note.parent)
+            (self.folder / MLFLOW_NOTE).unlink()
 
 
-class MlflowSync:
-    """The same for work that goes on without MLflow: what it raises is said once, then left."""
+class Outbox:
+    """Live results on their way to MLflow, in a thread: the work never waits for it.
 
-    def __init__(self, folder: Path, experiment: str, kind: str = "sweep") -> None:
-        self.mlflow = MlflowParent(folder, experiment, kind)
-        self.broken = False
+    The run folders are the outbox; here is only a list of those that changed. Where MLflow fails
+    that is said once, and they stay on the list and are tried again from time to time.
 
-    def open(self, name: str, params: Mapping[str, Any]) -> None:
-        """Find the parent's MLflow run, or create it."""
-        self._try(lambda: self.mlflow.open(name, params))
+    Args:
+        parent: Where to.
+    """
 
-    def sync(self, run: Path, status: Status | None = None) -> None:
-        """Bring a child run up to date."""
-        self._try(lambda: self.mlflow.sync(run, status))
+    def __init__(self, parent: Parent) -> None:
+        self.parent = parent
+        self._waiting: dict[Path, tuple[Status | None, str | None]] = {}
+        self._metrics: tuple[Mapping[str, float], int, int] | None = None
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def attach(self, files: Sequence[Path]) -> None:
-        """Log files of the folder as artifacts of the parent, in the folders they lie in."""
-        self._try(lambda: self.mlflow.attach(files))
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
 
-    def close(self, metrics: Mapping[str, float]) -> None:
-        """End the parent's MLflow run."""
-        self._try(lambda: self.mlflow.close(metrics))
+    def post(self, run: Path, status: Status | None = None, error: str | None = None) -> None:
+        """Note that a run folder changed; see `Parent.sync`. Takes no time."""
+        with self._lock:
+            self._waiting[run] = (status, error)
 
-    def _try(self, action: Callable[[], None]) -> None:
-        if self.broken:
+    def post_parent(self, metrics: Mapping[str, float], step: int) -> None:
+        """Note how far all of the work is, instead of what was noted and not sent."""
+        with self._lock:
+            self._metrics = (metrics, step, int(1000 * time.time()))
+
+    def leave(self, wait_s: float = LEAVE_S) -> bool:
+        """Send no more; False if MLflow still holds a call up."""
+        self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join(wait_s)
+        return not self._thread.is_alive()
+
+    def finish(self, later: str, send: Callable[[], None] = lambda: None) -> None:
+        """Send what still waits, and what `send` sends; else say which command does so later."""
+        if not self.leave():
+            say(f"warning: MLflow takes long; send the rest with: {later}")
             return
         try:
-            action()
+            self._send(stop=lambda: False)
+            send()
         except Exception as error:
-            self.broken = True
-            say(f"warning: MLflow failed and is left out from here on ({reason_of(error)})")
+            say(
+                f"warning: MLflow lacks part of {self.parent.folder} ({reason_of(error)}); "
+                f"send the rest with: {later}"
+            )
 
+    def _run(self) -> None:
+        pause_s, failing = 0.0, False
+        while not self._ended.wait(pause_s):
+            try:
+                self._send(self._ended.is_set)
+            except Exception as error:
+                if not failing:
+                    say(f"warning: MLflow failed, results wait for it ({reason_of(error)})")
+                pause_s, failing = RETRY_S, True
+            else:
+                if failing:
+                    say("MLflow answers again")
+                pause_s, failing = PAUSE_S, False
 
-def reason_of(error: Exception) -> str:
-    """The first line of what MLflow raised."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    def _send(self, stop: Callable[[], bool]) -> None:
+        """Send what waits, until it is sent or a call fails: then it waits behind the others."""
+        self.parent.open()
+        if (noted := self._metrics) is not None:
+            self.parent.log(*noted)  # again if it fails half-way: an equal point stays one
+            with self._lock:
+                if self._metrics is noted:
+                    self._metrics = None
+        while not stop():
+            with self._lock:
+                if not self._waiting:
+                    return
+                run = next(iter(self._waiting))
+                status_and_error = self._waiting.pop(run)
+            try:
+                self.parent.sync(run, *status_and_error)
+            except Exception:
+                with self._lock:
+                    self._waiting.setdefault(run, status_and_error)
+                raise

@@ -1,57 +1,86 @@
-"""Runs to MLflow: a run folder becomes an MLflow run that can be brought up to date at any time.
+"""A run folder becomes an MLflow run that can be brought up to date at any time.
 
 Only the process that drives the work writes here (trials do not), through a client of its own:
-no active run and no current experiment, which MLflow keeps per process, are ever set.
-`hmtas.tracking.table` reads the runs back.
+no active run and no current experiment, which MLflow keeps per process, are ever set. What was
+logged is noted in RUN/mlflow.json: what is missing or changed since is logged, and nothing else.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import functools
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hmtas.files import read_json, write_json
+from hmtas.config import setting_paths
+from hmtas.errors import InputError
+from hmtas.files import read_json, sha256_file, write_json
 from hmtas.runs.record import MLFLOW_NOTE, RunRecord, read_run
-from hmtas.tracking.client import connect, experiment_id, public_uri, tracking_uri, ui_line
-from hmtas.tracking.log import (
-    RunLog,
-    Status,
-    as_text,
-    log_epochs,
-    log_files,
-    log_metrics,
-    log_params,
-    log_scores,
-    params_of,
-    set_tags,
-    tags_of,
-    to_ms,
+from hmtas.tracking.client import (
+    check_store,
+    connect,
+    experiment_id,
+    public_uri,
+    reason_of,
+    tracking_uri,
 )
-from hmtas.tracking.table import ComparedRun, read_table
+from hmtas.tracking.table import SPLIT_TAG, score_metrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-__all__ = [
-    "ComparedRun",
-    "Tracked",
-    "close_parent",
-    "delete_parent",
-    "log_parent",
-    "log_parent_files",
-    "open_parent",
-    "public_uri",
-    "read_table",
-    "reopen_parent",
-    "sync_run",
-    "tracked_at",
-    "tracking_uri",
-    "ui_line",
-]
+    from mlflow.entities import Metric
 
 DEFAULT_EXPERIMENT = "hmtas"
+# What goes into MLflow as files, once a run is no longer running.
+ARTIFACTS = ("run.json", "windows.json", "*.safetensors", "predictions/*.arrow", "scores/*.json")
+_MAX_METRICS = 1000  # MLflow's limits on one request, and on the length of a value
+_MAX_PARAMS = 100
+_MAX_PARAM_CHARS = 6000
+
+Status = Literal["RUNNING", "FINISHED", "FAILED"]
+N = TypeVar("N", bound="Note")
+
+
+class _File(BaseModel):
+    """A file that was logged; size and time save reading it again to see that it is the same."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class Note(BaseModel):
+    """FOLDER/mlflow.json, as far as it is the same for runs and for parents of runs."""
+
+    tracking_uri: str
+
+
+class RunLog(Note):
+    """RUN/mlflow.json: where MLflow keeps this run, and what it was given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    experiment: str
+    run_id: str
+    created: str  # of the run record: another one means that the folder holds another run
+    status: Status = "RUNNING"
+    params: bool = False  # logged?
+    epochs: int = 0  # the last one logged
+    tags: dict[str, str] = {}
+    scores: dict[str, tuple[int, str]] = {}  # split to the step it was logged as, and its SHA-256
+    artifacts: dict[str, _File] = {}
+
+
+class Tracked(NamedTuple):
+    """Where MLflow has a run folder: the store, the experiment, the run."""
+
+    uri: str
+    experiment: str
+    run_id: str
 
 
 def sync_run(
@@ -80,157 +109,307 @@ def sync_run(
         The MLflow run id.
 
     Raises:
-        InputError: If `run` is not a run folder or MLflow cannot be reached.
+        InputError: If `run` is not a run folder or MLflow cannot be reached; and what MLflow
+            raises where it fails later.
     """
     record = read_run(run)
-    old = _read_state(run)
-    client = connect(tracking_uri(recorded=old.tracking_uri if old else None))
-    state = _find_or_create(client, run, record, old, experiment)
+    client = connect(store_of(run))
+    note = _find_or_create(client, run, record, experiment)
     if status is None:
         # A run stopped from outside says "running" for ever; what was said of it once stays.
-        status = "FINISHED" if record.status == "done" else state.status
-    if not state.params:
-        log_params(client, state.run_id, params_of(record))
-        state.params = True
-    log_epochs(client, state, record)
-    score_tags = log_scores(client, state, run, record)
-    set_tags(client, state, {**tags_of(run, record, status, parent), **score_tags, **(tags or {})})
+        status = "FINISHED" if record.status == "done" else note.status
+    if not note.params:
+        log_params(client, note.run_id, _params_of(record))
+        note.params = True
+    _log_epochs(client, note, record)
+    score_tags = _log_scores(client, note, run, record)
+    _set_tags(client, note, {**_tags_of(run, record, status, parent), **score_tags, **(tags or {})})
     if status != "RUNNING":
-        log_files(client, state, run)
-    if status != state.status:
+        _log_files(client, note, run)
+    if status != note.status:
         if status == "RUNNING":
-            client.update_run(state.run_id, status=status)
+            client.update_run(note.run_id, status=status)
         else:
-            client.set_terminated(state.run_id, status)
-        state.status = status
-    write_json(run / MLFLOW_NOTE, state.model_dump(mode="json"))
-    return state.run_id
-
-
-def open_parent(
-    experiment: str,
-    name: str,
-    tags: Mapping[str, str] | None = None,
-    params: Mapping[str, Any] | None = None,
-    *,
-    parent: str | None = None,
-) -> str:
-    """Create the MLflow run of a sweep (or of anything without a run folder), status RUNNING.
-
-    Returns:
-        Its run id: the `parent` of `sync_run`.
-    """
-    client = connect(tracking_uri())
-    all_tags = {"hmtas.kind": "sweep", **(tags or {})}
-    if parent:
-        all_tags["mlflow.parentRunId"] = parent
-    run = client.create_run(experiment_id(client, experiment), run_name=name, tags=all_tags)
-    log_params(client, run.info.run_id, {k: as_text(v) for k, v in (params or {}).items()})
-    return str(run.info.run_id)
-
-
-def log_parent(run_id: str, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
-    """Log a point of each curve of a run made by `open_parent`; an equal one stays one."""
-    from mlflow.entities import Metric
-
-    points = [Metric(name, value, time_ms, step) for name, value in metrics.items()]
-    log_metrics(connect(tracking_uri()), run_id, points)
-
-
-def close_parent(
-    run_id: str,
-    status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED",
-    metrics: Mapping[str, float] | None = None,
-    step: int = 0,
-) -> None:
-    """Log the last metrics of a run made by `open_parent` and end it."""
-    log_parent(run_id, metrics or {}, step, int(datetime.now().timestamp() * 1000))
-    connect(tracking_uri()).set_terminated(run_id, status)
-
-
-def reopen_parent(run_id: str) -> None:
-    """Mark a run that ended as one that goes on."""
-    connect(tracking_uri()).update_run(run_id, status="RUNNING")
-
-
-def delete_parent(run_id: str) -> None:
-    """Delete a run made by `open_parent`, if it is there: another one has taken its place."""
-    client = connect(tracking_uri())
-    if _is_active(client, run_id):
-        client.delete_run(run_id)
-
-
-def log_parent_files(run_id: str, folder: Path, files: Sequence[Path]) -> None:
-    """Log files below `folder` as artifacts of a run made by `open_parent`, in place of older."""
-    client = connect(tracking_uri())
-    for file in files:
-        place = file.relative_to(folder).parent.as_posix()
-        client.log_artifact(run_id, str(file), None if place == "." else place)
-
-
-class Tracked(NamedTuple):
-    """Where MLflow has a run folder: the store, the experiment, the run."""
-
-    uri: str
-    experiment: str
-    run_id: str
+            client.set_terminated(note.run_id, status)
+        note.status = status
+    write_note(run, note)
+    return note.run_id
 
 
 def tracked_at(run: Path) -> Tracked | None:
     """Where MLflow has a run folder; None if it was never logged."""
-    state = _read_state(run)
-    if state is None:
-        return None
-    return Tracked(tracking_uri(recorded=state.tracking_uri), state.experiment, state.run_id)
+    note = read_note(run, RunLog)
+    return Tracked(store_of(run), note.experiment, note.run_id) if note else None
 
 
-def _read_state(run: Path) -> RunLog | None:
-    """What was logged before; None if nothing, or if the file is not ours to understand."""
-    if not (run / MLFLOW_NOTE).is_file():
+def store_of(folder: Path) -> str:
+    """The store that has a folder's run, or a parent of runs; if none has, the one for new runs."""
+    note = read_note(folder, Note)
+    return tracking_uri(recorded=note.tracking_uri if note else None)
+
+
+def tracked(runs: Iterable[Path]) -> list[Path]:
+    """Those of some run folders that MLflow has."""
+    return [run for run in runs if (run / MLFLOW_NOTE).is_file()]
+
+
+def check_tracking(folders: Iterable[Path], experiment: str | None = None) -> None:
+    """Find out before long work whether MLflow will take its results.
+
+    Args:
+        folders: Of runs and of parents of runs that will be logged.
+        experiment: Where to; that of each run unless given.
+
+    Raises:
+        TransientError: If a server does not answer.
+        InputError: If a store is not to be used, see `check_store`.
+    """
+    places = set()
+    for folder in folders:
+        known = tracked_at(folder)
+        name = experiment or (known.experiment if known else DEFAULT_EXPERIMENT)
+        places.add((store_of(folder), name))
+    for place in sorted(places):
+        check_store(*place)
+
+
+def log_saved(runs: Iterable[Path], experiment: str | None = None) -> None:
+    """Log runs that are complete and on the disk.
+
+    Raises:
+        InputError: If MLflow fails: that nothing is lost, and the command that logs them later.
+    """
+    waiting = list(runs)
+    words = ["--experiment", experiment] if experiment else []
+    while waiting:
+        with or_later(waiting[0], ["hmtas", "sync", *map(str, waiting), *words]):
+            sync_run(waiting.pop(0), experiment=experiment)
+
+
+@contextlib.contextmanager
+def or_later(what: Path, command: Sequence[str]) -> Iterator[None]:
+    """Say of what was to be logged that it is saved, and how to log it, where MLflow fails."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(
+            f"{what}: saved, but not in MLflow, which failed ({reason_of(error)}); "
+            f"log it later with: {shlex.join(command)}"
+        ) from error
+
+
+def read_note(folder: Path, kind: type[N]) -> N | None:
+    """What was logged of a folder; None if nothing, or if the file is not ours to understand."""
+    if not (folder / MLFLOW_NOTE).is_file():
         return None
     try:
-        return RunLog.model_validate(read_json(run / MLFLOW_NOTE))
+        return kind.model_validate(read_json(folder / MLFLOW_NOTE))
     except ValidationError:
         return None
 
 
-def _find_or_create(
+def write_note(folder: Path, note: Note) -> None:
+    """Note what was logged of a folder."""
+    write_json(folder / MLFLOW_NOTE, note.model_dump(mode="json"))
+
+
+def create_run(
     client: "MlflowClient",
-    run: Path,
-    record: RunRecord,
-    old: RunLog | None,
-    experiment: str | None,
-) -> RunLog:
-    """The state of the MLflow run of this folder; a new run if there is none that fits."""
-    name = experiment or (old.experiment if old else DEFAULT_EXPERIMENT)
-    uri = public_uri(client.tracking_uri)
-    here = old is not None and (old.tracking_uri, old.experiment) == (uri, name)
-    if old and here and _is_active(client, old.run_id):
-        if old.created == record.created:
-            return old
-        client.delete_run(old.run_id)  # the folder was filled anew: one folder, one run
-    tags = {"hmtas.kind": record.kind}
-    created = client.create_run(
-        experiment_id(client, name),
-        start_time=to_ms(record.created),
-        run_name=record.name,
-        tags=tags,
+    experiment: str,
+    name: str,
+    tags: Mapping[str, str],
+    *,
+    parent: str | None = None,
+    created: str | None = None,
+) -> str:
+    """Create an MLflow run, status RUNNING; returns its id."""
+    below = {"mlflow.parentRunId": parent} if parent else {}
+    run = client.create_run(
+        experiment_id(client, experiment),
+        start_time=_to_ms(created) if created else None,
+        run_name=name,
+        tags={**tags, **below},
     )
-    state = RunLog(
-        tracking_uri=uri,
-        experiment=name,
-        run_id=created.info.run_id,
-        created=record.created,
-    )
-    # Before anything is logged: a kill leaves no twin.
-    write_json(run / MLFLOW_NOTE, state.model_dump(mode="json"))
-    return state
+    return str(run.info.run_id)
 
 
-def _is_active(client: "MlflowClient", run_id: str) -> bool:
+def is_active(client: "MlflowClient", run_id: str) -> bool:
+    """Is an MLflow run there, and not deleted?"""
     from mlflow.exceptions import MlflowException
 
     try:
         return bool(client.get_run(run_id).info.lifecycle_stage == "active")
     except MlflowException:
         return False
+
+
+def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
+    """Log parameters: text as it is, anything else as JSON, cut where MLflow would refuse."""
+    from mlflow.entities import Param
+
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in params.items()
+    }
+    every = [Param(name, text[:_MAX_PARAM_CHARS]) for name, text in texts.items()]
+    for batch in _batches(every, _MAX_PARAMS):
+        client.log_batch(run_id, params=batch)
+
+
+def log_metrics(client: "MlflowClient", run_id: str, metrics: Sequence["Metric"]) -> None:
+    """Log points of curves; an equal one stays one."""
+    for batch in _batches(metrics, _MAX_METRICS):
+        client.log_batch(run_id, metrics=batch)
+
+
+def log_file(client: "MlflowClient", run_id: str, folder: Path, file: Path) -> None:
+    """Log a file below a folder as an artifact in the same place, instead of an older one."""
+    place = file.relative_to(folder).parent.as_posix()
+    client.log_artifact(run_id, str(file), None if place == "." else place)
+
+
+def _find_or_create(
+    client: "MlflowClient", run: Path, record: RunRecord, experiment: str | None
+) -> RunLog:
+    """The note of the MLflow run of this folder; a new run if there is none that fits."""
+    old = read_note(run, RunLog)
+    name = experiment or (old.experiment if old else DEFAULT_EXPERIMENT)
+    uri = public_uri(client.tracking_uri)
+    here = old is not None and (old.tracking_uri, old.experiment) == (uri, name)
+    if old and here and is_active(client, old.run_id):
+        if old.created == record.created:
+            return old
+        client.delete_run(old.run_id)  # the folder was filled anew: one folder, one run
+    tags = {"hmtas.kind": record.kind}
+    run_id = create_run(client, name, record.name, tags, created=record.created)
+    note = RunLog(tracking_uri=uri, experiment=name, run_id=run_id, created=record.created)
+    write_note(run, note)  # before anything is logged: a kill leaves no twin
+    return note
+
+
+def _to_ms(created: str) -> int:
+    """An ISO 8601 time as MLflow wants it, milliseconds since 1970."""
+    return int(datetime.fromisoformat(created).timestamp() * 1000)
+
+
+def _params_of(record: RunRecord) -> dict[str, Any]:
+    """The configuration, flattened; of an ensemble its own settings instead of a model's.
+
+    A model that is solved at once, as the linear one, has no gamma, learning rate or batch.
+    """
+    params: dict[str, Any] = {
+        "version": record.version,
+        "store": record.store,
+        "preset": record.preset,
+    }
+    if record.ensemble is not None:
+        settings = record.ensemble.model_dump(mode="json")
+        return params | {f"ensemble.{name}": value for name, value in settings.items()}
+    document = record.config.model_dump(mode="json")
+    # Tables keyed by action stay whole, as JSON: a column for each action helps nobody.
+    for path in setting_paths(document):
+        if record.in_epochs or not path.startswith("train.") or path == "train.seq_len":
+            params[path] = functools.reduce(lambda part, key: part[key], path.split("."), document)
+    return params | record.model_dump(include={"streams", "num_parameters", "num_workers"})
+
+
+def _tags_of(run: Path, record: RunRecord, status: Status, parent: str | None) -> dict[str, str]:
+    """What a run is, for search and for the comparison."""
+    tags = {
+        "hmtas.kind": record.kind,
+        "hmtas.status": status.lower(),
+        "hmtas.store_checksum": record.store_checksum,
+        "hmtas.run_dir": str(run.resolve()),
+        "hmtas.actions": json.dumps(record.actions, ensure_ascii=False),
+    }
+    if record.best_epoch is not None:
+        tags["hmtas.best_epoch"] = str(record.best_epoch)
+    if parent:
+        tags["mlflow.parentRunId"] = parent
+    return tags
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def _set_tags(client: "MlflowClient", note: RunLog, tags: Mapping[str, str]) -> None:
+    """Set the tags that are new or changed."""
+    from mlflow.entities import RunTag
+
+    changed = {k: v for k, v in tags.items() if note.tags.get(k) != v}
+    for batch in _batches([RunTag(k, v) for k, v in changed.items()], _MAX_PARAMS):
+        client.log_batch(note.run_id, tags=batch)
+    note.tags.update(changed)
+
+
+def _log_epochs(client: "MlflowClient", note: RunLog, record: RunRecord) -> None:
+    """One point per curve and epoch.
+
+    Times are computed from the record, not read from a clock: MLflow takes an equal point for the
+    same point, so a call that was killed half-way and is repeated doubles nothing.
+    """
+    from mlflow.entities import Metric
+
+    points = []
+    time_ms = float(_to_ms(record.created))
+    for epoch in record.history:
+        time_ms += 1000 * epoch.seconds
+        if epoch.epoch <= note.epochs:
+            continue
+        curves = {
+            "train_loss": epoch.train_loss,
+            "val_loss": epoch.val_loss,
+            "stop_tight": epoch.tight,
+            "stop_loose": epoch.loose,
+            "epoch_seconds": epoch.seconds,
+            **{f"val_loss/{name}": loss for name, loss in epoch.val_stream_losses.items()},
+        }
+        points += [
+            Metric(name, value, int(time_ms), epoch.epoch)
+            for name, value in curves.items()
+            if value is not None
+        ]
+        note.epochs = epoch.epoch
+    log_metrics(client, note.run_id, points)
+
+
+def _log_scores(
+    client: "MlflowClient", note: RunLog, run: Path, record: RunRecord
+) -> dict[str, str]:
+    """The score of every split that was scored since; a new score is a new step.
+
+    Returns:
+        A tag per split: were the scored games also fitted on, by cross-fitting?
+    """
+    from mlflow.entities import Metric
+
+    tags = {}
+    for path in sorted((run / "scores").glob("*.json")):
+        split = path.stem
+        step, logged_sha256 = note.scores.get(split, (0, ""))
+        sha256 = sha256_file(path)
+        if sha256 == logged_sha256:
+            continue
+        step += 1
+        document = read_json(path)
+        time_ms = path.stat().st_mtime_ns // 1_000_000
+        values = score_metrics(split, document, record.actions)
+        metrics = [Metric(name, value, time_ms, step) for name, value in values.items()]
+        log_metrics(client, note.run_id, metrics)
+        note.scores[split] = (step, sha256)
+        tags[f"{SPLIT_TAG}{split}"] = "true" if document.get("cross_fitted") else "false"
+    return tags
+
+
+def _log_files(client: "MlflowClient", note: RunLog, run: Path) -> None:
+    """Copy the files that are new or changed into MLflow."""
+    for path in (path for pattern in ARTIFACTS for path in sorted(run.glob(pattern))):
+        name, stat = path.relative_to(run).as_posix(), path.stat()
+        logged = note.artifacts.get(name)
+        if logged and (logged.size, logged.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+            continue
+        sha256 = sha256_file(path)
+        if logged is None or logged.sha256 != sha256:
+            log_file(client, note.run_id, run, path)
+        note.artifacts[name] = _File(size=stat.st_size, mtime_ns=stat.st_mtime_ns, sha256=sha256)

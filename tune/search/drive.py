@@ -28,7 +28,7 @@ from hmtas.runs.record import WEIGHTS, predictions_path
 from hmtas.store.remote import open_store, prefetch_games
 from hmtas.terminal.console import progress, say
 from hmtas.terminal.signals import interruptible, postponed
-from hmtas.tracking.outbox import HASTE_S, Outbox
+from hmtas.tracking.parent import HASTE_S, Outbox
 from hmtas.training.games import plan_games
 from tune.search.groups import GroupReleaser
 from tune.search.mirror import mirrored

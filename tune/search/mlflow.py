@@ -9,9 +9,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from hmtas.runs.record import RECORD, read_run
-from hmtas.terminal.console import say
-from hmtas.tracking.outbox import Outbox
-from hmtas.tracking.parent import MlflowParent, reason_of
+from hmtas.tracking.parent import Outbox, Parent
 from tune.study.finalists import read_final
 from tune.study.options import LOOSE, TIGHT
 from tune.study.record import REPORT, TRIALS, StudyRecord, TrialRow, read_study
@@ -60,34 +58,28 @@ class MlflowCallback(Callback):
         self._post_parent()
 
     def _post_parent(self) -> None:
-        folder = self.outbox.mlflow.folder
+        folder = self.outbox.parent.folder
         self.outbox.post_parent(*parent_metrics(folder, read_study(folder)))
 
     def _run(self, trial: Trial) -> Path:
-        return self.outbox.mlflow.folder / TRIALS / str(trial.trial_id)
+        return self.outbox.parent.folder / TRIALS / str(trial.trial_id)
 
     def _row(self, trial: Trial) -> TrialRow:
-        rows = read_study(self.outbox.mlflow.folder).trials
+        rows = read_study(self.outbox.parent.folder).trials
         return next(row for row in rows if row.id == trial.trial_id)
 
 
 def start_tracking(folder: Path, record: StudyRecord) -> Outbox:
     """Send the trials of a study to MLflow from now on."""
-    outbox = Outbox(MlflowParent(folder, record.experiment), folder.name, _params(record))
+    outbox = Outbox(_parent(folder, record))
     outbox.start()
     return outbox
 
 
 def finish_tracking(folder: Path, record: StudyRecord, outbox: Outbox) -> None:
     """Send what MLflow lacks of a study that is done; say how to do so later if it fails."""
-    later = f"send the rest with: hmtas tune sync {shlex.quote(str(folder))}"
-    if not outbox.leave():
-        say(f"warning: MLflow takes long; {later}")
-        return
-    try:
-        send_study(folder, record)
-    except Exception as error:
-        say(f"warning: MLflow lacks part of this study ({reason_of(error)}); {later}")
+    later = f"hmtas tune sync {shlex.quote(str(folder))}"
+    outbox.finish(later, lambda: send_study(folder, record))
 
 
 def send_study(folder: Path, record: StudyRecord) -> None:
@@ -96,22 +88,22 @@ def send_study(folder: Path, record: StudyRecord) -> None:
     Raises:
         InputError: If MLflow does not answer; and whatever else it raises.
     """
-    mlflow = MlflowParent(folder, record.experiment)
-    mlflow.open(folder.name, _params(record))
+    parent = _parent(folder, record)
+    parent.open()
     for row in record.trials:
         if row.status == "failed":
-            mlflow.sync(folder / row.run, "FAILED", row.error)
+            parent.sync(folder / row.run, "FAILED", row.error)
         else:
             ended = row.status in ("done", "stopped")
-            mlflow.sync(folder / row.run, "FINISHED" if ended else None)
+            parent.sync(folder / row.run, "FINISHED" if ended else None)
     report = folder / REPORT
     if report.is_file():
-        mlflow.attach([report])
+        parent.attach([report])
     final = read_final(folder)
     for run in [run for finalist in final.finalists for run in finalist.runs] if final else []:
-        mlflow.sync(folder / run)
+        parent.sync(folder / run)
     if record.status == "done":
-        mlflow.close(*parent_metrics(folder, record))
+        parent.close(*parent_metrics(folder, record))
 
 
 def parent_metrics(folder: Path, record: StudyRecord) -> tuple[dict[str, float], int]:
@@ -137,6 +129,7 @@ def parent_metrics(folder: Path, record: StudyRecord) -> tuple[dict[str, float],
     return {name: float(v) for name, v in metrics.items()}, sum(r.epochs for r in record.trials)
 
 
-def _params(record: StudyRecord) -> dict[str, Any]:
+def _parent(folder: Path, record: StudyRecord) -> Parent:
     settings = record.settings
-    return {"preset": settings.preset, "trials": settings.num_trials, "store": settings.store}
+    params = {"preset": settings.preset, "trials": settings.num_trials, "store": settings.store}
+    return Parent(folder, record.experiment, params=params)

@@ -23,7 +23,7 @@ from hmtas.runs.record import predictions_path, read_run, score_path
 from hmtas.season.write import SeasonConfig, write_season
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import pack
-from hmtas.tracking.parent import MlflowSync
+from hmtas.tracking.parent import Outbox, Parent
 from tests.support.small import make_store
 from tests.support.tracked import make_run
 
@@ -159,7 +159,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(
     (good,), (bad,) = jobs_of(planned, SMALL, 1, tmp_path).values()
     bad = bad._replace(config=bad.config.updated({"learning_rate": 1e38}))
     with pytest.raises(InputError, match=r"1 of 2 runs failed: m1-s0: .*the loss is"):
-        train_all([bad, good], store, "test", sync=MlflowSync(tmp_path, "e"))
+        train_all([bad, good], store, "test", outbox=Outbox(Parent(tmp_path, "e")))
     assert "m1-s0 failed: " in capsys.readouterr().err
     assert ablation.is_done(good.run, store, "test")
     assert not ablation.is_done(bad.run, store, "test")

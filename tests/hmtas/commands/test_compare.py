@@ -18,7 +18,8 @@ from hmtas.runs.record import predictions_path
 from hmtas.statistics.intervals import Resampled
 from hmtas.statistics.verdicts import Comparison, compare_to
 from hmtas.store.pack import pack
-from hmtas.tracking.run import open_parent, sync_run
+from hmtas.tracking.parent import Parent
+from hmtas.tracking.run import sync_run
 from tests.support.store_tree import label, rows, save, save_labels, save_splits
 from tests.support.tracked import copy_database, make_run, write_score
 
@@ -36,7 +37,7 @@ def work(
 @pytest.fixture
 def season(work: Path) -> Path:
     """Three models and an ensemble: the best by validation is not the best by test."""
-    open_parent("e", "sweep")
+    Parent(work, "e").open()
     for name, valid, test in (("a", 0.40, 0.60), ("b", 0.50, 0.30), ("c", 0.45, None)):
         write_score(make_run(work / name), "valid", valid)
         if test:
@@ -164,7 +165,7 @@ def test_nothing_there(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         compare(runs=[work], experiment="x")
     with pytest.raises(InputError, match=r"run\.json is missing"):
         compare(runs=[work / "gone"])
-    open_parent("e", "sweep")
+    Parent(work, "e").open()
     with pytest.raises(InputError, match="'e' holds no model or ensemble yet"):
         compare()
     monkeypatch.chdir(tmp_path)

@@ -16,9 +16,10 @@ from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 from hmtas.formats.labels import ACTIONS
 from hmtas.tracking import client as mlflow_client
-from hmtas.tracking.client import connect, public_uri, ui_line
-from hmtas.tracking.run import close_parent, open_parent, read_table, sync_run, tracking_uri
-from hmtas.tracking.table import metric_names
+from hmtas.tracking.client import connect, public_uri, tracking_uri, ui_line
+from hmtas.tracking.parent import Parent
+from hmtas.tracking.run import sync_run
+from hmtas.tracking.table import metric_names, read_table
 from tests.support.tracked import copy_database, free_port, make_run, write_score
 
 
@@ -159,13 +160,19 @@ def test_what_was_said_of_a_stopped_trial_stays(client: MlflowClient, tmp_path: 
 
 
 def test_a_sweep_has_its_trials_below_it(client: MlflowClient, tmp_path: Path) -> None:
-    parent = open_parent("e", "sweep", {"space": "small"}, {"trials": 3})
-    child = sync_run(make_run(tmp_path / "m"), experiment="e", parent=parent)
-    close_parent(parent, "FINISHED", {"best_valid_tight": 0.5})
-    assert client.get_run(child).data.tags["mlflow.parentRunId"] == parent
-    sweep = client.get_run(parent)
+    folder = tmp_path / "sweep"
+    parent = Parent(folder, "e", params={"trials": 3}, tags={"space": "small"})
+    parent.sync(make_run(folder / "m"))
+    parent.close({"best_valid_tight": 0.5})
+    child = sync_run(folder / "m")
+    run_id = read_json(folder / "mlflow.json")["parent"]
+    assert client.get_run(child).data.tags["mlflow.parentRunId"] == run_id
+    sweep = client.get_run(run_id)
+    assert sweep.info.run_name == "sweep"
     assert sweep.info.status == "FINISHED"
     assert sweep.data.params == {"trials": "3"}
+    assert sweep.data.tags["space"] == "small"
+    assert sweep.data.tags["hmtas.run_dir"] == str(folder)
     assert sweep.data.metrics == {"best_valid_tight": 0.5}
     assert [row.run_id for row in read_table("e")] == [child]  # the sweep is no model
 
@@ -298,7 +305,8 @@ def test_a_tracking_server_is_served_too(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     run = make_run(tmp_path / "m", files=True)
     write_score(run, "test", 0.5)
-    run_id = sync_run(run, experiment="e", parent=open_parent("e", "sweep"))
+    Parent(tmp_path, "e").sync(run)
+    run_id = sync_run(run)
     assert sync_run(run) == run_id
     assert read_table("e")[0].scores["test"].per_action["Yellow->red card"] == 0.5
     stored = connect(mlflow_server).download_artifacts(

@@ -9,9 +9,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from hmtas.tracking import outbox
-from hmtas.tracking.outbox import Outbox
-from hmtas.tracking.parent import MlflowParent
+from hmtas.tracking import parent as tracking
+from hmtas.tracking.parent import Outbox, Parent
 from tests.tune.study.test_summary import ROWS, make_study
 from tune.search.mlflow import MlflowCallback, parent_metrics, send_study
 
@@ -49,15 +48,15 @@ def test_the_parent_has_the_numbers_of_the_study(tmp_path: Path) -> None:
 def test_the_parent_is_up_to_date_while_the_sweep_runs(
     tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "PAUSE_S", 0.1)
+    monkeypatch.setattr(tracking, "PAUSE_S", 0.1)
     make_study(tmp_path, *ROWS)
-    sending = Outbox(MlflowParent(tmp_path, "e"), "sweep", {})
+    sending = Outbox(Parent(tmp_path, "e"))
     trial: Any = Trial()
     MlflowCallback(sending).on_trial_complete(1, [], trial)
     sending.start()
     try:
         until = time.monotonic() + 60
-        while sending._parent is not None and time.monotonic() < until:
+        while sending._metrics is not None and time.monotonic() < until:
             time.sleep(0.1)
     finally:
         assert sending.leave()
@@ -69,9 +68,9 @@ def test_a_point_that_is_sent_again_is_there_once(
     tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("PAUSE_S", "RETRY_S"):
-        monkeypatch.setattr(outbox, name, 0.05)
+        monkeypatch.setattr(tracking, name, 0.05)
     make_study(tmp_path, *ROWS)
-    mlflow, sent = MlflowParent(tmp_path, "e"), threading.Event()
+    mlflow, sent = Parent(tmp_path, "e"), threading.Event()
     log, calls = mlflow.log, []
 
     def fail_afterwards(*arguments: Any) -> None:
@@ -82,7 +81,7 @@ def test_a_point_that_is_sent_again_is_there_once(
         sent.set()
 
     monkeypatch.setattr(mlflow, "log", fail_afterwards)
-    sending = Outbox(mlflow, "sweep", {})
+    sending = Outbox(mlflow)
     sending.post_parent({"trials": 3}, 7)
     sending.start()
     sent.wait(60)
@@ -99,6 +98,6 @@ def test_a_study_that_is_done_closes_its_run_once_and_may_go_on(
         send_study(tmp_path, done)
     assert parent(mlflow_store).info.status == "FINISHED"
     assert history(mlflow_store, "trials") == [(4, 3)]
-    MlflowParent(tmp_path, "e").log({"trials": 4}, 5, 0)
+    Parent(tmp_path, "e").log({"trials": 4}, 5, 0)
     assert parent(mlflow_store).info.status == "RUNNING", "it got more trials"
     assert parent(mlflow_store).data.metrics["trials"] == 4, "the later step is the latest"

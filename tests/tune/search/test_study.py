@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.runs.record import EpochRecord, predictions_path, read_run
 from hmtas.store.local import EmbeddingStore
-from hmtas.tracking.parent import MlflowSync
+from hmtas.tracking import parent as tracking
+from hmtas.tracking.parent import Outbox, Parent
 from tests.support.small import make_config, make_store
 from tests.support.tracked import make_run
 from tune.search import resources as cluster
@@ -252,11 +254,25 @@ def test_a_broken_mlflow_is_said_once_and_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    sync = MlflowSync(tmp_path, "e")
-    sync.open("s", {})
-    sync.sync(make_run(tmp_path / "trials" / "a"))
-    sync.close({})
-    assert capsys.readouterr().err.count("warning: MLflow failed") == 1
+    monkeypatch.setattr(tracking, "RETRY_S", 0.01)
+    parent, tries = Parent(tmp_path, "e"), threading.Semaphore(0)
+    failing = parent.open
+
+    def fail() -> Any:
+        tries.release()
+        return failing()
+
+    monkeypatch.setattr(parent, "open", fail)
+    outbox = Outbox(parent)
+    outbox.post(make_run(tmp_path / "trials" / "a"))
+    outbox.start()
+    assert all(tries.acquire(timeout=30) for _ in range(3))
+    outbox.finish("hmtas tune sync s")
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("warning: MLflow failed, results wait for it (http://127.0.0.1:9: no")
+    assert said[1].startswith(f"warning: MLflow lacks part of {tmp_path} (http://127.0.0.1:9: no")
+    assert said[1].endswith("; send the rest with: hmtas tune sync s")
 
 
 @pytest.mark.ray

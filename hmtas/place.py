@@ -1,0 +1,78 @@
+"""Places to write to, tried before the work whose results they are to hold."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from hmtas.errors import InputError
+
+
+def check_folder(*folders: Path) -> None:
+    """Refuse folders that cannot be written, or made where they do not exist; nothing is left.
+
+    Raises:
+        InputError: Naming the first such folder, and why.
+    """
+    for folder in folders:
+        if reason := unwritable(folder):
+            raise InputError(f"{folder}: cannot be written ({reason}); choose another place")
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that cannot be written or replaced.
+
+    Raises:
+        InputError: Saying why.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    check_folder(path.parent)
+
+
+def check_space(folder: Path, num_bytes: int, what: str, remedy: str) -> None:
+    """Refuse what the disk of a folder, or of the one it will be made in, cannot hold.
+
+    Args:
+        folder: Where the bytes go.
+        num_bytes: How many more are needed.
+        what: What needs them, in the plural.
+        remedy: What to do beside freeing some space.
+
+    Raises:
+        InputError: Naming what is needed and what is free.
+    """
+    free = shutil.disk_usage(_existing(folder)).free
+    if num_bytes > free:
+        raise InputError(
+            f"{folder}: {what} need {num_bytes:,} bytes, but the disk has {free:,} free; "
+            f"free some space or {remedy}"
+        )
+
+
+def unwritable(folder: Path) -> str:
+    """Why no file can be written into a folder, which may not exist yet; '' if one can.
+
+    A file without a name is written there, as permissions alone do not tell: the disk may be
+    full or read-only, and root may do almost anything.
+    """
+    there = _existing(folder)
+    missing = folder.absolute().relative_to(there).parts
+    if missing and missing[0].startswith("~"):
+        return f"no shell has replaced {missing[0]}; write $HOME instead"
+    if not there.is_dir():
+        return f"{there} is {'a link to nothing' if there.is_symlink() else 'a file'}"
+    try:
+        with tempfile.TemporaryFile(dir=there, buffering=0) as file:
+            file.write(b"\0")
+    except OSError as error:
+        return f"{there}: {error.strerror}"
+    return ""
+
+
+def _existing(folder: Path) -> Path:
+    """The folder itself, or the nearest place above it that exists."""
+    there = folder.absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    return there
