@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from ensemble.combiner import Evidence, FittedWeights, nothing
+from ensemble.combiner import Combiner, Evidence, FittedWeights, nothing
 from ensemble.combiners.methods import candidate_of, combiner_of
 from ensemble.combiners.shortlist import Single
 from ensemble.selection.candidates import read_candidates
 from ensemble.selection.nested import Nested, fitting_sets, nested_fit, settings_to_try
 from ensemble.selection.table import against, scored
+from hmtas.runs.ensemble import CombinerSettings
 from hmtas.statistics.intervals import resample
 from hmtas.statistics.seeds import average_seeds
 from hmtas.statistics.verdicts import compare_to
@@ -41,17 +42,14 @@ NAMES = {"mean": "mean", "weighted": "weighted mean", "squared": "squared weight
 
 
 @dataclass(frozen=True, kw_only=True)
-class Only:
+class Only(Combiner):
     """One model, whichever scores best."""
 
     model: int
-    is_fitted: bool = True
-    flatters: bool = False
-    num_steps: int = 0
 
     @property
-    def settings(self) -> dict[str, Any]:
-        return {}
+    def settings(self) -> CombinerSettings:
+        return CombinerSettings()
 
     def fit(
         self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing

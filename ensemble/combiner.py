@@ -5,10 +5,12 @@ more. Whoever fits decides the games: `ensemble.combiners.crossfit` never combin
 fitted on.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Self
 
 import numpy as np
 
@@ -95,9 +97,8 @@ class Evidence:
         key = (self.stacked.models, space, threshold)
         if key not in self._libraries:
             self._libraries.clear()
-            sources = {name: self._source(name) for name in self.stacked.models}
             self._libraries[key] = build_library(
-                sources,
+                {name: partial(self.stacked.of_model, name) for name in self.stacked.models},
                 self.events,
                 rate_hz=self.stacked.rate_hz,
                 space=space,
@@ -105,38 +106,50 @@ class Evidence:
             )
         return self._libraries[key]
 
-    def _source(self, name: str) -> Callable[[], Mapping[HalfId, np.ndarray]]:
-        return lambda: self.stacked.of_model(name)
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fitted(ABC):
+    """A combiner fitted on some games, for the rows of M models.
 
-class Fitted(Protocol):
-    """A combiner fitted on some games."""
+    Attributes:
+        weights: (M,), or (M, A) where each action has its own; None where a network combines.
+        scores: (M,) tight Average-mAP that the weights are made of, if they are.
+        facts: How the fit went, for the record.
+    """
 
-    @property
-    def weights(self) -> np.ndarray | None:
-        """(M,), or (M, A) where each action has its own; None where there are none."""
+    weights: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    facts: FitFacts = field(default_factory=FitFacts)
 
-    @property
-    def scores(self) -> np.ndarray | None:
-        """(M,) tight Average-mAP that the weights are made of, if they are."""
-
-    @property
-    def facts(self) -> FitFacts:
-        """How the fit went, for the record."""
-
+    @abstractmethod
     def combine(self, stacked_MTA: np.ndarray) -> np.ndarray:
         """(T, A) float32 in [0, 1]."""
 
+    @property
+    @abstractmethod
+    def used(self) -> tuple[int, ...]:
+        """Indices of the models that have a part."""
+
+    @abstractmethod
+    def of_used(self) -> Self:
+        """The same for the rows of the used models alone."""
+
+    @abstractmethod
+    def among(self, num_models: int, kept: Sequence[int]) -> Self:
+        """The same for the rows of more models, its own at the places `kept`."""
+
+    @abstractmethod
     def save(self, run: Path) -> None:
         """Write what the record cannot hold into a run folder."""
 
 
-class Combiner(Protocol):
+class Combiner(ABC):
     """A way to make one model's probabilities of several models'."""
 
     @property
     def is_fitted(self) -> bool:
         """False for the mean, which does the same whatever the games."""
+        return True
 
     @property
     def flatters(self) -> bool:
@@ -144,15 +157,19 @@ class Combiner(Protocol):
 
         So it is with thousands of parameters, hardly with a weight for each model.
         """
+        return False
 
     @property
     def num_steps(self) -> int:
         """How often one fit calls `on_step`."""
+        return 0
 
     @property
+    @abstractmethod
     def settings(self) -> CombinerSettings:
         """Everything that decides a fit beside the evidence, for the record."""
 
+    @abstractmethod
     def fit(
         self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
     ) -> Fitted:
@@ -164,17 +181,38 @@ class Combiner(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FittedWeights:
+class FittedWeights(Fitted):
     """Weights and what they are an average of: every combiner but the learned fusion."""
 
     weights: np.ndarray
     space: Space = "probability"
-    scores: np.ndarray | None = None
-    facts: FitFacts = field(default_factory=FitFacts)
 
     def combine(self, stacked_MTA: np.ndarray) -> np.ndarray:
         """See `ensemble.stack.mean.combine`."""
         return combine(stacked_MTA, self.weights, self.space)
+
+    @property
+    def used(self) -> tuple[int, ...]:
+        """Models with a weight on any action."""
+        of_any = self.weights.reshape(len(self.weights), -1).any(axis=1)
+        return tuple(np.flatnonzero(of_any).tolist())
+
+    def of_used(self) -> Self:
+        """Without the models that have no weight."""
+        kept = list(self.used)
+        scores = None if self.scores is None else self.scores[kept]
+        return replace(self, weights=self.weights[kept], scores=scores)
+
+    def among(self, num_models: int, kept: Sequence[int]) -> Self:
+        """With weights and scores of 0 for the other models."""
+
+        def spread(values: np.ndarray) -> np.ndarray:
+            every = np.zeros((num_models, *values.shape[1:]))
+            every[list(kept)] = values
+            return every
+
+        scores = None if self.scores is None else spread(self.scores)
+        return replace(self, weights=spread(self.weights), scores=scores)
 
     def save(self, run: Path) -> None:
         """The record holds everything."""

@@ -7,13 +7,12 @@ were stopped early or went wrong.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ensemble.combiner import Combiner, Evidence, Fitted, FittedWeights, nothing
 from hmtas.errors import InputError
-from hmtas.runs.ensemble import CombinerSettings, FitFacts
+from hmtas.runs.ensemble import CombinerSettings
 
 FLOOR = 0.5
 """Of the best model's score: a model below it takes no part."""
@@ -23,12 +22,8 @@ MOST_LEARNED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Single:
+class Single(Combiner):
     """The model with the best score on the fitting games, alone."""
-
-    is_fitted: bool = True
-    flatters: bool = False
-    num_steps: int = 0
 
     @property
     def settings(self) -> CombinerSettings:
@@ -47,7 +42,7 @@ class Single:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shortlisted:
+class Shortlisted(Combiner):
     """A combiner of the better models only.
 
     Attributes:
@@ -59,7 +54,6 @@ class Shortlisted:
     combiner: Combiner
     floor: float = FLOOR
     most: int | None = None
-    is_fitted: bool = True
 
     @property
     def flatters(self) -> bool:
@@ -79,56 +73,11 @@ class Shortlisted:
 
     def fit(
         self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
-    ) -> "OfShortlist":
+    ) -> Fitted:
         """Choose the models by their scores on these games, then fit on the same games."""
         kept = shortlist(scores_of(evidence, games), self.floor, self.most)
         fitted = self.combiner.fit(evidence.of_models(kept), games, on_step)
-        return OfShortlist(fitted, kept, len(evidence.stacked.models))
-
-
-@dataclass(frozen=True, eq=False)
-class OfShortlist:
-    """A combiner fitted on some of the models, that takes the rows of all of them.
-
-    Attributes:
-        fitted: On the models of the shortlist.
-        kept: Their indices among all models.
-        num_models: How many all are.
-    """
-
-    fitted: Fitted
-    kept: tuple[int, ...]
-    num_models: int
-
-    @property
-    def weights(self) -> np.ndarray | None:
-        """Of all models, 0 for those left out; None where there are none."""
-        return self._among_all(self.fitted.weights)
-
-    @property
-    def scores(self) -> np.ndarray | None:
-        """Of all models, 0 for those left out."""
-        return self._among_all(self.fitted.scores)
-
-    @property
-    def facts(self) -> FitFacts:
-        """Of the fit."""
-        return self.fitted.facts
-
-    def combine(self, stacked_MTA: np.ndarray) -> np.ndarray:
-        """(T, A) of the rows of all models."""
-        return self.fitted.combine(stacked_MTA[list(self.kept)])
-
-    def save(self, run: Path) -> None:
-        """Write what the record cannot hold."""
-        self.fitted.save(run)
-
-    def _among_all(self, values: np.ndarray | None) -> np.ndarray | None:
-        if values is None:
-            return None
-        every = np.zeros((self.num_models, *values.shape[1:]))
-        every[list(self.kept)] = values
-        return every
+        return fitted.among(len(evidence.stacked.models), kept)
 
 
 def scores_of(evidence: Evidence, games: Sequence[str]) -> np.ndarray:

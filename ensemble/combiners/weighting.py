@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ensemble.combiner import Evidence, FittedWeights, nothing
+from ensemble.combiner import Combiner, Evidence, FittedWeights, nothing
 from ensemble.greedy.select import GreedyConfig, select
 from ensemble.stack.mean import BORROWED, weights_of_scores
 from hmtas.runs.ensemble import BagRecord, CombinerSettings, FitFacts, Space
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreWeights:
+class ScoreWeights(Combiner):
     """Mean, weighted mean and squared weighted mean (thesis Section 5.6).
 
     Attributes:
@@ -26,17 +26,11 @@ class ScoreWeights:
     per_action: bool = False
     space: Space = "probability"
     borrowed: float = BORROWED
-    flatters: bool = False
 
     @property
     def is_fitted(self) -> bool:
         """The mean asks for no score."""
         return self.power > 0
-
-    @property
-    def num_steps(self) -> int:
-        """A fit is too fast to be watched."""
-        return 0
 
     @property
     def settings(self) -> CombinerSettings:
@@ -64,13 +58,11 @@ class ScoreWeights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Greedy:
+class Greedy(Combiner):
     """Greedy selection with replacement (ensemble.greedy.select)."""
 
     space: Space = "probability"
     config: GreedyConfig = field(default_factory=GreedyConfig)
-    is_fitted: bool = True
-    flatters: bool = False
 
     @property
     def num_steps(self) -> int:

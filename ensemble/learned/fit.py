@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ensemble.combiner import nothing
 from ensemble.learned.network import NUM_THREADS, PREDICT_BATCH, FusionConfig, Network, build_fusion
 from ensemble.learned.rows import Rows, lay_out
 from hmtas.errors import DivergedError
 from hmtas.model.threads import torch_threads
 from hmtas.records import Events, HalfId
+from hmtas.runs.ensemble import FitFacts
 
 
 class FittedFusion(NamedTuple):
@@ -23,16 +25,13 @@ class FittedFusion(NamedTuple):
     Attributes:
         model: In evaluation mode, at its best epoch.
         epochs: Epochs run.
-        best_epoch: The epoch kept, from 1.
-        held_out_games: Games that chose it; empty where the last epoch was kept.
-        held_out_loss: Loss on them at the best epoch, or None.
+        facts: The epoch kept, from 1, and the games and the loss that chose it; no games and no
+            loss where the last epoch was kept.
     """
 
     model: Network
     epochs: int
-    best_epoch: int
-    held_out_games: tuple[str, ...]
-    held_out_loss: float | None
+    facts: FitFacts
 
 
 def fit_fusion(
@@ -42,7 +41,7 @@ def fit_fusion(
     config: FusionConfig,
     *,
     rate_hz: float = 1.0,
-    on_epoch: Callable[[], None] | None = None,
+    on_epoch: Callable[[], None] = nothing,
 ) -> FittedFusion:
     """Fit the network on labelled halves; the same seed gives the same weights.
 
@@ -62,14 +61,11 @@ def fit_fusion(
             finite.
     """
     material = lay_out(halves, events, actions, config, rate_hz)
-    step = on_epoch or (lambda: None)
     rng = torch.Generator().manual_seed(config.seed)
     train, check = material.train, material.check
     check_rows = _sample(check, config, rng) if check else None
-    with (
-        torch_threads(NUM_THREADS),
-        torch.random.fork_rng(devices=[]),
-    ):  # initial weights and dropout
+    # Initial weights and dropout are drawn from torch's own generator.
+    with torch_threads(NUM_THREADS), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = build_fusion(material.num_models, len(actions), config)
         optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, amsgrad=True)
@@ -78,7 +74,7 @@ def fit_fusion(
         for epoch in range(1, config.epochs + 1):
             order = _sample(train, config, rng)
             _run_epoch(model, optimiser, train, order, weight_A=material.weight_A, config=config)
-            step()
+            on_epoch()
             if check is None or check_rows is None:
                 best_epoch = epoch
                 continue
@@ -90,11 +86,16 @@ def fit_fusion(
             elif epoch - best_epoch >= config.patience:
                 break
     for _ in range(epoch, config.epochs):
-        step()
+        on_epoch()
     if check is not None:
         model.load_state_dict(best_state)
-    held_out_loss = best_loss if check is not None else None
-    return FittedFusion(model.eval(), epoch, best_epoch, material.held_out_games, held_out_loss)
+    facts = FitFacts(
+        best_epoch=best_epoch,
+        held_out_games=material.held_out_games,
+        held_out_loss=best_loss if check is not None else None,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+    return FittedFusion(model.eval(), epoch, facts)
 
 
 def _sample(rows: Rows, config: FusionConfig, rng: torch.Generator) -> Tensor:

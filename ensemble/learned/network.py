@@ -7,22 +7,15 @@ on train, validation and test games together; here whoever calls decides the gam
 `ensemble.build.members.check_games` refuses test games.
 """
 
-import json
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ensemble.stack.mean import EDGE
-from hmtas.errors import InputError
-from hmtas.files import atomic_path
 from hmtas.model.threads import torch_threads
 from hmtas.model.windows import window_rows
 from hmtas.validation import Frozen
@@ -182,40 +175,6 @@ def build_fusion(num_models: int, num_actions: int, config: FusionConfig) -> Net
         feedforward=config.feedforward,
         dropout=config.dropout,
     )
-
-
-def save_fusion(
-    path: Path, model: Network, config: FusionConfig, models: int, actions: Sequence[str]
-) -> None:
-    """Write weights and shape as safetensors, atomically."""
-    shape = {"models": models, "actions": list(actions), "config": config.model_dump()}
-    with atomic_path(path) as scratch:
-        save_file(model.state_dict(), scratch, metadata={"fusion": json.dumps(shape)})
-
-
-def load_fusion(path: Path, models: int, actions: Sequence[str]) -> tuple[Network, FusionConfig]:
-    """Read a network for so many models and these actions, in evaluation mode, and its settings.
-
-    Raises:
-        InputError: If the file is missing, damaged, or of other models or actions.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no learned fusion here; fit one with `hmtas ensemble fit`")
-    try:
-        with safe_open(path, "pt") as file:
-            shape = json.loads((file.metadata() or {})["fusion"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a learned fusion ({error}); was it cut short?") from None
-    if shape["models"] != models or shape["actions"] != list(actions):
-        raise InputError(
-            f"{path}: fuses {shape['models']} models of {len(shape['actions'])} actions, asked for "
-            f"{models} of {len(actions)} (or other actions); fit it again on these models"
-        )
-    config = FusionConfig.model_validate(shape["config"])
-    model = build_fusion(models, len(actions), config)
-    model.load_state_dict(state)
-    return model.eval(), config
 
 
 def features(stacked_MTA: np.ndarray) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ensemble.combiner import Fitted
-from ensemble.combiners.shortlist import OfShortlist
 from ensemble.selection.choose import Ranked, Selection
 from ensemble.selection.diversity import Diversity
 from ensemble.selection.nested import Nested
@@ -46,8 +45,7 @@ def document_of(
 def members_of(fitted: Fitted, models: Sequence[str]) -> list[dict[str, Any]]:
     """Models with a part in a fit, the largest weight first."""
     if fitted.weights is None:
-        kept = fitted.kept if isinstance(fitted, OfShortlist) else range(len(models))
-        return [{"name": models[m], "weight": None} for m in kept]
+        return [{"name": models[m], "weight": None} for m in fitted.used]
     weight_M = fitted.weights.reshape(len(models), -1).mean(axis=1)
     order = np.argsort(-weight_M, kind="stable")
     return [

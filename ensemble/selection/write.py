@@ -14,9 +14,8 @@ import numpy as np
 from ensemble.build.build import apply_ensemble, fold_record, write_ensemble
 from ensemble.build.members import member_runs
 from ensemble.build.plan import Plan
-from ensemble.combiner import Combiner, Fitted, FittedWeights
+from ensemble.combiner import Combiner
 from ensemble.combiners.crossfit import CrossFit, FoldFit
-from ensemble.combiners.shortlist import OfShortlist
 from ensemble.selection.nested import Nested
 from hmtas.errors import InputError
 from hmtas.files import write_json
@@ -48,17 +47,16 @@ def write_selected(
     Raises:
         InputError: If `target` holds something else.
     """
-    kept, fitted = _members_of(nested.fitted)
     some = replace(
         plan,
-        members=tuple(plan.members[m] for m in kept),
+        members=tuple(plan.members[m] for m in nested.fitted.used),
         combiners={nested.method: combiner},
         folds=tuple(fold.games for fold in nested.folds),
     )
     names = plan.evidence.stacked.models
     folds = [fold_record(fold, weights_by_name(fold, names)) for fold in nested.folds]
     halves = nested.cross_fitted(plan.evidence)
-    fit = CrossFit(halves, fitted, nested.folds)
+    fit = CrossFit(halves, nested.fitted.of_used(), nested.folds)
     documents = {
         WINDOWS: nested.windows.model_dump(mode="json"),
         f"scores/{plan.split}.json": _score(plan, nested, halves),
@@ -75,20 +73,6 @@ def weights_by_name(fold: FoldFit, names: Sequence[str]) -> dict[str, float] | N
         name: float(weight.mean()) for name, weight in zip(names, weights, strict=True)
         if weight.any()
     }  # fmt: skip
-
-
-def _members_of(fitted: Fitted) -> tuple[tuple[int, ...], Fitted]:
-    """The models that have a part, and what combines them alone."""
-    weights = fitted.weights
-    if weights is None:
-        assert isinstance(fitted, OfShortlist)
-        return fitted.kept, fitted.fitted
-    inner = fitted.fitted if isinstance(fitted, OfShortlist) else fitted
-    assert isinstance(inner, FittedWeights)
-    kept = tuple(int(m) for m in np.flatnonzero(weights.reshape(len(weights), -1).any(axis=1)))
-    scores = fitted.scores
-    of_kept = None if scores is None else scores[list(kept)]
-    return kept, replace(inner, weights=weights[list(kept)], scores=of_kept)
 
 
 def _score(plan: Plan, nested: Nested, halves: Mapping[HalfId, np.ndarray]) -> dict[str, Any]:

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from ensemble.learned.combiner import FittedNetwork
 from ensemble.learned.fit import fit_fusion
 from ensemble.learned.network import (
     FusionConfig,
     LearnedFusion,
     build_fusion,
     fuse,
-    load_fusion,
-    save_fusion,
 )
 from ensemble.stack.mean import combine
 from hmtas.errors import InputError
@@ -27,6 +26,11 @@ DELAY = 1  # rows by which the delayed model comes late
 
 def num_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def network() -> FittedNetwork:
+    model = build_fusion(3, 2, SMALL).eval()
+    return FittedNetwork(model=model, config=SMALL, actions=ACTIONS, kept=(0, 1, 2))
 
 
 def planted(num_games: int, seed: int = 0) -> tuple[dict[HalfId, np.ndarray], dict[HalfId, Events]]:
@@ -158,13 +162,13 @@ def test_games_held_out_stop_the_fit_and_their_best_epoch_is_kept() -> None:
     config = SMALL.model_copy(update={"epochs": 30, "learning_rate": 3.0, "patience": 2})
     steps: list[int] = []
     fitted = fit_fusion(halves, events, ACTIONS, config, on_epoch=lambda: steps.append(1))
-    assert len(fitted.held_out_games) == 1
-    assert fitted.epochs == fitted.best_epoch + 2
+    best_epoch = fitted.facts.best_epoch
+    assert best_epoch is not None
+    assert len(fitted.facts.held_out_games) == 1
+    assert fitted.epochs == best_epoch + 2
     assert fitted.epochs < 30
     assert len(steps) == 30
-    again = fit_fusion(
-        halves, events, ACTIONS, config.model_copy(update={"epochs": fitted.best_epoch})
-    )
+    again = fit_fusion(halves, events, ACTIONS, config.model_copy(update={"epochs": best_epoch}))
     best = again.model.state_dict()
     assert all(torch.equal(value, best[name]) for name, value in fitted.model.state_dict().items())
 
@@ -189,27 +193,37 @@ def test_a_weight_raises_the_probability_of_its_action() -> None:
 
 
 def test_save_and_load(tmp_path: Path) -> None:
-    model = build_fusion(3, 2, SMALL).eval()
-    path = tmp_path / "fusion.safetensors"
-    save_fusion(path, model, SMALL, 3, ACTIONS)
+    fitted = network()
+    fitted.save(tmp_path)
     stacked = np.random.default_rng(0).random((3, 9, 2), dtype=np.float32)
+    again = FittedNetwork.load(tmp_path, 3, ACTIONS)
+    np.testing.assert_array_equal(again.combine(stacked), fuse(fitted.model, stacked))
+    np.testing.assert_array_equal(again.combine(stacked), fitted.combine(stacked))
+
+
+def test_a_network_takes_the_rows_of_its_own_models(tmp_path: Path) -> None:
+    stacked = np.random.default_rng(0).random((5, 9, 2), dtype=np.float32)
+    among = network().among(5, (4, 0, 2))
+    np.testing.assert_array_equal(among.combine(stacked), fuse(among.model, stacked[[4, 0, 2]]))
     np.testing.assert_array_equal(
-        fuse(load_fusion(path, 3, ACTIONS)[0], stacked), fuse(model, stacked)
+        among.of_used().combine(stacked[[4, 0, 2]]), among.combine(stacked)
     )
+    among.save(tmp_path)
+    assert FittedNetwork.load(tmp_path, 3, ACTIONS).used == (0, 1, 2)
 
 
 def test_a_file_for_other_models_or_a_broken_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "fusion.safetensors"
     with pytest.raises(InputError, match="no learned fusion here"):
-        load_fusion(path, 3, ACTIONS)
-    save_fusion(path, build_fusion(3, 2, SMALL), SMALL, 3, ACTIONS)
+        FittedNetwork.load(tmp_path, 3, ACTIONS)
+    network().save(tmp_path)
     with pytest.raises(InputError, match="fuses 3 models of 2 actions, asked for 4 of 2"):
-        load_fusion(path, 4, ACTIONS)
+        FittedNetwork.load(tmp_path, 4, ACTIONS)
     with pytest.raises(InputError, match="or other actions"):
-        load_fusion(path, 3, ("Goal", "Foul"))
+        FittedNetwork.load(tmp_path, 3, ("Goal", "Foul"))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match="not a learned fusion"):
-        load_fusion(path, 3, ACTIONS)
+        FittedNetwork.load(tmp_path, 3, ACTIONS)
 
 
 def test_weights_of_unknown_actions_and_no_halves_are_refused() -> None:

@@ -13,7 +13,7 @@ from benchmarks.simulate import Model, simulate_model, simulate_moments
 from ensemble.combiner import Evidence, FittedWeights
 from ensemble.combiners.crossfit import FoldFit
 from ensemble.combiners.methods import candidate_of, combiner_of
-from ensemble.combiners.shortlist import OfShortlist, Single, shortlist
+from ensemble.combiners.shortlist import Single, shortlist
 from ensemble.greedy.select import GreedyConfig
 from ensemble.selection.choose import SINGLE, Selection, choose, num_search_steps, search
 from ensemble.selection.diversity import Diversity
@@ -266,18 +266,21 @@ def test_who_is_on_the_shortlist() -> None:
 
 def test_models_off_the_shortlist_have_no_weight() -> None:
     weights, scores = np.array([0.25, 0.75]), np.array([0.3, 0.6])
-    fitted = OfShortlist(FittedWeights(weights=weights, scores=scores), (1, 3), 4)
-    assert fitted.weights is not None
+    fitted = FittedWeights(weights=weights, scores=scores).among(4, (1, 3))
     assert fitted.scores is not None
     assert fitted.weights.tolist() == [0, 0.25, 0, 0.75]
     assert fitted.scores.tolist() == [0, 0.3, 0, 0.6]
     rows_MTA = np.random.default_rng(0).random((4, 5, 2), dtype=np.float32)
     np.testing.assert_array_equal(fitted.combine(rows_MTA), combine(rows_MTA, fitted.weights))
+    assert fitted.used == (1, 3)
+    again = fitted.of_used()
+    assert again.scores is not None
+    assert (again.weights.tolist(), again.scores.tolist()) == ([0.25, 0.75], [0.3, 0.6])
+    np.testing.assert_array_equal(again.combine(rows_MTA[[1, 3]]), fitted.combine(rows_MTA))
 
 
 def test_weights_of_each_action_stay_with_their_models() -> None:
     weights = np.array([[0.2, 1.0], [0.8, 0.0]])
-    fitted = OfShortlist(FittedWeights(weights=weights), (0, 2), 3)
-    assert fitted.weights is not None
+    fitted = FittedWeights(weights=weights).among(3, (0, 2))
     assert fitted.weights.tolist() == [[0.2, 1.0], [0, 0], [0.8, 0.0]]
     assert fitted.scores is None
