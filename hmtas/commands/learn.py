@@ -59,8 +59,13 @@ def train(
     config = configuration(preset_name, config_file, settings or [], protocol, seed)
     from hmtas.cluster.workers import describe_epoch
     from hmtas.cluster.workers import train as train_with_ray
+    from hmtas.prediction.shared_windows import slow_precision
     from hmtas.tracking.run import sync_run
 
+    use_gpu = _has_gpu(address) if gpu is None else gpu
+    slow = slow_precision(config.train.precision, "cuda" if use_gpu else "cpu")
+    if slow and address is None:
+        say(f"note: {slow}")
     record = train_with_ray(
         store,
         config,
@@ -68,7 +73,7 @@ def train(
         name=out.name,
         preset=preset_name,
         num_workers=workers,
-        use_gpu=_has_gpu(address) if gpu is None else gpu,
+        use_gpu=use_gpu,
         address=address,
         on_epoch=lambda entry: say(describe_epoch(entry)),
     )
@@ -93,7 +98,10 @@ def predict(
         str | None, typer.Option(help="cpu, cuda ...; default: a GPU if any.")
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="Of matrix products: fp32, or bf16, twice as fast.")
+        Precision,
+        typer.Option(
+            help="Of matrix products: fp32, or bf16, twice as fast where there is hardware for it."
+        ),
     ] = "fp32",
     as_json: Json = False,
 ) -> None:
@@ -103,11 +111,14 @@ def predict(
     """
     import torch
 
+    from hmtas.prediction.shared_windows import slow_precision
     from hmtas.prediction.slide import predict_run, predicted
     from hmtas.store.remote import open_store, prefetch_games
     from hmtas.tracking.run import sync_run
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if slow := slow_precision(precision, device):
+        say(f"note: {slow}")
     written = []
     for run in runs:
         record = read_run(run)

@@ -18,8 +18,21 @@ from torch.nn import functional as F
 
 from hmtas.config import Precision
 from hmtas.model.network import Encoder, Logits, SpottingModel, unfold_windows
+from hmtas.model.torch_private import can_pack, pack_weight, packed_linear
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def slow_precision(precision: Precision, device: torch.device | str) -> str | None:
+    """One line if a precision makes products no faster on a device; None if it does."""
+    if precision == "fp32":
+        return None
+    if torch.device(device).type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return None
+    elif can_pack(DTYPES[precision]):
+        return None
+    return f"this device has no fast {precision} products; fp32 is faster here, and more precise"
 
 
 class SharedWindows:
@@ -150,25 +163,14 @@ class Linear:
     ) -> None:
         self.dtype, self.then = dtype, then
         self.weight, self.bias = weight.detach().to(dtype), bias.detach().to(dtype)
-        self.packed = can_pack(weight)
+        self.packed = weight.device.type == "cpu" and can_pack(dtype)
         if self.packed:
-            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, None)
+            self.weight = pack_weight(self.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (..., inputs) of any type to (..., outputs) of the given one."""
         x = x.to(self.dtype)
         if self.packed:
-            y: Tensor = torch.ops.mkldnn._linear_pointwise(
-                x, self.weight, self.bias, self.then, [], ""
-            )
-            return y
+            return packed_linear(x, self.weight, self.bias, self.then)
         y = F.linear(x, self.weight, self.bias)
         return y.relu_() if self.then == "relu" else y
-
-
-def can_pack(weight: Tensor) -> bool:
-    """Whether torch's operators for compiled models can be had for this matrix.
-
-    They have no public name, so they may go; the public ones do the same, an eighth slower.
-    """
-    return weight.device.type == "cpu" and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")

@@ -82,7 +82,7 @@ def test_batch_attention_sees_the_whole_batch() -> None:
 def test_without_packed_matrices_the_logits_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = make_model(KINDS["m7"]), make_rows()
     packed = shared(SharedWindows(model, 3), x)
-    monkeypatch.setattr("hmtas.prediction.shared_windows.can_pack", lambda weight: False)
+    monkeypatch.setattr("hmtas.prediction.shared_windows.can_pack", lambda dtype: False)
     plain = shared(SharedWindows(model, 3), x)
     torch.testing.assert_close(plain, packed, atol=1e-5, rtol=1e-5)
 

@@ -1,5 +1,9 @@
 """Prediction scores every second, as the windows of the training would, and says what it knows."""
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +16,11 @@ from hmtas.model.checkpoint import load_model
 from hmtas.model.windows import window_rows
 from hmtas.prediction.slide import Predictor, predict_half, predict_logits, predict_run, predicted
 from hmtas.runs.probabilities import read_probabilities
-from hmtas.runs.record import RECORD
+from hmtas.runs.record import RECORD, predictions_path
 from hmtas.store.halves import Half
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
+from tests.support.paths import ROOT
 from tests.support.small import make_config, make_store
 
 
@@ -82,6 +87,29 @@ def test_a_prediction_says_its_precision(store: EmbeddingStore, run: Path) -> No
     half = store.halves_of(store.games("valid"))[0]
     difference = np.abs(fp32.halves[half].values - rounded.halves[half].values)
     assert 0 < difference.max() < 0.02
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="limits oneDNN's x86 instructions")
+def test_a_processor_without_bf16_predicts_in_bf16_and_says_so(
+    store: EmbeddingStore, run: Path
+) -> None:
+    fp32 = read_probabilities(predict_run(run, store, "test"))
+    words = ["predict", str(run), "--split", "test", "--device", "cpu", "--precision", "bf16"]
+    done = subprocess.run(
+        [sys.executable, "-m", "hmtas", *words],
+        cwd=ROOT,
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},  # oneDNN has no bfloat16 there
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "note: this device has no fast bf16 products" in done.stderr
+    rounded = read_probabilities(predictions_path(run, "test"))
+    assert rounded.provenance.precision == "bf16"
+    for half, found in rounded.halves.items():
+        difference = np.abs(fp32.halves[half].values - found.values)
+        assert 0 < difference.max() < 0.02
 
 
 @pytest.mark.parametrize(
