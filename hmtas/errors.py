@@ -23,6 +23,18 @@ class DivergedError(InputError):
     """A loss that is not finite: all workers of a training find it at the same step."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; the name of its class where it says nothing."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def describe_error(error: BaseException) -> str:
+    """An error on one line; what is not bad input has its class with it."""
+    line = first_line(error)
+    return line if isinstance(error, InputError) else f"{type(error).__name__}: {line}"
+
+
 def join_problems(problems: Iterable[str]) -> str:
     """Put several mistakes on one line, so that all of them are reported at once."""
     return "; ".join(problems)

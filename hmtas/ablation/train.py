@@ -5,15 +5,16 @@ OUT/mlflow.json               the MLflow run that is their parent (hmtas.trackin
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hmtas.ablation.variants import Planned, configuration, value_at
 from hmtas.ablation.watch import Watch
 from hmtas.cluster.session import ray_session, resources
+from hmtas.cluster.tasks import run_tasks
 from hmtas.config import Config, setting_paths
-from hmtas.errors import InputError, join_problems
+from hmtas.errors import InputError, describe_error, join_problems
 from hmtas.runs.record import RECORD, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.terminal.console import say
@@ -21,7 +22,6 @@ from hmtas.terminal.signals import postponed
 from hmtas.tracking.parent import Outbox
 
 RUNS = "runs"
-POLL_S = 0.5
 
 
 class Job(NamedTuple):
@@ -30,11 +30,6 @@ class Job(NamedTuple):
     run: Path
     config: Config
     preset: str
-
-    def settings(self) -> dict[str, Any]:
-        """What its task needs to know."""
-        config = self.config.model_dump(mode="json")
-        return {"run": str(self.run), "config": config, "preset": self.preset}
 
 
 def jobs_of(
@@ -126,20 +121,23 @@ def train_all(
             f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them trained before; "
             f"{at_once} at a time with a core each"
         )
-        import ray
-
-        task = ray.remote(num_cpus=1, num_gpus=gpus_per_run)(train_and_predict)
-        common = {
-            "store": store,
-            "split": split,
-            "device": "cuda" if gpus_per_run > 0 else "cpu",
-        }
         watch = Watch(len(jobs) - len(waiting), len(jobs), outbox)
-        failed = _run(
-            waiting, lambda job: task.remote({**common, **job.settings()}), at_once, watch, check
+
+        def poll(running: Sequence[Path]) -> None:
+            check()
+            watch.look(running)
+
+        device = "cuda" if gpus_per_run > 0 else "cpu"
+        failed = run_tasks(
+            train_and_predict,
+            {job.run: (store, job, split, device) for job in waiting},
+            at_once=at_once,
+            options={"num_cpus": 1, "num_gpus": gpus_per_run},
+            on_poll=poll,
+            on_end=watch.ended,
         )
     if failed:
-        reasons = join_problems(f"{name}: {reason}" for name, reason in failed.items())
+        reasons = join_problems(f"{run.name}: {describe_error(e)}" for run, e in failed.items())
         raise InputError(
             f"{len(failed)} of {len(jobs)} runs failed: {reasons}; the same command tries them "
             "again, and --what can leave a variant out"
@@ -155,49 +153,14 @@ def is_done(run: Path, store: EmbeddingStore, split: str) -> bool:
     return predicted(run, store, split) is not None
 
 
-def train_and_predict(settings: dict[str, Any]) -> None:
+def train_and_predict(store: EmbeddingStore, job: Job, split: str, device: str) -> None:
     """What one task does, in a process of its own with one core."""
     import torch
 
-    from hmtas.prediction.slide import predict_run, predicted
-    from hmtas.training.loop import fit
+    from hmtas.training.loop import fit_and_predict
 
     torch.set_num_threads(1)
-    store, run = settings["store"], Path(settings["run"])
-    config, device = Config.model_validate(settings["config"]), settings["device"]
-    fit(store, config, run, name=run.name, preset=settings["preset"], device=device)
-    if predicted(run, store, settings["split"]) is None:
-        predict_run(run, store, settings["split"], device=device)
-
-
-def _run(
-    waiting: Sequence[Job],
-    start: Callable[[Job], Any],
-    at_once: int,
-    watch: Watch,
-    check: Callable[[], None],
-) -> dict[str, str]:
-    """Keep `at_once` tasks going until `check` raises; returns why those failed that did."""
-    import ray
-
-    queue = list(waiting)
-    running: dict[Any, Job] = {}
-    failed: dict[str, str] = {}
-    while queue or running:
-        check()
-        while queue and len(running) < at_once:
-            job = queue.pop(0)
-            running[start(job)] = job
-        ended, _ = ray.wait(list(running), timeout=POLL_S)
-        for task in ended:
-            run = running.pop(task).run
-            try:
-                ray.get(task)
-            except ray.exceptions.RayError as error:
-                failed[run.name] = _reason(error)
-            watch.ended(run, failed.get(run.name))
-        watch.look([job.run for job in running.values()])
-    return failed
+    fit_and_predict(store, job.config, job.run, split, preset=job.preset, device=device)
 
 
 def _slots(concurrency: int | None, gpus_per_run: float) -> int:
@@ -226,13 +189,6 @@ def _too_many(wanted: int, there: str, fits: int) -> InputError:
         f"--concurrency {wanted}: each run takes a core, or the GPUs it is given, and {there}; "
         f"at most {fits} fit"
     )
-
-
-def _reason(error: BaseException) -> str:
-    """The user's mistake in what Ray raised, or the last line of it."""
-    cause = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return (lines[0] if isinstance(cause, InputError) else lines[-1]) if lines else "no message"
 
 
 def _changed(old: Config, new: Config) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from hmtas.errors import describe_error
 from hmtas.runs.record import RECORD, RunRecord, read_run
 from hmtas.terminal.console import say
 from hmtas.tracking.parent import Outbox
@@ -33,11 +34,11 @@ class Watch:
         if running and time.monotonic() - self._spoken >= QUIET_S:
             self._say(f"running: {', '.join(told)}")
 
-    def ended(self, run: Path, reason: str | None) -> None:
+    def ended(self, run: Path, error: Exception | None) -> None:
         """Say how a run ended."""
-        if reason is not None:
-            self.outbox.post(run, "FAILED", reason)
-            self._say(f"{run.name} failed: {reason}")
+        if error is not None:
+            self.outbox.post(run, "FAILED", describe_error(error))
+            self._say(f"{run.name} failed: {describe_error(error)}")
             return
         self.num_ended += 1
         self.outbox.post(run)

@@ -5,19 +5,22 @@ import logging
 import os
 from collections.abc import Iterator
 
-from hmtas.errors import InputError
+from hmtas.errors import InputError, first_line
 
 OBJECT_STORE_BYTES = 200 * 2**20  # workers pass paths, not arrays
-# Read by Ray when it starts. Loggers: Tune would write CSV, JSON and TensorBoard per trial.
-# Snapshots: finished trials are not run again after a crash, up to the last one.
+# Read by Ray when it starts.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "2",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # Tune's old output is silent when told to be.
+    "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Tune writes neither CSV, JSON and TensorBoard files per trial, nor snapshots of itself:
+    # study.json has all that a new driver needs.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
 
@@ -60,9 +63,8 @@ def ray_session(
     except (ConnectionError, RuntimeError, TimeoutError) as error:
         if address is None:
             raise
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"--address {address}: no Ray cluster answers there ({reason}); "
+            f"--address {address}: no Ray cluster answers there ({first_line(error)}); "
             "start one with `ray start --head` or `ray up cluster.yaml`"
         ) from None
     try:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,24 +31,15 @@ class WorkerResources(NamedTuple):
     gpus: float = 0.0
 
 
-def settings_of(
-    store: EmbeddingStore,
-    config: Config,
-    out: Path,
-    *,
-    name: str,
-    preset: str | None,
-    stop_after: int | None = None,
-) -> dict[str, Any]:
-    """What a worker is told; see `hmtas.training.loop.fit`."""
-    return {
-        "store": store,
-        "config": config.model_dump(mode="json"),
-        "out": str(out.absolute()),
-        "name": name,
-        "preset": preset,
-        "stop_after": stop_after,
-    }
+class Training(NamedTuple):
+    """What the workers of one training are told; see `hmtas.training.loop.fit`."""
+
+    store: EmbeddingStore
+    config: Config
+    out: Path  # absolute
+    name: str
+    preset: str | None = None
+    stop_after: int | None = None
 
 
 def train(
@@ -94,21 +86,24 @@ def train(
         check_workers(num_workers, "CPU", local_cpus)
         # The nodes of a cluster copy what they train on themselves.
         prefetch_games(opened, [*games.fitted, *games.stopped])
-    settings = settings_of(opened, config, out, name=name, preset=preset, stop_after=stop_after)
+    training = Training(opened, config, out.absolute(), name, preset, stop_after)
     with ray_session(address, threads=max(1, local_cpus // num_workers)):
         kind = "GPU" if use_gpu else "CPU"
         available = resources()
         check_workers(num_workers, kind, available.get(kind, 0))
         cpus = max(1, int(available["CPU"]) // num_workers)
         run_workers(
-            train_worker, settings, WorkerResources(num_workers, cpus, float(use_gpu)), on_epoch
+            partial(train_worker, training, cpus),
+            training.out,
+            WorkerResources(num_workers, cpus, float(use_gpu)),
+            on_epoch,
         )
     return read_run(out)
 
 
 def run_workers(
-    worker: Callable[[dict[str, Any]], Any],
-    settings: dict[str, Any],
+    worker: Callable[[], Any],
+    out: Path,
     share: WorkerResources,
     on_epoch: Callable[[EpochRecord], None],
     *,
@@ -119,7 +114,7 @@ def run_workers(
 
     Args:
         worker: `train_worker`, or what surrounds it.
-        settings: What it is told (`settings_of`).
+        out: Run folder, absolute.
         share: How many, and what each takes; Ray waits for ever for what is not there.
         on_epoch: Called in a thread of this process soon after every epoch.
         trainer: In place of `TorchTrainer`.
@@ -134,14 +129,12 @@ def run_workers(
 
     from hmtas.cluster.reports import listen_to_epochs
 
-    out = Path(settings["out"])
     scratch = out / SCRATCH
     needed = {"CPU": float(share.cpus)} | ({"GPU": share.gpus} if share.gpus else {})
     try:
         with listen_to_epochs(out, on_epoch) as callback:
             made = (trainer or TorchTrainer)(
                 worker,
-                train_loop_config={**settings, "num_threads": share.cpus},
                 scaling_config=ScalingConfig(
                     num_workers=share.num_workers,
                     use_gpu=share.gpus > 0,
@@ -183,7 +176,7 @@ def check_workers(num_workers: int, kind: str, available: float) -> None:
         )
 
 
-def train_worker(settings: dict[str, Any]) -> bool:
+def train_worker(training: Training, num_threads: int) -> bool:
     """What one worker of Ray Train does; False, if the loss was not finite."""
     import ray.train
     import torch
@@ -192,7 +185,7 @@ def train_worker(settings: dict[str, Any]) -> bool:
 
     context = ray.train.get_context()
     rank, size = context.get_world_rank(), context.get_world_size()
-    torch.set_num_threads(settings["num_threads"])
+    torch.set_num_threads(num_threads)
 
     def agree(decision: bool) -> bool:
         if size == 1:
@@ -206,15 +199,15 @@ def train_worker(settings: dict[str, Any]) -> bool:
 
     try:
         fit(
-            settings["store"],
-            Config.model_validate(settings["config"]),
-            Path(settings["out"]),
-            name=settings["name"],
-            preset=settings["preset"],
+            training.store,
+            training.config,
+            training.out,
+            name=training.name,
+            preset=training.preset,
             report=report,
             device=get_device(),
             parallel=Parallel(rank, size, wrap=prepare_model, agree=agree),
-            stop_after=settings["stop_after"],
+            stop_after=training.stop_after,
         )
     except InputError as error:
         # The others may wait for this one: only a failure ends them, unless all are here.
@@ -222,7 +215,7 @@ def train_worker(settings: dict[str, Any]) -> bool:
             raise
         if rank == 0:
             # A failure would be tried again, in vain; the driver finds the words here.
-            write_text(Path(settings["out"]) / SCRATCH / INPUT_ERROR, str(error))
+            write_text(training.out / SCRATCH / INPUT_ERROR, str(error))
         return False
     return True
 
@@ -239,14 +232,13 @@ def describe_epoch(entry: EpochRecord) -> str:
 
 def _reason_of(error: BaseException) -> Exception | None:
     """The user's mistake, or the system's error, inside what Ray raised, if it was one."""
-    seen: list[BaseException | None] = [error]
+    from hmtas.cluster.ray_private import original_error
+
+    seen = [error]
     for found in seen:
         if isinstance(found, InputError | OSError):
             return found
-        if found is not None:
-            seen += [found.__cause__, found.__context__, getattr(found, "cause", None)]
-            seen += list(getattr(found, "worker_failures", {}).values())
-            seen += [getattr(found, "_base_exc", None)]
-        if len(seen) > 50:
-            break
+        inner = [found.__cause__, found.__context__, getattr(found, "cause", None)]
+        inner += [original_error(found), *getattr(found, "worker_failures", {}).values()]
+        seen += [one for one in inner if one is not None and one not in seen]
     return None

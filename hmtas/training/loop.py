@@ -24,6 +24,7 @@ from hmtas.model.checkpoint import (
 )
 from hmtas.model.loss import positive_weights
 from hmtas.model.network import build_model, count_parameters
+from hmtas.prediction.slide import predict_run, predicted
 from hmtas.runs.environment import Environment, changes, this_environment
 from hmtas.runs.record import WEIGHTS, EpochRecord, RunRecord, write_run
 from hmtas.store.local import EmbeddingStore
@@ -110,6 +111,22 @@ def fit(
         if report is not None:
             report(entry, training.best())
     return training.close()
+
+
+def fit_and_predict(
+    store: EmbeddingStore,
+    config: Config,
+    run: Path,
+    split: str,
+    *,
+    preset: str | None = None,
+    report: Report | None = None,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Train a model (see `fit`), then predict a split; what is done already is not done again."""
+    fit(store, config, run, name=run.name, preset=preset, report=report, device=device)
+    if predicted(run, store, split) is None:
+        predict_run(run, store, split, device=device)
 
 
 class _Training:

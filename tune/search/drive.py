@@ -9,9 +9,9 @@ import os
 import shlex
 import shutil
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import ray
 from ray.tune import (
     FailureConfig,
     PlacementGroupFactory,
@@ -23,6 +23,7 @@ from ray.tune import (
 from ray.tune.experiment import Trial
 
 from hmtas.cluster.session import ray_session
+from hmtas.cluster.tasks import run_tasks
 from hmtas.files import full_disk
 from hmtas.runs.record import WEIGHTS, predictions_path
 from hmtas.store.remote import open_store, prefetch_games
@@ -30,34 +31,24 @@ from hmtas.terminal.console import progress, say
 from hmtas.terminal.signals import interruptible, postponed
 from hmtas.tracking.parent import HASTE_S, Outbox
 from hmtas.training.games import plan_games
-from tune.search.groups import GroupReleaser
 from tune.search.mirror import mirrored
 from tune.search.mlflow import MlflowCallback, start_tracking
 from tune.search.objective import make_trainable, predict_trial
 from tune.search.progress import StudyCallback
 from tune.search.proposals import StudySearch
 from tune.search.pruning import check_pruner, make_pruner
-from tune.search.resources import check_resources
+from tune.search.resources import check_resources, check_workers
 from tune.search.retrain import retrain_finalists
 from tune.search.samplers import check_sampler
-from tune.search.trial import Job
+from tune.search.trial import HEAD_NODE, Job
 from tune.search.view import live_view
-from tune.search.workers import HEAD_NODE, check_workers
-from tune.study.budget import Budget, start_budget, stop_budget
+from tune.study.budget import start_budget, stop_budget
 from tune.study.finalists import write_final
-from tune.study.record import RAY, TRIALS, StudyRecord, read_study, write_study
-from tune.study.settings import Load, StudySettings
+from tune.study.record import RAY, RECORD, StudyRecord, read_study, write_study
+from tune.study.settings import Load
 from tune.study.warm import describe
 
 RESTARTS = 3  # of a trial whose process dies, each from its last epoch
-TUNE_ENVIRONMENT = {
-    # Tune's old output is silent when told to be.
-    "RAY_AIR_NEW_OUTPUT": "0",
-    # Its handler of an interrupt would end the trials as if they were complete.
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Its snapshots would only take time: study.json has all that a new driver needs.
-    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
-}
 
 
 def drive(
@@ -68,9 +59,9 @@ def drive(
     The caller is the study's only driver (tune.study.lock).
 
     Args:
-        folder: Of the study.
-        record: As it is to be; written here.
-        hours: That the study may take, in all its drivers' lives; None keeps those it had.
+        folder: Folder of the study.
+        record: The study as it is to be; written here.
+        hours: Hours the study may take, in all its drivers' lives; None keeps those it had.
         dashboard: Start Ray's dashboard with Ray.
 
     Returns:
@@ -81,99 +72,122 @@ def drive(
         TransientError: If the disk is full, or the store is not there; the study can be resumed.
         Interrupted: On Ctrl-C or SIGTERM; the study can be resumed.
     """
-    settings, load = record.settings, record.load or Load()
-    notes = check_sampler(settings.options, settings.space)
-    workers = settings.workers_per_trial
-    games = plan_games(open_store(settings.store), settings.base.train)
-    notes += check_pruner(settings.options, len(games.stopped))
-    check_workers(workers, load.gpus_per_trial, len(games.fitted))
-    if settings.options.warm:
-        notes.append(describe(settings.options.warm))
-    os.environ.update(TUNE_ENVIRONMENT)
-    outbox = None
-    try:
-        with contextlib.ExitStack() as stack:
-            with postponed():  # a Ray that is left half-way up ends neither itself nor us
-                stack.enter_context(
-                    ray_session(record.address, dashboard=dashboard, threads=load.cpus_per_trial)
-                )
-            stack.enter_context(interruptible())
-            stack.enter_context(full_disk(folder))
-            concurrent = check_resources(load, workers)
-            if record.address is None:  # nodes of a cluster copy what they train on themselves
-                _prefetch(settings)
-            write_study(folder, record.model_copy(update={"status": "running"}))
-            stack.enter_context(mirrored(folder))
-            outbox = start_tracking(folder, record)
-            say(
-                f"{record.num_trials} trials, {concurrent} at a time with "
-                f"{f'{workers} workers of ' if workers > 1 else ''}{load.cpus_per_trial} CPU each, "
-                f"at most {settings.base.train.max_epochs} epochs"
-            )
-            for note in notes:
-                say(note)
-            if record.trials:
-                say(f"{folder}: going on with this study")
-            record = _search(folder, concurrent, outbox, hours)
-            job = make_job(folder, record)
+    notes = _check(record)
+    with _resumable(folder), _ray(record, dashboard=dashboard), full_disk(folder):
+        concurrent = check_resources(record.load or Load(), record.settings.workers_per_trial)
+        if record.address is None:  # nodes of a cluster copy what they train on themselves
+            _prefetch(record)
+        write_study(folder, record.model_copy(update={"status": "running"}))
+        with mirrored(folder), _tracked(folder, record) as outbox:
+            _announce(folder, record, concurrent, notes)
+            _run_trials(folder, record, concurrent, outbox, hours)
+            record = read_study(folder)
+            job = Job.of(folder, record)
             _predict_stopped(folder, record, job)
-            final = None
-            if settings.options.top:
+            if record.settings.options.top:
                 final = retrain_finalists(folder, record, job, concurrent)
-            if final is not None:
-                write_final(folder, final)
+                if final is not None:
+                    write_final(folder, final)
             record = record.model_copy(update={"status": "done"})
             write_study(folder, record)
-    except BaseException:
-        if outbox is not None or record.trials:
-            say(f"{folder}: not finished; go on with: hmtas tune resume {shlex.quote(str(folder))}")
-        if outbox is not None:
-            outbox.leave(HASTE_S)
-        raise
     return record, outbox
 
 
-def make_job(folder: Path, record: StudyRecord) -> Job:
-    """What the trials of a study have in common."""
+def _check(record: StudyRecord) -> list[str]:
+    """Refuse what cannot run; what to say of the rest."""
     settings, load = record.settings, record.load or Load()
-    return Job(
-        store=settings.store,
-        trials=str(folder / TRIALS),
-        base=settings.base,
-        preset=settings.preset,
-        space=settings.space,
-        split=settings.split,
-        threads=load.cpus_per_trial,
-        device="cuda" if load.gpus_per_trial > 0 else "cpu",
-        objective=settings.options.objective,
-        workers=settings.workers_per_trial,
-        gpus=load.gpus_per_trial,
+    games = plan_games(open_store(settings.store), settings.base.train)
+    check_workers(settings.workers_per_trial, load.gpus_per_trial, len(games.fitted))
+    notes = check_sampler(settings.options, settings.space)
+    notes += check_pruner(settings.options, len(games.stopped))
+    if settings.options.warm:
+        notes.append(describe(settings.options.warm))
+    return notes
+
+
+@contextlib.contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Say how to resume a study that does not end in the block."""
+    try:
+        yield
+    except BaseException:
+        if (folder / RECORD).is_file():
+            say(f"{folder}: not finished; go on with: hmtas tune resume {shlex.quote(str(folder))}")
+        raise
+
+
+@contextlib.contextmanager
+def _ray(record: StudyRecord, *, dashboard: bool) -> Iterator[None]:
+    """The Ray that the trials run on, and a driver that can be interrupted."""
+    # Tune's own handler of an interrupt would end the trials as if they were complete.
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    threads = (record.load or Load()).cpus_per_trial
+    with contextlib.ExitStack() as stack:
+        with postponed():  # a Ray that is left half-way up ends neither itself nor us
+            stack.enter_context(ray_session(record.address, dashboard=dashboard, threads=threads))
+        stack.enter_context(interruptible())
+        yield
+
+
+@contextlib.contextmanager
+def _tracked(folder: Path, record: StudyRecord) -> Iterator[Outbox]:
+    """Send the trials to MLflow, also beyond the block; in haste if it fails."""
+    outbox = start_tracking(folder, record)
+    try:
+        yield outbox
+    except BaseException:
+        outbox.leave(HASTE_S)
+        raise
+
+
+def _prefetch(record: StudyRecord) -> None:
+    store = open_store(record.settings.store)
+    plan = plan_games(store, record.settings.base.train)
+    prefetch_games(store, [*plan.fitted, *plan.stopped, *store.games(record.settings.split)])
+
+
+def _announce(folder: Path, record: StudyRecord, concurrent: int, notes: Sequence[str]) -> None:
+    settings, load = record.settings, record.load or Load()
+    workers = settings.workers_per_trial
+    say(
+        f"{record.num_trials} trials, {concurrent} at a time with "
+        f"{f'{workers} workers of ' if workers > 1 else ''}{load.cpus_per_trial} CPU each, "
+        f"at most {settings.base.train.max_epochs} epochs"
     )
+    for note in notes:
+        say(note)
+    if record.trials:
+        say(f"{folder}: going on with this study")
 
 
-def _search(folder: Path, concurrent: int, outbox: Outbox, hours: float | None) -> StudyRecord:
+def _run_trials(
+    folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox, hours: float | None
+) -> None:
     start_budget(folder, hours)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), live_view(folder):
             # A trial that is started again reports its epochs again.
             warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
-            with live_view(folder):
-                _tuner(folder, read_study(folder), concurrent, outbox).fit()
+            _tuner(folder, record, concurrent, outbox).fit()
     finally:
-        _report_out_of_time(folder, stop_budget(folder))
-    return read_study(folder)
+        budget = stop_budget(folder)
+        if budget.left_s is not None and budget.left_s <= 0:
+            say(
+                f"{folder}: time is out after {budget.spent_s / 3600:.2f} h; "
+                "the same command with more --hours goes on"
+            )
 
 
 def _tuner(folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox) -> Tuner:
-    settings, load = record.settings, record.load or Load()
-    nested = settings.workers_per_trial > 1  # then it is the workers who take the CPUs
-    own = HEAD_NODE if nested else {"CPU": float(load.cpus_per_trial), "GPU": load.gpus_per_trial}
+    job = Job.of(folder, record)
+    nested = job.workers > 1  # then it is the workers who take the CPUs
+    own = HEAD_NODE if nested else {"CPU": float(job.threads), "GPU": job.gpus}
     shutil.rmtree(folder / RAY, ignore_errors=True)
     return Tuner(
-        with_resources(make_trainable(make_job(folder, record)), PlacementGroupFactory([own])),
+        with_resources(make_trainable(job), PlacementGroupFactory([own])),
         tune_config=TuneConfig(
             search_alg=StudySearch(folder, concurrent),
-            scheduler=make_pruner(settings, folder),
+            scheduler=make_pruner(record.settings, folder),
             num_samples=record.num_trials,
             reuse_actors=not nested,  # one that waits for workers cannot take another trial
             trial_dirname_creator=_trial_folder,
@@ -181,7 +195,7 @@ def _tuner(folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox) -
         run_config=RunConfig(
             name=RAY,
             storage_path=str(folder),
-            callbacks=[StudyCallback(folder), MlflowCallback(outbox), GroupReleaser(folder)],
+            callbacks=[StudyCallback(folder), MlflowCallback(outbox)],
             failure_config=FailureConfig(max_failures=RESTARTS),
             verbose=0,
         ),
@@ -192,37 +206,23 @@ def _trial_folder(trial: Trial) -> str:
     return str(trial.trial_id)
 
 
-def _report_out_of_time(folder: Path, budget: Budget) -> None:
-    if budget.left_s is not None and budget.left_s <= 0:
-        say(
-            f"{folder}: time is out after {budget.spent_s / 3600:.2f} h; "
-            "the same command with more --hours goes on"
-        )
-
-
-def _prefetch(settings: StudySettings) -> None:
-    store = open_store(settings.store)
-    plan = plan_games(store, settings.base.train)
-    prefetch_games(store, [*plan.fitted, *plan.stopped, *store.games(settings.split)])
-
-
 def _predict_stopped(folder: Path, record: StudyRecord, job: Job) -> None:
-    """Predict with the best checkpoint of every trial that was stopped early, as Ray tasks."""
+    """Predict with the best checkpoint of every trial that was stopped early."""
     runs = [folder / row.run for row in record.trials if row.status == "stopped"]
-    waiting = [
-        run
+    calls = {
+        run: (run, job)
         for run in runs
         if (run / WEIGHTS).is_file() and not predictions_path(run, job.split).is_file()
-    ]
-    if not waiting:
+    }
+    if not calls:
         return
-    load = record.load or Load()
-    task = ray.remote(num_cpus=load.cpus_per_trial, num_gpus=load.gpus_per_trial)(predict_trial)
-    tasks = [
-        task.remote(str(run), job.store, job.split, job.threads, job.device) for run in waiting
-    ]
-    with progress("Predicting with stopped trials", len(tasks)) as advance:
-        while tasks:
-            ended, tasks = ray.wait(tasks)
-            ray.get(ended)
-            advance()
+    with progress("Predicting with stopped trials", len(calls)) as advance:
+        errors = run_tasks(
+            predict_trial,
+            calls,
+            at_once=len(calls),
+            options={"num_cpus": job.threads, "num_gpus": job.gpus},
+            on_end=lambda run, error: advance(),
+        )
+    for error in errors.values():
+        raise error

@@ -7,6 +7,7 @@ from study.json at any time (`hmtas tune mirror`).
 
 import contextlib
 import shlex
+import sqlite3
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hmtas.errors import InputError
+from hmtas.errors import InputError, first_line
 from hmtas.files import atomic_path
 from hmtas.runs.record import RECORD as RUN_RECORD
 from hmtas.runs.record import read_run
@@ -25,7 +26,6 @@ from tune.study.optuna_trials import point_in, values_of
 from tune.study.record import RECORD, StudyRecord, TrialRow, history_of, read_study
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial, TrialState
 
@@ -69,8 +69,7 @@ def rebuild(folder: Path, record: StudyRecord) -> Path:
         record: Of the study.
     """
     path = folder / FILE
-    with atomic_path(path) as scratch, _storage(scratch) as storage:
-        _skip_fsync(storage)
+    with atomic_path(path) as scratch, _storage(scratch, "OFF") as storage:
         _update_storage(storage, folder, record)
     return path
 
@@ -124,75 +123,71 @@ def _follow(folder: Path, ended: threading.Event) -> None:
             pause_s = max(SYNC_S, (time.thread_time() - began) / CPU_SHARE)
         except Exception as error:
             if not failing:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                say(f"warning: {folder / FILE} is not up to date ({reason}); nothing else depends "
-                    "on it, and `hmtas tune mirror` writes it anew")  # fmt: skip
+                say(f"warning: {folder / FILE} is not up to date ({first_line(error)}); nothing "
+                    "else depends on it, and `hmtas tune mirror` writes it anew")  # fmt: skip
             failing, pause_s = True, RETRY_S
 
 
 @contextlib.contextmanager
-def _storage(path: Path) -> Iterator["RDBStorage"]:
+def _storage(path: Path, synchronous: str = "FULL") -> Iterator["RDBStorage"]:
+    """The storage in a file; it waits for the disk at the end only where `synchronous` is OFF."""
     import optuna
+    from sqlalchemy import NullPool
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(path)
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        return connection
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    storage = optuna.storages.RDBStorage(
+        f"sqlite:///{path}", engine_kwargs={"creator": connect, "poolclass": NullPool}
+    )
     try:
         yield storage
     finally:
         storage.remove_session()
-        storage.engine.dispose()
-
-
-def _skip_fsync(storage: "RDBStorage") -> None:
-    """Wait for the disk at the end only, not after each of many statements of a scratch file."""
-    from sqlalchemy import event
-
-    storage.engine.dispose()
-    event.listen(
-        storage.engine, "connect", lambda found, _: found.execute("PRAGMA synchronous = OFF")
-    )
 
 
 def _update_storage(storage: "RDBStorage", folder: Path, record: StudyRecord) -> None:
     """Add the trials that the storage lacks, in their order, and what it lacks of the others."""
-    study = _study(storage, record)
-    known = storage.get_all_trials(study._study_id, deepcopy=False)
-    if [old.user_attrs.get(_ID) for old in known] != [row.id for row in record.trials][
-        : len(known)
-    ]:
+    study_id = _find_or_create(storage, record)
+    known = storage.get_all_trials(study_id, deepcopy=False)
+    ids = [row.id for row in record.trials]
+    if [old.user_attrs.get(_ID) for old in known] != ids[: len(known)]:
         raise _OtherStudyError
     for old, row in zip(known, record.trials, strict=False):
         if not old.state.is_finished():
-            _update_trial(storage, old, frozen_trial(folder, record, row))
+            trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, old.number)
+            _update_trial(storage, trial_id, old, frozen_trial(folder, record, row))
         elif old.user_attrs.get(_STATUS) != row.status:
             raise _OtherStudyError  # it failed once, and is tried again
     for row in record.trials[len(known) :]:
-        study.add_trial(frozen_trial(folder, record, row))
+        storage.create_new_trial(study_id, template_trial=frozen_trial(folder, record, row))
 
 
-def _study(storage: "RDBStorage", record: StudyRecord) -> "optuna.Study":
+def _find_or_create(storage: "RDBStorage", record: StudyRecord) -> int:
     """The study of a storage; made if the storage is empty."""
-    import optuna
+    from optuna.study import StudyDirection
 
     metrics = list(record.settings.options.metrics)
     made = {"created": record.created, "metrics": metrics}
-    for summary in optuna.get_all_study_summaries(storage):
-        if {name: summary.user_attrs.get(name) for name in made} != made:
+    for study in storage.get_all_studies():
+        if {name: study.user_attrs.get(name) for name in made} != made:
             raise _OtherStudyError
-        return optuna.load_study(study_name=summary.study_name, storage=storage)
-    study = optuna.create_study(
-        storage=storage, study_name=record.name, directions=["maximize"] * len(metrics)
-    )
+        return storage.get_study_id_from_name(study.study_name)
+    study_id = storage.create_new_study([StudyDirection.MAXIMIZE] * len(metrics), record.name)
     # As Study.set_metric_names does, which warns that it may change.
-    storage.set_study_system_attr(study._study_id, "study:metric_names", metrics)
+    storage.set_study_system_attr(study_id, "study:metric_names", metrics)
     for name, value in made.items():
-        study.set_user_attr(name, value)
-    return study
+        storage.set_study_user_attr(study_id, name, value)
+    return study_id
 
 
-def _update_trial(storage: "RDBStorage", old: "FrozenTrial", new: "FrozenTrial") -> None:
+def _update_trial(
+    storage: "RDBStorage", trial_id: int, old: "FrozenTrial", new: "FrozenTrial"
+) -> None:
     """Add to a trial that had not ended what it lacks; its state last, which closes it."""
-    trial_id = old._trial_id
     for step, value in new.intermediate_values.items():
         if old.intermediate_values.get(step) != value:
             storage.set_trial_intermediate_value(trial_id, step, value)

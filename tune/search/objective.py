@@ -1,7 +1,7 @@
 """What a trial of the model study does: one training, reported by the epoch, and its predictions.
 
-A thin shell around `hmtas.training.loop.fit`, which knows no Ray. A trial that a scheduler stops
-never comes back from a report, so its predictions are made after the study (`predict_trial`).
+A trial that a scheduler stops never comes back from a report, so its predictions are made after
+the study (`predict_trial`).
 """
 
 from collections.abc import Callable, Mapping
@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hmtas.config import Config
-from hmtas.errors import DamagedCheckpointError, InputError, TransientError
-from hmtas.runs.record import RECORD, EpochRecord, predictions_path, read_run, write_run
+from hmtas.errors import DamagedCheckpointError, TransientError, describe_error
+from hmtas.runs.record import EpochRecord, read_run, write_run
 from tune.search.trial import FAILED, BestEpoch, Job, discard_run, lock_path
+from tune.search.workers import train_nested
 from tune.space.dimensions import settings_of
 from tune.study.lock import writer_lock
 from tune.study.options import LOOSE, TIGHT
+from tune.study.record import history_of
 
 
 def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
@@ -22,10 +24,6 @@ def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
 
     def trial(params: dict[str, Any]) -> None:
         from ray.tune import get_context, report
-
-        run = run_trial
-        if job.workers > 1:
-            from tune.search.workers import run_nested as run
 
         trial_id = get_context().get_trial_id()
         assert trial_id is not None
@@ -36,25 +34,14 @@ def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
             report(metrics)
 
         try:
-            run(params, job=job, trial_id=trial_id, report=note)
+            run_trial(params, job=job, trial_id=trial_id, report=note)
+        except (OSError, TransientError):
+            raise  # worth a second try: Tune starts it again
         except Exception as error:
-            if is_transient(error):
-                raise  # Tune starts it again
             # Its own fault: the same would come of the same. No process need die for it.
-            report({**last, FAILED: _reason(error)})
+            report({**last, FAILED: describe_error(error)})
 
     return trial
-
-
-def is_transient(error: Exception) -> bool:
-    """Is it worth a second try: a full disk, a file or a service that is not there just now?"""
-    return isinstance(error, OSError | TransientError)
-
-
-def _reason(error: Exception) -> str:
-    """One line for the table; what is not bad input has its class with it."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-    return line if isinstance(error, InputError) else f"{type(error).__name__}: {line}"
 
 
 def run_trial(
@@ -64,10 +51,7 @@ def run_trial(
     trial_id: str,
     report: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Train one point of the space in this process, then predict.
-
-    A trial that Tune starts again after the driver died reports the epochs in its run folder
-    again, goes on after them, and does nothing twice.
+    """Train one point of the space, then predict.
 
     Args:
         params: One point, as `tune.space.dimensions.suggest` sampled it.
@@ -80,51 +64,55 @@ def run_trial(
         FloatingPointError: If the metric is not finite.
     """
     config = job.base.updated(settings_of(params, job.space))
-    run = Path(job.trials) / trial_id
-    with writer_lock(lock_path(run)):
-        _train(run, config, job=job, report=report)
+    best = BestEpoch(job.objective)
+    train(Path(job.trials) / trial_id, config, job, lambda epoch: report(best.metrics(epoch)))
 
 
-def _train(
-    run: Path, config: Config, *, job: Job, report: Callable[[dict[str, Any]], None]
+def train(
+    run: Path,
+    config: Config,
+    job: Job,
+    on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
+) -> None:
+    """Train a run and predict with it, here or in workers; what is done is not done again.
+
+    A run that is started again reports the epochs in its folder again, and resumes after them.
+    """
+    train_run = train_nested if job.workers > 1 else _train_here
+    train_run(run, config, job, on_epoch)
+
+
+def _train_here(
+    run: Path, config: Config, job: Job, on_epoch: Callable[[EpochRecord], None]
 ) -> None:
     import torch
 
-    from hmtas.prediction.slide import predict_run
     from hmtas.store.remote import open_store
-    from hmtas.training.loop import fit
+    from hmtas.training.loop import fit_and_predict
 
-    best = BestEpoch(job.objective)
-    if (run / RECORD).is_file():
-        for epoch in read_run(run).history:
-            report(best.metrics(epoch))
-    torch.set_num_threads(job.threads)
-    store = open_store(job.store)
-
-    def on_epoch(epoch: EpochRecord, _: dict[str, float]) -> None:
-        report(best.metrics(epoch))
-
-    def train() -> None:
-        fit(
-            store,
+    def attempt() -> None:
+        fit_and_predict(
+            open_store(job.store),
             config,
             run,
-            name=run.name,
+            job.split,
             preset=job.preset,
-            report=on_epoch,
+            report=lambda epoch, _: on_epoch(epoch),
             device=job.device,
         )
 
-    try:
-        train()
-    except DamagedCheckpointError:  # its first epoch, most likely: there is one checkpoint then
-        discard_run(run)
-        train()
-    if not predictions_path(run, job.split).is_file():
-        predict_run(run, store, job.split, device=job.device)
+    torch.set_num_threads(job.threads)
+    with writer_lock(lock_path(run)):
+        for epoch in history_of(run):
+            on_epoch(epoch)
+        try:
+            attempt()
+        except DamagedCheckpointError:  # its first epoch, most likely: there is one checkpoint then
+            discard_run(run)
+            attempt()
 
 
-def predict_trial(run: str, store: str, split: str, threads: int, device: str) -> None:
+def predict_trial(run: Path, job: Job) -> None:
     """Predict with the best checkpoint of a trial that was stopped early, and close its record."""
     import torch
 
@@ -132,9 +120,8 @@ def predict_trial(run: str, store: str, split: str, threads: int, device: str) -
     from hmtas.prediction.slide import predict_run
     from hmtas.store.remote import open_store
 
-    torch.set_num_threads(threads)
-    folder = Path(run)
-    with writer_lock(lock_path(folder)):  # it may not have heard yet that it was stopped
-        predict_run(folder, open_store(store), split, device=device)
-        write_run(folder, read_run(folder).model_copy(update={"status": "done"}))
-        remove_checkpoints(folder)
+    torch.set_num_threads(job.threads)
+    with writer_lock(lock_path(run)):  # it may not have heard yet that it was stopped
+        predict_run(run, open_store(job.store), job.split, device=job.device)
+        write_run(run, read_run(run).model_copy(update={"status": "done"}))
+        remove_checkpoints(run)

@@ -14,8 +14,9 @@ from ray.tune.experiment import Trial
 from hmtas.terminal.console import is_lively, say
 from tune.search.proposals import scores_of
 from tune.search.view import score_text
+from tune.search.workers import release_workers
 from tune.study.budget import UNLIMITED_TRIALS
-from tune.study.record import StudyRecord, TrialRow, read_study, score_of, write_study
+from tune.study.record import TRIALS, StudyRecord, TrialRow, read_study, score_of, write_study
 from tune.study.summary import ENDED, best_so_far
 
 SAY_EVERY_S = 20.0  # between two lines about trials that are still running
@@ -57,7 +58,8 @@ class StudyCallback(Callback):
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Say how a trial ended."""
+        """Say how a trial ended, and free its workers."""
+        release_workers(self.folder / TRIALS / str(trial.trial_id))
         record = self._write(trials)
         self._say(self._count(record) + _line(record, trial.trial_id))
 
@@ -65,6 +67,7 @@ class StudyCallback(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Say why a trial failed; the study goes on, unless all would fail so."""
+        release_workers(self.folder / TRIALS / str(trial.trial_id))
         record = self._write(trials)
         if any(row.id == trial.trial_id and row.status == "failed" for row in record.trials):
             self._say(self._count(record) + _line(record, trial.trial_id))

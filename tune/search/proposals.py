@@ -6,7 +6,6 @@ run folders have all but the epoch that was lost (tune.search.objective).
 """
 
 import contextlib
-import copy
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any
 from ray import cloudpickle
 from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial
-from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
-from hmtas.errors import TransientError
+from hmtas.errors import TransientError, first_line
 from hmtas.runs.record import predictions_path
 from hmtas.terminal.console import say
 from tune.search.ask_tell import AskTell
@@ -86,7 +84,7 @@ class StudySearch(SearchAlgorithm):
             space = read_study(self.folder).settings.space
             return self._trial(row.id, encoded(point_of(row.settings, space)))
         if self._num_asked >= self._total or out_of_time(self.folder):
-            self._finished = True
+            self.set_finished()  # type: ignore[no-untyped-call]
             return None
         record = read_study(self.folder)
         name = trial_id(record, self._num_asked)
@@ -106,7 +104,7 @@ class StudySearch(SearchAlgorithm):
         """Is there no trial left to begin?"""
         if self._problem is not None:
             return False  # Tune asks for a trial once more, and hears of it
-        return not self._waiting and (self._finished or self._num_asked >= self._total)
+        return not self._waiting and (super().is_finished() or self._num_asked >= self._total)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -137,15 +135,20 @@ class StudySearch(SearchAlgorithm):
         self.ask_tell.tell_row(row)
 
     def _trial(self, name: str, params: Mapping[str, Any]) -> Trial:
-        spec = copy.copy(self._spec)
-        spec["config"] = {**(spec.get("config") or {}), **params}
-        trial: Trial = _create_trial_from_spec(
-            spec, _make_parser(), evaluated_params=dict(params), experiment_tag="", trial_id=name
+        spec = self._spec
+        self._live[name] = Trial(
+            spec["run"],
+            config={**(spec.get("config") or {}), **params},
+            evaluated_params=dict(params),
+            trial_id=name,
+            storage=spec["storage"],
+            placement_group_factory=spec["resources_per_trial"],
+            trial_dirname_creator=spec["trial_dirname_creator"],
+            max_failures=spec["max_failures"],
         )
-        self._live[name] = trial
-        return trial
+        return self._live[name]
 
-    def _failed(self, row: TrialRow, error: Any) -> TrialRow:
+    def _failed(self, row: TrialRow, error: Exception) -> TrialRow:
         """A trial that was started again and again and could not go on.
 
         Its process died each time, and may live another day; or it met an error that would end
@@ -153,8 +156,7 @@ class StudySearch(SearchAlgorithm):
         """
         if isinstance(error, RayTaskError):
             raise TransientError(f"trial {row.id}: {error.cause}")
-        lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
-        reason = f"its process died each time it was started ({(lines or ['no message'])[0]})"
+        reason = f"its process died each time it was started ({first_line(error)})"
         return row.model_copy(update={"status": "failed", "error": reason, "again": True})
 
 
@@ -164,13 +166,13 @@ def trial_id(record: StudyRecord, number: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _last_error(trial: Trial) -> Any:
-    """What Tune noted last of a trial that broke down; None if it could not."""
-    if trial.pickled_error_file is None:
-        return None
-    with contextlib.suppress(OSError, EOFError):
-        return cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    return None
+def _last_error(trial: Trial) -> Exception:
+    """What Tune noted last of a trial that broke down, if it could."""
+    if trial.pickled_error_file is not None:
+        with contextlib.suppress(OSError, EOFError):
+            error: Exception = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+            return error
+    return Exception("no message")
 
 
 def _requeued(row: TrialRow) -> TrialRow:

@@ -17,14 +17,12 @@ is started again reports its epochs again.
 """
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
-from ray.tune.schedulers.async_hyperband import _Bracket
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from hmtas.errors import InputError
 from hmtas.runs.record import RECORD, read_run
@@ -40,34 +38,13 @@ RECENT_TRIALS = 12  # trials at a rung that the next one is compared with (docs/
 P_VALUE = 0.01  # of one test; a trial is tested after every epoch, and always against the best
 MIN_GAMES = 7  # of six, even the clearest difference has a p-value above that
 
-_Reports = dict[str, list[dict[str, Any]]]
+Report = dict[str, Any]  # what a trial reports after an epoch (tune.search.trial.BestEpoch)
 
 
 def make_pruner(settings: StudySettings, folder: Path) -> TrialScheduler:
     """The scheduler of a study; it knows its metric, so that Tune need not be told of one."""
-    max_epochs = settings.base.train.max_epochs
-    grace = min(settings.grace_epochs, max_epochs)
-    options = settings.options
-    if options.pruner == "none":
-        return NoPruning(folder)
-    if options.pruner == "wilcoxon":
-        return WilcoxonPruner(
-            folder,
-            objective=options.objective,
-            metric=options.metrics[0],
-            max_epochs=max_epochs,
-            grace=grace,
-        )
-    return ResumableASHA(
-        folder,
-        objective=options.objective,
-        time_attr="epoch",
-        metric=options.metrics[0],
-        mode="max",
-        max_t=max_epochs,
-        grace_period=grace,
-        reduction_factor=REDUCTION_FACTOR,
-    )
+    pruners = {"none": Pruner, "asha": AshaPruner, "wilcoxon": WilcoxonPruner}
+    return pruners[settings.options.pruner](settings, folder)
 
 
 def check_pruner(options: Options, num_games: int) -> list[str]:
@@ -91,112 +68,91 @@ def check_pruner(options: Options, num_games: int) -> list[str]:
     return []
 
 
-class NoPruning(FIFOScheduler):
-    """Stops trials only when the hours of the study are spent."""
+class Pruner(FIFOScheduler):
+    """Stops trials when the hours of the study are spent; its subclasses also stop weak ones.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        settings: Settings of the study.
+        folder: Folder of the study.
+    """
+
+    def __init__(self, settings: StudySettings, folder: Path) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.folder = folder
+        self.objective, self.score = settings.options.objective, settings.options.metrics[0]
+        self.max_epochs = settings.base.train.max_epochs
+        self.grace_epochs = min(settings.grace_epochs, self.max_epochs)
+        self._knows_ended = False
 
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> str:
-        """Look at the clock."""
-        return TrialScheduler.STOP if out_of_time(self.folder) else TrialScheduler.CONTINUE
-
-
-class ResumableASHA(ASHAScheduler):
-    """ASHA that never stops a trial at its last epoch and survives its driver.
-
-    Args:
-        folder: Of the study.
-        objective: What its trials report.
-        asha: As of `ASHAScheduler`.
-    """
-
-    def __init__(self, folder: Path, *, objective: Objective = "tight", **asha: Any) -> None:
-        super().__init__(**asha)
-        self.folder, self.objective, self.score = folder, objective, str(asha["metric"])
-        self._recalled = False
-        self._brackets = [
-            RecentBracket(asha["grace_period"], asha["max_t"], asha["reduction_factor"], 0)
-        ]
-
-    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Take a trial; before the first one, those that ended under an earlier driver."""
-        if not self._recalled:
-            self._recalled = True
-            bracket = self._brackets[0]
+        """Decide whether a trial goes on after an epoch."""
+        if not self._knows_ended:
             for name, reports in ended_reports(self.folder, self.objective).items():
-                stand_in = cast(Trial, SimpleNamespace(trial_id=name))
-                for report in reports:
-                    bracket.on_result(stand_in, report[self._time_attr], report[self.score])
-        super().on_trial_add(tune_controller, trial)
-
-    def on_trial_result(
-        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
-    ) -> str:
-        """Compare a trial with the others at its rung."""
-        decision = super().on_trial_result(tune_controller, trial, result)
-        if result[self._time_attr] >= self._max_t:
+                self.recall(name, reports)
+            self._knows_ended = True
+        weak = self.is_weak(trial.trial_id, result)
+        if result["epoch"] >= self.max_epochs:
             return TrialScheduler.CONTINUE
-        return TrialScheduler.STOP if out_of_time(self.folder) else decision
+        return TrialScheduler.STOP if weak or out_of_time(self.folder) else TrialScheduler.CONTINUE
+
+    def recall(self, name: str, reports: list[Report]) -> None:
+        """Take note of a trial that ended under an earlier driver."""
+        for report in reports:
+            self.is_weak(name, report)
+
+    def is_weak(self, name: str, report: Report) -> bool:
+        """Take note of an epoch of a trial; is the trial not worth going on with?"""
+        return False
 
 
-class RecentBracket(_Bracket):
-    """The rungs of ASHA, each with the trials that came to it last."""
+class AshaPruner(Pruner):
+    """Stops a trial that is not among the best quarter of those that reached a rung before it."""
 
-    def cutoff(self, recorded: dict[str, float]) -> float | None:
-        """What the next trial at a rung must reach; None for the first one."""
-        last = list(recorded.values())[-RECENT_TRIALS:]
-        return float(np.percentile(last, 100 * (1 - 1 / self.rf))) if last else None
+    def __init__(self, settings: StudySettings, folder: Path) -> None:
+        super().__init__(settings, folder)
+        self._rungs: dict[int, dict[str, float]] = {}  # epoch to trial to score, in order
+        rung = self.grace_epochs
+        while rung <= self.max_epochs:
+            self._rungs = {rung: {}, **self._rungs}
+            rung *= REDUCTION_FACTOR
+
+    def is_weak(self, name: str, report: Report) -> bool:
+        """Compare a trial with those that came last to the highest rung that is new to it."""
+        for epoch, scores in self._rungs.items():
+            if report["epoch"] >= epoch and name not in scores:
+                recent = list(scores.values())[-RECENT_TRIALS:]
+                score = scores[name] = report[self.score]
+                share = 100 * (1 - 1 / REDUCTION_FACTOR)
+                return bool(recent) and bool(score < np.percentile(recent, share))
+        return False
 
 
-class WilcoxonPruner(FIFOScheduler):
-    """Stops a trial that is worse than the best one, by a signed-rank test over games.
+class WilcoxonPruner(Pruner):
+    """Stops a trial that is worse than the best one, by a signed-rank test over games."""
 
-    Args:
-        folder: Of the study.
-        objective: What its trials report.
-        metric: The number that says which trial is the best.
-        max_epochs: Of a trial.
-        grace: No trial is stopped before this epoch.
-    """
+    def __init__(self, settings: StudySettings, folder: Path) -> None:
+        super().__init__(settings, folder)
+        self._reports: dict[str, list[Report]] = {}
 
-    def __init__(
-        self, folder: Path, *, objective: Objective, metric: str, max_epochs: int, grace: int
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.folder, self.objective, self.score = folder, objective, metric
-        self._metric = metric
-        self.max_epochs, self.grace = max_epochs, grace
-        self._reports: _Reports | None = None
+    def recall(self, name: str, reports: list[Report]) -> None:
+        """Keep the epochs of a trial that ended."""
+        self._reports[name] = reports
 
-    def on_trial_result(
-        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
-    ) -> str:
+    def is_weak(self, name: str, report: Report) -> bool:
         """Compare a trial with the best of the others, at the same epoch."""
-        if self._reports is None:
-            self._reports = ended_reports(self.folder, self.objective)
-        epoch = result["epoch"]
-        own = self._reports.setdefault(trial.trial_id, [])
+        epoch = report["epoch"]
+        own = self._reports.setdefault(name, [])
         if not own or own[-1]["epoch"] < epoch:
-            own.append({name: result.get(name) for name in ("epoch", self.score, GAMES)})
-        if epoch >= self.max_epochs:
-            return TrialScheduler.CONTINUE
-        if out_of_time(self.folder):
-            return TrialScheduler.STOP
-        best = self._best_other(trial.trial_id)
-        if epoch < self.grace or best is None:
-            return TrialScheduler.CONTINUE
+            own.append({key: report.get(key) for key in ("epoch", self.score, GAMES)})
+        others = [reports for trial, reports in self._reports.items() if trial != name]
+        best = max(others, key=lambda reports: reports[-1][self.score], default=None)
+        if epoch < self.grace_epochs or epoch >= self.max_epochs or best is None:
+            return False
         then = [report for report in best if report["epoch"] <= epoch][-1]
-        behind = result[self.score] < then[self.score]
-        worse = behind and is_worse(result.get(GAMES), then[GAMES])
-        return TrialScheduler.STOP if worse else TrialScheduler.CONTINUE
-
-    def _best_other(self, name: str) -> list[dict[str, Any]] | None:
-        others = [reports for trial, reports in (self._reports or {}).items() if trial != name]
-        return max(others, key=lambda reports: reports[-1][self.score], default=None)
+        behind = report[self.score] < then[self.score]
+        return bool(behind and is_worse(report.get(GAMES), then[GAMES]))
 
 
 def is_worse(games: list[float] | None, best: list[float] | None) -> bool:
@@ -211,11 +167,11 @@ def is_worse(games: list[float] | None, best: list[float] | None) -> bool:
     return bool(found.pvalue < P_VALUE)
 
 
-def ended_reports(folder: Path, objective: Objective) -> _Reports:
+def ended_reports(folder: Path, objective: Objective) -> dict[str, list[Report]]:
     """What the trials that have ended reported, by the epoch, from their run folders."""
     if not (folder / STUDY).is_file():
         return {}
-    reports: _Reports = {}
+    reports: dict[str, list[Report]] = {}
     for row in read_study(folder).trials:
         run = folder / row.run
         if row.status in ("waiting", "running") or not (run / RECORD).is_file():

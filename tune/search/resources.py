@@ -1,7 +1,24 @@
 """Whether a cluster holds the trials of a study; `hmtas.cluster.session` starts or joins it."""
 
 from hmtas.errors import InputError
+from hmtas.training.games import shard
 from tune.study.settings import Load
+
+
+def check_workers(num_workers: int, gpus: float, num_games: int) -> None:
+    """Refuse what no trial could do.
+
+    Raises:
+        InputError: If there are more workers than games to fit, or they would share a GPU.
+    """
+    if num_workers == 1:
+        return
+    shard([""] * num_games, 0, num_workers)
+    if gpus and gpus != int(gpus):
+        raise InputError(
+            f"--gpus-per-trial {gpus:g}: each of {num_workers} workers needs whole GPUs of its "
+            "own, as they cannot exchange gradients on one; give 1, or --workers-per-trial 1"
+        )
 
 
 def check_resources(load: Load, workers: int = 1) -> int:

@@ -8,15 +8,15 @@ one is worth is corrected for its having been picked here (hmtas.statistics.winn
 """
 
 from pathlib import Path
-from typing import Any
 
+from hmtas.cluster.tasks import run_tasks
 from hmtas.config import Config
-from hmtas.runs.record import predictions_path, read_run
+from hmtas.errors import describe_error
+from hmtas.runs.record import read_run
 from hmtas.terminal.console import progress, say
-from tune.search.trial import Job, lock_path
-from tune.search.workers import HEAD_NODE, train_nested
+from tune.search.objective import train
+from tune.search.trial import Job
 from tune.study.finalists import RUNS, ComparedToPicked, Final, Finalist
-from tune.study.lock import writer_lock
 from tune.study.options import Metric
 from tune.study.record import StudyRecord, choose_finalists
 
@@ -26,71 +26,41 @@ FIRST_SEED = 1000  # above that of the study: a finalist never has the seed it w
 def retrain_finalists(folder: Path, record: StudyRecord, job: Job, concurrent: int) -> Final | None:
     """Train the finalists as Ray tasks, `concurrent` at once, and compare them.
 
-    What is trained already is not trained again; a training that was interrupted goes on.
+    What is trained already is not trained again; a training that was interrupted resumes.
 
     Returns:
         None, if no trial has a score or every training failed.
     """
-    import ray
-
     options = record.settings.options
-    rows = choose_finalists(record, options.top)
     seeds = [record.settings.base.train.seed + FIRST_SEED + i for i in range(options.final_seeds)]
-    if job.workers > 1:  # its workers take the CPUs
-        task = ray.remote(num_cpus=0, resources=HEAD_NODE)(train_finalist)
-    else:
-        task = ray.remote(num_cpus=job.threads, num_gpus=job.gpus)(train_finalist)
-    runs: dict[str, list[Path]] = {row.id: [] for row in rows}
-    todo = [(row, seed) for row in rows for seed in seeds]
-    waiting: dict[Any, tuple[str, Path]] = {}
-    failed: list[str] = []
-    with progress("Training the best again", len(todo)) as advance:
-        while todo or waiting:
-            while todo and len(waiting) < concurrent:
-                row, seed = todo.pop(0)
-                run = folder / RUNS / f"{row.id}-s{seed}"
-                fresh = read_run(folder / row.run).config.updated({"train.seed": seed})
-                waiting[task.remote(str(run), fresh.model_dump_json(), job)] = (row.id, run)
-            for ended in ray.wait(list(waiting))[0]:
-                trial, run = waiting.pop(ended)
-                try:
-                    ray.get(ended)
-                    runs[trial].append(run)
-                except ray.exceptions.RayTaskError as error:
-                    failed.append(f"{run.name}: {error.cause}")
-                    say(f"training {failed[-1]}")
-                advance()
-    trained = {trial: sorted(found) for trial, found in runs.items() if found}
+    runs: dict[Path, str] = {}
+    calls: dict[Path, tuple[Path, Config, Job]] = {}
+    for row in choose_finalists(record, options.top):
+        config = read_run(folder / row.run).config
+        for seed in seeds:
+            run = folder / RUNS / f"{row.id}-s{seed}"
+            runs[run] = row.id
+            calls[run] = (run, config.updated({"train.seed": seed}), job)
+
+    with progress("Training the best again", len(calls)) as advance:
+
+        def note(run: Path, error: Exception | None) -> None:
+            if error is not None:
+                say(f"training {run.name}: {describe_error(error)}")
+            advance()
+
+        errors = run_tasks(
+            train, calls, at_once=concurrent, options=job.task_options(), on_end=note
+        )
+    trained: dict[str, list[Path]] = {}
+    for run, trial in runs.items():
+        if run not in errors:
+            trained.setdefault(trial, []).append(run)
     if not trained:
         return None
     final = compare_finalists(folder, trained, job, options.metric)
+    failed = (f"{run.name}: {describe_error(error)}" for run, error in errors.items())
     return final.model_copy(update={"failed": tuple(failed)})
-
-
-def train_finalist(run: str, config: str, job: Job) -> None:
-    """One training of a finalist, and its predictions."""
-    import torch
-
-    from hmtas.prediction.slide import predict_run
-    from hmtas.store.remote import open_store
-    from hmtas.training.loop import fit
-
-    folder, store = Path(run), open_store(job.store)
-    if job.workers > 1:
-        train_nested(folder, Config.model_validate_json(config), job)
-        return
-    torch.set_num_threads(job.threads)
-    with writer_lock(lock_path(folder)):
-        fit(
-            store,
-            Config.model_validate_json(config),
-            folder,
-            name=folder.name,
-            preset=job.preset,
-            device=job.device,
-        )
-        if not predictions_path(folder, job.split).is_file():
-            predict_run(folder, store, job.split, device=job.device)
 
 
 def compare_finalists(folder: Path, runs: dict[str, list[Path]], job: Job, metric: Metric) -> Final:

@@ -12,8 +12,11 @@ from hmtas.config import Config
 from hmtas.runs.record import RECORD, EpochRecord
 from tune.space.dimensions import Space
 from tune.study.options import GAMES, LOOSE, TIGHT, Objective
+from tune.study.record import TRIALS, StudyRecord
+from tune.study.settings import Load
 
 FAILED = "failed"  # in a trial's last report: why it cannot go on
+HEAD_NODE = {"node:__internal_head__": 0.001}  # a place on the head of a cluster, and no CPU
 METRIC = TIGHT  # tight Average-mAP of the best epoch so far, in [0, 1]
 
 
@@ -31,6 +34,30 @@ class Job(NamedTuple):
     objective: Objective = "tight"
     workers: int = 1  # that train a trial together (tune.search.workers)
     gpus: float = 0.0  # of each of them
+
+    def task_options(self) -> dict[str, Any]:
+        """What one training takes of Ray; workers take the CPUs themselves."""
+        if self.workers > 1:
+            return {"num_cpus": 0, "resources": HEAD_NODE}
+        return {"num_cpus": self.threads, "num_gpus": self.gpus}
+
+    @classmethod
+    def of(cls, folder: Path, record: StudyRecord) -> "Job":
+        """The job of the trials of the study in a folder."""
+        settings, load = record.settings, record.load or Load()
+        return cls(
+            store=settings.store,
+            trials=str(folder / TRIALS),
+            base=settings.base,
+            preset=settings.preset,
+            space=settings.space,
+            split=settings.split,
+            threads=load.cpus_per_trial,
+            device="cuda" if load.gpus_per_trial > 0 else "cpu",
+            objective=settings.options.objective,
+            workers=settings.workers_per_trial,
+            gpus=load.gpus_per_trial,
+        )
 
 
 def discard_run(run: Path) -> None:

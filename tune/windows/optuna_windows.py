@@ -7,7 +7,6 @@ is never below it: this is the study for those who want one, and the check on th
 """
 
 import contextlib
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,8 +34,6 @@ from tune.space.dimensions import Suggests
 
 METRIC = "tight"
 NUM_TRIALS = 200
-# Tune's old output is silent when told to be; a snapshot of a study of seconds is of no use.
-TUNE_ENVIRONMENT = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_GLOBAL_CHECKPOINT_S": "3600"}
 
 
 class Lookup(Trainable):
@@ -159,15 +156,6 @@ def _search(table: Table, trials: int, seed: int, on_trial: Callable[[], None]) 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    before = {name: os.environ.get(name) for name in TUNE_ENVIRONMENT}
-    os.environ.update(TUNE_ENVIRONMENT)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield

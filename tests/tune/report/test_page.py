@@ -24,9 +24,9 @@ from tests.support.swept import make_sweep
 from tests.support.tracked import copy_database
 from tune.report.page import draw, gather, try_report, write_report
 from tune.report.scores import score_best
-from tune.search.drive import make_job
 from tune.search.mlflow import send_study
 from tune.search.retrain import compare_finalists
+from tune.search.trial import Job
 from tune.study.finalists import verdict_of, write_final
 from tune.study.options import Options
 from tune.study.record import StudyRecord, write_study
@@ -157,7 +157,7 @@ def test_the_best_that_were_trained_again_are_what_is_shown(
     folder = tmp_path / "s"
     record = make_sweep(folder, store, "done done done done", options=Options(top=2))
     runs = {"t02": [folder / "trials/t01", folder / "trials/t02"], "t04": [folder / "trials/t04"]}
-    final = compare_finalists(folder, runs, make_job(folder, record), "tight")
+    final = compare_finalists(folder, runs, Job.of(folder, record), "tight")
     write_final(folder, final.model_copy(update={"failed": ("t03-s1: <b>no</b> luck",)}))
     scores = score_best(folder, record, final)
     assert [one.trial for one in scores.candidates] == [one.trial for one in final.finalists]

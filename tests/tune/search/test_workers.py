@@ -16,8 +16,7 @@ from hmtas.store.local import EmbeddingStore
 from tests.support.small import make_config, make_store
 from tests.support.tracked import copy_database
 from tune.search import resources as cluster
-from tune.search.resources import check_resources
-from tune.search.workers import check_workers
+from tune.search.resources import check_resources, check_workers
 from tune.space.dimensions import Choice, Space
 from tune.study import record
 from tune.study.record import read_study
