@@ -1,4 +1,4 @@
-"""Files that are either complete or absent: atomic writes, checksums, JSON."""
+"""Files that are either complete or absent: atomic writes, locks, checksums, JSON."""
 
 import contextlib
 import errno
@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from hmtas.errors import InputError, TransientError
 
@@ -49,6 +51,33 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def is_free(folder: Path) -> bool:
     """May a new folder be written here: is there nothing, or an empty folder?"""
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait_s: float = -1, busy: str = "") -> Iterator[None]:
+    """Hold a lock file against other threads and processes; the system frees it if we die.
+
+    Args:
+        path: The lock file; it stays, unless the block removes it.
+        wait_s: Seconds to wait for whoever has it; -1 waits for ever.
+        busy: What to say where that is not enough.
+
+    Raises:
+        TransientError: If another thread or process has it for longer.
+    """
+    lock = FileLock(path, timeout=wait_s)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise TransientError(busy) from None
+    except OSError as error:
+        # Some network file systems have no locks: there, nothing better is to be had.
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,19 +3,17 @@
 It lies in `$HMTAS_CACHE/stores/<checksum of the store>` (`~/.cache/hmtas` unless set), which can be
 removed at any time that nothing reads it. A file appears there under its name once its checksum
 was found right. Until then it grows as `.<name>.part`, which a lock keeps to one process or thread,
-and which the next one goes on with if that process dies.
+and which the next one continues if that process dies.
 """
 
-import contextlib
-import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from hmtas.errors import InputError
-from hmtas.files import full_disk, sha256_file
+from hmtas.files import full_disk, locked, sha256_file
 from hmtas.store.bucket import Bucket
 
 CACHE = "HMTAS_CACHE"
@@ -102,13 +100,13 @@ class NodeCache:
             return
         self.check_space([file])
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(path)
-        with full_disk(path), _locked(part) as stream:
-            if self.has(file):  # by whoever held the lock before
-                part.unlink()
-            else:
-                self._copy(file, part, stream)
+        part, lock = _part(path), path.with_name(f".{path.name}.lock")
+        with full_disk(path), locked(lock):
+            if not self.has(file):  # by whoever held the lock before
+                with part.open("ab") as stream:
+                    self._copy(file, part, stream)
                 part.replace(path)
+            lock.unlink(missing_ok=True)
 
     def _copy(self, file: CopiedFile, part: Path, stream: BinaryIO) -> None:
         """Fill a part, going on where it ends; from the start if that comes out wrong."""
@@ -140,22 +138,3 @@ def _size(path: Path) -> int | None:
 
 def _part(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
-
-
-@contextlib.contextmanager
-def _locked(part: Path) -> Iterator[BinaryIO]:
-    """Open a part for this process or thread alone; the system unlocks what dies."""
-    while True:
-        with part.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_same(part, file):
-                yield file
-                return
-            # Whoever held the lock has finished this file: what was opened has its final name.
-
-
-def _is_same(path: Path, file: BinaryIO) -> bool:
-    try:
-        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
-    except FileNotFoundError:
-        return False

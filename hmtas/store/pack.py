@@ -7,16 +7,14 @@ interrupted goes on where it stopped. The index comes last; without it there is 
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hmtas.errors import InputError
-from hmtas.files import atomic_path, sha256_json
+from hmtas.files import atomic_path, locked, sha256_json
 from hmtas.formats.labels import ACTIONS
 from hmtas.records import HalfId
 from hmtas.store.check import LateLabel, PackPlan, plan_pack
@@ -35,6 +33,7 @@ from hmtas.store.index import (
 from hmtas.store.journal import Entry, append, read_journal, write_journal
 from hmtas.store.sources import SourceHalf, read_streams
 
+LOCK_FILE = ".lock"
 _FILE_OVERHEAD = 8192  # bytes of an Arrow file beside its rows, rounded up
 
 
@@ -115,7 +114,7 @@ def run_pack(
         "actions": list(plan.actions),
     }
     settings = sha256_json([metadata, list(plan.streams.items())])
-    with _locked(store):
+    with _claimed(store):
         journal = store / JOURNAL_FILE
         entries, _ = read_journal(journal)
         kept = {
@@ -157,30 +156,28 @@ def run_pack(
 
 
 @contextlib.contextmanager
-def _locked(store: Path) -> Iterator[None]:
-    """Hold the store against a second packing, which the system ends even if we are killed."""
+def _claimed(store: Path) -> Iterator[None]:
+    """Hold the store against a second packing."""
     if store.exists() and not store.is_dir():
         raise InputError(f"{store}: is a file; a store is a folder")
     store.mkdir(parents=True, exist_ok=True)
     known = (store / INDEX_FILE).exists() or (store / JOURNAL_FILE).exists()
-    others = [path.name for path in store.iterdir() if not path.name.endswith(".part")]
+    lock = store / LOCK_FILE
+    others = [
+        path.name for path in store.iterdir() if path != lock and not path.name.endswith(".part")
+    ]
     if others and not known:
         raise InputError(
             f"{store}: holds other files ({others[0]!r}) and no store; name an empty or new folder"
         )
-    descriptor = os.open(store, os.O_RDONLY)
-    try:
+    busy = f"{store}: another `hmtas pack` is writing this store; wait until it is done"
+    with locked(lock, wait_s=0, busy=busy):
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{store}: another `hmtas pack` is writing this store; wait until it is done"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
-        with contextlib.suppress(OSError):  # not empty, as it should be
-            store.rmdir()
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty, as it should be
+                store.rmdir()
 
 
 def _index(plan: PackPlan, stored: Mapping[HalfId, StoredHalf], labels: bytes) -> Index:

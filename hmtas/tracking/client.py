@@ -1,7 +1,6 @@
 """The connection to MLflow: which store, tried before it is relied on, with errors of one line."""
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import logging
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from hmtas.errors import InputError, TransientError
+from hmtas.files import locked
 from hmtas.place import unwritable
 
 if TYPE_CHECKING:
@@ -295,6 +295,5 @@ def _alone(database: Path | None) -> Iterator[None]:
         return
     key = hashlib.sha256(str(database).encode()).hexdigest()[:16]
     lock = Path(tempfile.gettempdir()) / f"hmtas-{os.getuid()}-{key}.lock"
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(lock):
         yield

@@ -11,10 +11,9 @@ from typing import Any
 from hmtas.config import Config
 from hmtas.errors import DamagedCheckpointError, TransientError, describe_error
 from hmtas.runs.record import EpochRecord, read_run, write_run
-from tune.search.trial import FAILED, BestEpoch, Job, discard_run, lock_path
+from tune.search.trial import FAILED, BestEpoch, Job, discard_run, writer_lock
 from tune.search.workers import train_nested
 from tune.space.dimensions import settings_of
-from tune.study.lock import writer_lock
 from tune.study.options import LOOSE, TIGHT
 from tune.study.record import history_of
 
@@ -102,7 +101,7 @@ def _train_here(
         )
 
     torch.set_num_threads(job.threads)
-    with writer_lock(lock_path(run)):
+    with writer_lock(run):
         for epoch in history_of(run):
             on_epoch(epoch)
         try:
@@ -121,7 +120,7 @@ def predict_trial(run: Path, job: Job) -> None:
     from hmtas.store.remote import open_store
 
     torch.set_num_threads(job.threads)
-    with writer_lock(lock_path(run)):  # it may not have heard yet that it was stopped
+    with writer_lock(run):  # it may not have heard yet that it was stopped
         predict_run(run, open_store(job.store), job.split, device=job.device)
         write_run(run, read_run(run).model_copy(update={"status": "done"}))
         remove_checkpoints(run)

@@ -5,16 +5,19 @@ Optuna's trial running for ever, so it is an error.
 """
 
 import math
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hmtas.config import Config
+from hmtas.files import locked
 from hmtas.runs.record import RECORD, EpochRecord
 from tune.space.dimensions import Space
 from tune.study.options import GAMES, LOOSE, TIGHT, Objective
 from tune.study.record import TRIALS, StudyRecord
 from tune.study.settings import Load
 
+WRITER_TIMEOUT_S = 60.0  # that a process may outlive its driver
 FAILED = "failed"  # in a trial's last report: why it cannot go on
 HEAD_NODE = {"node:__internal_head__": 0.001}  # a place on the head of a cluster, and no CPU
 METRIC = TIGHT  # tight Average-mAP of the best epoch so far, in [0, 1]
@@ -68,9 +71,19 @@ def discard_run(run: Path) -> None:
     (run / RECORD).unlink()  # mlflow.json stays: one folder, one run there
 
 
-def lock_path(run: Path) -> Path:
-    """The lock of a run folder, beside it."""
-    return run.parent / f".{run.name}.lock"
+def writer_lock(run: Path) -> AbstractContextManager[None]:
+    """Be the one process of this machine that writes a run folder.
+
+    A process of a driver that was killed may live a little longer than it.
+
+    Raises:
+        TransientError: If another process writes there for longer than that.
+    """
+    lock = run.parent / f".{run.name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return locked(
+        lock, wait_s=WRITER_TIMEOUT_S, busy=f"{run}: another process writes this run folder"
+    )
 
 
 class BestEpoch:

@@ -27,8 +27,7 @@ from hmtas.files import read_json, write_json
 from hmtas.runs.record import EpochRecord
 from hmtas.store.remote import open_store
 from hmtas.training.games import begin_run, plan_games
-from tune.search.trial import Job, discard_run, lock_path
-from tune.study.lock import writer_lock
+from tune.search.trial import Job, discard_run, writer_lock
 from tune.study.record import history_of
 
 EXIT_WORKERS_LOST = 1  # exit code of a trial whose workers died each time
@@ -85,7 +84,7 @@ def nested_worker(training: Training, num_threads: int, split: str) -> None:
     from hmtas.prediction.slide import predict_run, predicted
 
     run, leads = training.out, ray.train.get_context().get_world_rank() == 0
-    with writer_lock(lock_path(run)) if leads else contextlib.nullcontext():
+    with writer_lock(run) if leads else contextlib.nullcontext():
         distributed.barrier()  # none reads a checkpoint that another process still writes
         try:
             finite = train_worker(training, num_threads)

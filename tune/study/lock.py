@@ -18,12 +18,11 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from hmtas.errors import InputError, TransientError
+from hmtas.errors import InputError
 
 FILE = "driver.json"
 HEARTBEAT_S = 10.0  # between two signs of life
 STALE_AFTER_S = 60.0  # a driver without a sign of life for longer has most likely died
-WRITER_TIMEOUT_S = 60.0  # that a process may outlive its driver
 
 
 @contextlib.contextmanager
@@ -38,7 +37,8 @@ def driver_lock(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
-    with _opened(path) as file:
+    # Not "a+": Linux would append what is to replace.
+    with FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:
         locked = _lock(file)
         other = _read(file)
         if locked is False or (other is not None and _may_be_alive(other, locked)):
@@ -70,30 +70,6 @@ def driver_of(folder: Path) -> str | None:
     else:
         lives = isinstance(beat, int | float) and time.time() - beat < STALE_AFTER_S
     return f"process {pid} on {host}" if lives else None
-
-
-@contextlib.contextmanager
-def writer_lock(path: Path) -> Iterator[None]:
-    """Be the one process of this machine that writes what a lock file stands for.
-
-    A process of a driver that was killed may live a little longer than it.
-
-    Raises:
-        TransientError: If another process writes for longer than that.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + WRITER_TIMEOUT_S
-    with _opened(path) as file:
-        while _lock(file) is False:
-            if time.monotonic() > until:
-                raise TransientError(f"{path}: another process has it and writes what is beside it")
-            time.sleep(0.1)
-        yield
-
-
-def _opened(path: Path) -> FileIO:
-    # Not "a+": Linux would append what is to replace.
-    return FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
 
 
 def _lock(file: FileIO) -> bool | None:

@@ -1,8 +1,6 @@
 """Defends: a season is packed whole or refused whole, and packing survives being killed."""
 
-import fcntl
 import json
-import os
 import re
 import shutil
 import signal
@@ -18,9 +16,10 @@ import pyarrow as pa
 import pytest
 
 from hmtas.errors import InputError
+from hmtas.files import locked
 from hmtas.records import HalfId
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
+from hmtas.store.pack import LOCK_FILE, pack
 from hmtas.store.sources import BAIDU_BLOCKS, BAIDU_WIDTH
 from hmtas.store.verify import verify
 from tests.support.store_tree import (
@@ -377,13 +376,9 @@ def test_a_copied_store_is_not_packed_again(tmp_path: Path) -> None:
 
 def test_two_packings_at_once_are_refused(tmp_path: Path) -> None:
     path, _ = packed(tmp_path)
-    descriptor = os.open(path, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        with pytest.raises(InputError, match="another `hmtas pack` is writing this store"):
-            pack(tmp_path / "games", path)
-    finally:
-        os.close(descriptor)
+    refused = pytest.raises(InputError, match="another `hmtas pack` is writing this store")
+    with locked(path / LOCK_FILE), refused:
+        pack(tmp_path / "games", path)
     assert pack(tmp_path / "games", path).complete
 
 

@@ -17,8 +17,10 @@ from benchmarks.faults import DOWN, State, Sweep, check_end, check_mlflow, make_
 from hmtas.cli import build
 from hmtas.errors import InputError, TransientError
 from tests.support.tracked import copy_database
+from tune.search import trial
+from tune.search.trial import writer_lock
 from tune.study import lock
-from tune.study.lock import driver_lock, writer_lock
+from tune.study.lock import driver_lock
 from tune.study.record import read_study
 from tune.sweep import resume_study
 
@@ -185,12 +187,15 @@ def test_a_driver_on_another_host_is_not_taken_for_dead(tmp_path: Path) -> None:
 
 
 def test_a_run_folder_has_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "trials" / ".a.lock"
+    path = tmp_path / "trials" / "a"
     with writer_lock(path):
-        monkeypatch.setattr(lock, "WRITER_TIMEOUT_S", 0.0)
-        with pytest.raises(TransientError, match="another process has it"), writer_lock(path):
+        monkeypatch.setattr(trial, "WRITER_TIMEOUT_S", 0.0)
+        with (
+            pytest.raises(TransientError, match="a: another process writes this run folder"),
+            writer_lock(path),
+        ):
             pass
-        monkeypatch.setattr(lock, "WRITER_TIMEOUT_S", 10.0)
+        monkeypatch.setattr(trial, "WRITER_TIMEOUT_S", 10.0)
         waiting = threading.Thread(target=_enter, args=(path,))
         waiting.start()
     waiting.join(5)
