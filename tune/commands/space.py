@@ -10,7 +10,7 @@ from hmtas.config import parse_settings
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
-from hmtas.terminal.console import emit
+from hmtas.terminal.console import emit, say, show
 
 if TYPE_CHECKING:
     from hmtas.store.local import EmbeddingStore
@@ -46,16 +46,19 @@ def space(
     With --json the whole space, to be edited and given back with --space.
     """
     from hmtas.store.remote import open_store
-    from tune.commands.space_table import show_space
     from tune.space.default import space_document
+    from tune.space.labels import space_table, text_of
     from tune.study.settings import sweep_base
 
     base = sweep_base(preset(preset_name)).updated(parse_settings(settings or []))
     found = space_of(open_store(store), base, weights, search_windows, space_file, split)
     if as_json:
         emit(space_document(found))
-    else:
-        show_space(base, found)
+        return
+    show(space_table(base, found))
+    for i, point in enumerate(found.points, 1):
+        named = [f"{path.rpartition('.')[2]} {text_of(value, 6)}" for path, value in point.items()]
+        say(f"tried first, after the preset: point {i}: {', '.join(named) or 'the preset'}")
 
 
 def space_of(

@@ -48,7 +48,7 @@ def best(study: Study, as_json: Json = False) -> None:
     Where the best trials were trained again it is the one that was picked among them; a study of
     two numbers lists its front.
     """
-    from tune.commands.final_table import best_document, show_best
+    from tune.commands.tables import best_document, show_best
     from tune.report.repeat import reproduce_line, train_line
     from tune.study.record import best_config, best_trial, read_study
 

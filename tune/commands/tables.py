@@ -1,52 +1,113 @@
-"""What the verbs of `hmtas tune` print: a study, and scores before and after fitting windows."""
+"""What the verbs of `hmtas tune` print: a study, its finalists, and windows that were fitted."""
 
 import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from hmtas.terminal.console import emit, say, show
-from tune.commands.final_table import best_document, show_best
-from tune.study.record import StudyRecord, score_of
+from hmtas.terminal.table import Table
+from hmtas.terminal.text import estimate, gain, percent
+from tune.report.tables import AGAINST, against_cells, front_table
+from tune.space.dimensions import Space
+from tune.space.labels import text_of
+from tune.study.finalists import Final, read_final, verdict_of
+from tune.study.record import StudyRecord, pareto_front, score_of
 from tune.study.summary import summarize
 from tune.windows.fit import Tuned
-
-_LEFT = {"trial", "status", "settings", "run", "method", "rules"}
 
 
 def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
     """The trials of a study, best first, as a table or as JSON."""
+    summary = summarize(folder, study)
     if as_json:
         more = best_document(study, folder)
-        more["progress"] = summarize(folder, study).model_dump(mode="json")
+        more["progress"] = summary.model_dump(mode="json")
         emit({"folder": str(folder), **study.model_dump(mode="json"), **more})
         return
-    objective = study.settings.options.objective
-    status = summarize(folder, study).status
-    table = Table(title=f"Study {study.name}: {status}", title_justify="left")
-    for heading in ("trial", "status", "tight, %", "loose, %", "epochs", "seconds", "settings"):
-        table.add_column(heading, justify="left" if heading in _LEFT else "right")
-    for row in sorted(study.trials, key=lambda row: -(score_of(row, objective) or -1.0)):
-        scores = ["" if v is None else f"{100 * v:.2f}" for v in (row.best_tight, row.best_loose)]
-        what = row.error or _short(row.settings, study.settings.space.dimensions)
-        table.add_row(row.id, row.status, *scores, str(row.epochs), f"{row.seconds:.0f}", what)
-    show(table)
+    show(study_table(study, summary.status))
     show_best(study, folder)
-    if status == "interrupted":
-        say(f"nobody drives it; go on with: hmtas tune resume {shlex.quote(str(folder))}")
+    if summary.status == "interrupted":
+        say(f"nobody drives it; resume it with: hmtas tune resume {shlex.quote(str(folder))}")
     say(f"run folders: {folder}/trials/; the best configuration: hmtas tune best {folder}")
 
 
-def _short(settings: dict[str, Any], searched: Any) -> str:
+def study_table(study: StudyRecord, status: str) -> Table:
+    """Every trial, best first."""
+    objective, space = study.settings.options.objective, study.settings.space
+    rows = [
+        (
+            row.id,
+            row.status,
+            percent(row.best_tight),
+            percent(row.best_loose),
+            str(row.epochs),
+            f"{row.seconds:.0f}",
+            row.error or _short(row.settings, space),
+        )
+        for row in sorted(study.trials, key=lambda row: -(score_of(row, objective) or -1.0))
+    ]
+    return Table(
+        heads=("trial", "status", "tight, %", "loose, %", "epochs", "seconds", "settings"),
+        rows=tuple(rows),
+        words=frozenset({0, 1, 6}),
+        title=f"Study {study.name}: {status}",
+    )
+
+
+def _short(settings: dict[str, Any], space: Space) -> str:
     """The sampled settings by their last names; one per action would be too many."""
-    few = {path: settings[path] for path in searched if path in settings}
+    few = {path: settings[path] for path in space.dimensions if path in settings}
     per_action = [path for path in few if ".by_action." in path or ".windows_s." in path]
-    parts = [f"{path.rpartition('.')[2]} {few[path]:.4g}"
-             if isinstance(few[path], int | float) else f"{path.rpartition('.')[2]} {few[path]}"
-             for path in few if path not in per_action]  # fmt: skip
+    parts = [
+        f"{path.rpartition('.')[2]} {text_of(few[path])}" for path in few if path not in per_action
+    ]
     return ", ".join(parts + ([f"and {len(per_action)} per action"] if per_action else []))
+
+
+def show_best(record: StudyRecord, folder: Path) -> None:
+    """What there is beside the table of trials: the front, and the finalists trained again."""
+    if record.settings.options.objective == "both":
+        show(front_table(record))
+    final = read_final(folder)
+    if final is None:
+        return
+    show(final_table(final))
+    if final.seed_deviation is not None:
+        say(f"trainings that differ in their seed: {percent(final.seed_deviation)} points apart")
+    else:
+        say("one training of each says nothing about seeds: the intervals are over games alone")
+    for line in final.failed:
+        say(f"training {line}")
+    say(verdict_of(final))
+
+
+def final_table(final: Final) -> Table:
+    """The finalists with their differences from the picked one."""
+    heads = ("trial", "mean", "trainings", *AGAINST)
+    rows = [
+        (
+            one.trial,
+            percent(one.score),
+            " ".join(map(percent, one.scores)),
+            *against_cells(one.against),
+        )
+        for one in final.finalists
+    ]
+    return Table(
+        heads=heads,
+        rows=tuple(rows),
+        words=frozenset({0, heads.index("verdict")}),
+        title=f"Trained again, {final.metric} on {final.num_games} games of {final.split}, %",
+    )
+
+
+def best_document(record: StudyRecord, folder: Path) -> dict[str, Any]:
+    """The same as JSON: `front`, where two numbers are maximised, and `final`, or null."""
+    final = read_final(folder)
+    both = record.settings.options.objective == "both"
+    rows = [row.model_dump(mode="json") for row in pareto_front(record)] if both else None
+    return {"front": rows, "final": final and final.model_dump(mode="json")}
 
 
 def show_tuned(tuned: list[Tuned], split: str, as_json: bool) -> None:
@@ -65,20 +126,29 @@ def show_tuned(tuned: list[Tuned], split: str, as_json: bool) -> None:
             ]
         )
         return
-    title = f"Tight Average-mAP on {split}, cross-fitted over games, % [95 % interval]"
-    table = Table(title=title, title_justify="left")
-    for heading in ("run", "method", "rules", "before", "after", "difference"):
-        table.add_column(heading, justify="left" if heading in _LEFT else "right")
-    for item in tuned:
-        scores = (item.before["tight"], item.after["tight"])
-        cells = [_percent(score["average_map"], *score["interval"]) for score in scores]
-        counted = Counter(item.fitted.kinds.values()).most_common()
-        rules = ", ".join(f"{count} {kind}" for kind, count in counted)
-        difference = _percent(*item.difference, sign="+")
-        table.add_row(str(item.run), item.fitted.method, rules, *cells, difference)
-    show(table)
+    show(tuned_table(tuned, split))
     say(f"wrote windows.json and scores/{split}.json in each run folder")
 
 
-def _percent(value: float, low: float, high: float, sign: str = "") -> str:
-    return f"{100 * value:{sign}.2f} [{100 * low:{sign}.2f}, {100 * high:{sign}.2f}]"
+def tuned_table(tuned: list[Tuned], split: str) -> Table:
+    """The score of each run before and after, and the rules that were chosen."""
+    rows = []
+    for item in tuned:
+        rules = Counter(item.fitted.kinds.values()).most_common()
+        before, after = item.before["tight"], item.after["tight"]
+        rows.append(
+            (
+                str(item.run),
+                item.fitted.method,
+                ", ".join(f"{count} {kind}" for kind, count in rules),
+                estimate(before["average_map"], before["interval"]),
+                estimate(after["average_map"], after["interval"]),
+                gain(item.difference[0], item.difference[1:]),
+            )
+        )
+    return Table(
+        heads=("run", "method", "rules", "before", "after", "difference"),
+        rows=tuple(rows),
+        words=frozenset({0, 1, 2}),
+        title=f"Tight Average-mAP on {split}, cross-fitted over games, % [95 % interval]",
+    )

@@ -1,18 +1,40 @@
-"""What a report is about, and what it is made of."""
+"""What a report is about: all that is known of a study, read from its folder and its store."""
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from hmtas.runs.record import RunRecord
-from hmtas.spotting.evaluate import FittedWindows
-from tune.report.importance import Importances
-from tune.report.scores import Scores
-from tune.report.tables import Table
-from tune.study.budget import Budget
-from tune.study.finalists import Final
-from tune.study.record import StudyRecord, TrialRow, ranked
+from hmtas.errors import InputError
+from hmtas.files import read_json
+from hmtas.runs.probabilities import read_probabilities
+from hmtas.runs.record import RECORD, WINDOWS, RunRecord, predictions_path, read_run, score_path
+from hmtas.spotting.evaluate import FittedWindows, read_windows
+from hmtas.spotting.windows import cross_fit
+from hmtas.store.remote import open_store
+from tune.report.importance import Importances, importances
+from tune.report.scores import Estimate, Scores, score_best, verdict_of_scores
+from tune.report.style import STATES
+from tune.study.budget import Budget, read_budget
+from tune.study.finalists import Final, read_final, verdict_of
+from tune.study.lock import driver_of
+from tune.study.record import StudyRecord, TrialRow, best_of, read_study
+from tune.study.settings import StudySettings
+from tune.windows.fit import check_split
+
+
+class Windows(NamedTuple):
+    """NMS windows that suit the best trial.
+
+    Attributes:
+        fitted: The windows.
+        kept: Did `hmtas tune windows` leave them in the run folder?
+        score: Tight Average-mAP with them, cross-fitted, if that was kept as well.
+    """
+
+    fitted: FittedWindows
+    kept: bool
+    score: Estimate | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +42,17 @@ class Facts:
     """Everything that a page is about.
 
     Attributes:
-        folder: Of the study.
-        record: Of the study.
-        final: Of its best trials, trained again.
+        folder: Folder of the study.
+        record: Record of the study.
+        final: Its best trials, trained again.
         budget: Its hours.
+        best: Its best trial.
         runs: By trial, the record of its training, where there is one.
-        scores: Of the best models on the predicted split; None where they cannot be had.
-        why_no_scores: Then.
-        importances: Of its dimensions.
+        scores: Scores of the best models on the predicted split; None where there are none.
+        why_no_scores: The reason.
+        importances: Importance of each dimension.
         windows: NMS windows that suit the best trial, where any were fitted.
+        driver: The process that is at work on it, if any.
         now: When the page is drawn.
     """
 
@@ -36,58 +60,100 @@ class Facts:
     record: StudyRecord
     final: Final | None
     budget: Budget
+    best: TrialRow | None
     runs: dict[str, RunRecord]
     scores: Scores | None
     why_no_scores: str
     importances: Importances
-    windows: FittedWindows | None
+    windows: Windows | None
+    driver: str | None
     now: datetime
 
     @property
-    def metric(self) -> str:
-        """What trials are ranked by."""
-        return self.record.settings.options.metric
+    def verdict(self) -> str:
+        """What the best models say of each other, in a sentence or two."""
+        if self.final is not None:
+            said = verdict_of(self.final)
+            return said[0].upper() + said[1:]
+        return "" if self.scores is None else verdict_of_scores(self.scores)
 
     @property
-    def best(self) -> TrialRow | None:
-        """The best trial."""
-        return best_of(self.record, self.final)
+    def states(self) -> str:
+        """How many trials are in each state, in words."""
+        counts = [(self.count(status), state.name) for status, state in STATES.items()]
+        return ", ".join(f"{number} {name}" for number, name in counts if number)
 
     def count(self, *states: str) -> int:
         """Trials in one of some states."""
         return sum(row.status in states for row in self.record.trials)
 
 
-class Code(NamedTuple):
-    """Text to copy, with a name to save it under, if it is a file."""
+def gather(folder: Path) -> Facts:
+    """Read all that a page is about.
 
-    title: str
-    text: str
-    file: str | None = None
+    Raises:
+        InputError: If there is no study in the folder.
+    """
+    record, final = read_study(folder), read_final(folder)
+    if record.status != "done":
+        final = None  # of an earlier end, before there were more trials
+    runs = {row.id: run for row in record.trials if (run := _run(folder / row.run)) is not None}
+    try:
+        scores, why_not = score_best(folder, record, final), ""
+    except (InputError, OSError) as error:
+        scores, why_not = None, str(error)
+    best, windows = best_of(record, final), None
+    if best is not None and best.id in runs:
+        windows = _windows(folder / best.run, runs[best.id], record.settings)
+    return Facts(
+        folder=folder,
+        record=record,
+        final=final,
+        budget=read_budget(folder),
+        best=best,
+        runs=runs,
+        scores=scores,
+        why_no_scores=why_not,
+        importances=importances(record),
+        windows=windows,
+        driver=driver_of(folder),
+        now=datetime.now(UTC),
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A heading, what is said, a picture with how to read it, tables, text to copy."""
-
-    anchor: str
-    title: str
-    text: list[str] = field(default_factory=list)
-    figure: str | None = None  # HTML
-    caption: str = ""
-    tables: list[tuple[str, Table]] = field(default_factory=list)
-    codes: list[Code] = field(default_factory=list)
+def _run(folder: Path) -> RunRecord | None:
+    """The record of a run folder; None where no training has begun, or it is damaged."""
+    try:
+        return read_run(folder) if (folder / RECORD).is_file() else None
+    except InputError:
+        return None
 
 
-class Tile(NamedTuple):
-    """A number that is read first."""
+def _windows(folder: Path, run: RunRecord, settings: StudySettings) -> Windows | None:
+    """The windows that `hmtas tune windows` left in a run folder, else those it would find.
 
-    value: str
-    label: str
+    None where nothing is fitted: windows are part of the search, or there is nothing to fit on.
+    """
+    try:
+        if (folder / WINDOWS).is_file():
+            fitted = read_windows(folder / WINDOWS)
+            return Windows(fitted, kept=True, score=_kept_score(folder, fitted.split))
+        path = predictions_path(folder, settings.split)
+        if run.config.train.stop_windows != "fitted" or not path.is_file():
+            return None
+        check_split(settings.split)
+        stored, store = read_probabilities(path), open_store(settings.store)
+        events = store.events_of(store.games(settings.split))
+        actions = stored.provenance.actions
+        fitted = cross_fit(stored.halves, events, actions, split=settings.split)
+        return Windows(fitted, kept=False, score=None)
+    except (InputError, OSError):  # the scores of the best say why
+        return None
 
 
-def best_of(record: StudyRecord, final: Final | None) -> TrialRow | None:
-    """The trial that was picked among those trained again, else the search's; None without one."""
-    if final is not None:
-        return next(row for row in record.trials if row.id == final.picked)
-    return next(iter(ranked(record)), None)
+def _kept_score(folder: Path, split: str) -> Estimate | None:
+    path = score_path(folder, split)
+    document = read_json(path) if path.is_file() else {}
+    if not document.get("cross_fitted"):
+        return None
+    return Estimate(document["tight"]["average_map"], document["tight"]["interval"])

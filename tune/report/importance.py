@@ -26,7 +26,7 @@ SHUFFLES = 40
 
 
 class Importance(NamedTuple):
-    """Of one dimension, as shares of the sum over all of them."""
+    """The importance of one dimension, as a share of the sum over all of them."""
 
     key: str
     share: float
@@ -34,13 +34,13 @@ class Importance(NamedTuple):
 
 
 class Importances(NamedTuple):
-    """Of a study.
+    """The importances of a study's dimensions.
 
     Attributes:
         found: By dimension, the most important first.
         left_out: Dimensions that took one value, or are there in fewer than two trials.
-        num_trials: That have a score.
-        num_best: That are called the best.
+        num_trials: Trials that have a score.
+        num_best: Trials that are called the best.
     """
 
     found: tuple[Importance, ...]
@@ -49,19 +49,13 @@ class Importances(NamedTuple):
     num_best: int
 
 
-def importances(record: StudyRecord, *, shuffles: int = SHUFFLES, seed: int = 0) -> Importances:
-    """The importance of every dimension, and what chance would show.
-
-    Args:
-        record: Of the study.
-        shuffles: Of the scores.
-        seed: Of the shuffles.
-    """
+def importances(record: StudyRecord) -> Importances:
+    """The importance of every dimension, and what chance would show."""
     space, metrics = record.settings.space, record.settings.options.metrics
     scored = [(row, values) for row in record.trials if (values := values_of(row, metrics))]
     points = [point_of(row.settings, space) for row, _ in scored]
     taken = {key: [p[key] for p in points if key in p] for key in space.dimensions}
-    keys = [key for key, values in taken.items() if len(values) > 1 and len(set(values)) > 1]
+    keys = [key for key, values in taken.items() if len(set(values)) > 1]
     left_out = tuple(key for key in space.dimensions if key not in keys)
     num = len(scored)
     num_best = math.ceil(_quantile(num) * num)
@@ -72,10 +66,10 @@ def importances(record: StudyRecord, *, shuffles: int = SHUFFLES, seed: int = 0)
         finished_trial(point, values, space)
         for point, (_, values) in zip(points, scored, strict=True)
     ]
-    named = {name: key for key in keys for name in encoded({key: None})}
-    shown = _evaluate(trials, scores, list(named))
-    rng = np.random.default_rng(seed)
-    by_chance = [_evaluate(trials, rng.permutation(scores), list(named)) for _ in range(shuffles)]
+    names = list(encoded(dict.fromkeys(keys)))
+    shown = _evaluate(trials, scores, names)
+    rng = np.random.default_rng(0)
+    by_chance = [_evaluate(trials, rng.permutation(scores), names) for _ in range(SHUFFLES)]
     total = sum(shown.values()) or 1.0
     found = [
         Importance(
@@ -83,7 +77,7 @@ def importances(record: StudyRecord, *, shuffles: int = SHUFFLES, seed: int = 0)
             shown[name] / total,
             float(np.quantile([one[name] for one in by_chance], 0.95)) / total,
         )
-        for name, key in named.items()
+        for key, name in zip(keys, names, strict=True)
     ]
     found.sort(key=lambda one: -one.share)
     return Importances(tuple(found), left_out, num, num_best)

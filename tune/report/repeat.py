@@ -1,4 +1,4 @@
-"""The commands that repeat a study, go on with it, and train its best model again."""
+"""The commands that repeat a study, resume it, and train its best model again."""
 
 import functools
 import json
@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 from hmtas.config import Config, setting_paths
 from hmtas.presets import preset
 from tune.study.budget import read_budget
-from tune.study.options import Options
-from tune.study.record import StudyRecord
-from tune.study.settings import Load, grace_of, sweep_base
+from tune.study.record import StudyRecord, TrialRow
+from tune.study.settings import Load, sweep_base
 
 SPACE_FILE = "space.json"
 
@@ -23,33 +22,38 @@ class Command(NamedTuple):
     line: str
 
 
-def commands(folder: Path, record: StudyRecord) -> list[Command]:
+def commands(folder: Path, record: StudyRecord, best: TrialRow | None) -> list[Command]:
     """What one may want to do with a study, as lines for a terminal.
 
     Args:
-        folder: Of the study.
-        record: Of the study.
+        folder: Folder of the study.
+        record: Record of the study.
+        best: Its best trial, if any has a score.
     """
     study = str(folder)
+    resume = ["hmtas", "tune", "resume", study]
     found = [
         Command(
             f"Repeat this study, with the space that was searched saved as {SPACE_FILE}",
             shlex.join(model_words(folder, record)),
-        ),
-        Command(
-            "Go on with it after an interruption, or with more trials",
-            shlex.join(["hmtas", "tune", "resume", study]),
-        ),
+        )
+    ]
+    if record.more:
+        words = [*resume, "--trials", str(record.num_trials)]
+        found.append(Command(f"and then its {record.more} later trials", shlex.join(words)))
+    if best is not None:
+        run = folder / best.run
+        found.append(Command("Train the best model again", train_line(record, run)))
+        found.append(Command("Make it again as it was, and compare", reproduce_line(run)))
+    return [
+        *found,
+        Command("Resume it after an interruption, or with more trials", shlex.join(resume)),
         Command(
             "Print the best configuration, and the command that trains it again",
             shlex.join(["hmtas", "tune", "best", study]),
         ),
         Command("Draw this page again", shlex.join(["hmtas", "tune", "report", study])),
     ]
-    if record.more:
-        again = ["hmtas", "tune", "resume", study, "--trials", str(record.num_trials)]
-        found.insert(1, Command(f"and then its {record.more} later trials", shlex.join(again)))
-    return found
 
 
 def train_line(record: StudyRecord, run: Path) -> str:
@@ -68,28 +72,35 @@ def reproduce_line(run: Path) -> str:
 def model_words(folder: Path, record: StudyRecord) -> list[str]:
     """The words of `hmtas tune model` that begin the same study."""
     settings, options, load = record.settings, record.settings.options, record.load or Load()
-    words = ["hmtas", "tune", "model", settings.store, "--name", record.name]
-    words += ["--out", str(folder.parent), "--preset", settings.preset]
-    words += ["--space", SPACE_FILE, "--trials", str(settings.num_trials)]
-    words += ["--seed", str(settings.seed), "--split", settings.split]
-    words += _options(options)
-    hours = read_budget(folder).hours
-    if hours is not None:
-        words += ["--hours", f"{hours:g}"]
-    if settings.grace_epochs != grace_of(settings.base.train.max_epochs):
-        words += ["--grace-epochs", str(settings.grace_epochs)]
-    if settings.workers_per_trial != 1:
-        words += ["--workers-per-trial", str(settings.workers_per_trial)]
-    if load.concurrent is not None:
-        words += ["--concurrent", str(load.concurrent)]
-    if load.cpus_per_trial != 1:
-        words += ["--cpus-per-trial", str(load.cpus_per_trial)]
-    if load.gpus_per_trial:
-        words += ["--gpus-per-trial", f"{load.gpus_per_trial:g}"]
-    if record.experiment != "hmtas":
-        words += ["--experiment", record.experiment]
+    flags = {
+        "name": record.name,
+        "out": folder.parent,
+        "preset": settings.preset,
+        "space": SPACE_FILE,
+        "trials": settings.num_trials,
+        "hours": read_budget(folder).hours,
+        "seed": settings.seed,
+        "split": settings.split,
+        "sampler": options.sampler,
+        "objective": options.objective,
+        "pruner": options.pruner,
+        "top": options.top,
+        "final-seeds": options.final_seeds,
+        "from": options.warm and options.warm.study,
+        "grace-epochs": settings.grace_epochs,
+        "workers-per-trial": settings.workers_per_trial,
+        "concurrent": load.concurrent,
+        "cpus-per-trial": load.cpus_per_trial,
+        "gpus-per-trial": load.gpus_per_trial,
+        "experiment": record.experiment,
+    }
+    words = ["hmtas", "tune", "model", settings.store]
+    for name, value in flags.items():
+        if value is not None:
+            words += [f"--{name}", str(value)]
     start = sweep_base(preset(settings.preset), options.objective)
-    for path, value in changed(start.updated({"train.seed": settings.seed}), settings.base).items():
+    start = start.updated({"train.seed": settings.seed})
+    for path, value in changed(start, settings.base).items():
         words += ["--set", f"{path}={json.dumps(value, ensure_ascii=False)}"]
     return words
 
@@ -104,10 +115,3 @@ def changed(before: Config, after: Config) -> dict[str, Any]:
 
 def _at(document: dict[str, Any], path: str) -> Any:
     return functools.reduce(lambda part, key: part[key], path.split("."), document)
-
-
-def _options(options: Options) -> list[str]:
-    words = ["--sampler", options.sampler, "--objective", options.objective]
-    words += ["--pruner", options.pruner, "--top", str(options.top)]
-    words += ["--final-seeds", str(options.final_seeds)]
-    return words + (["--from", options.warm.study] if options.warm else [])

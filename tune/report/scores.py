@@ -62,13 +62,18 @@ class Scores(NamedTuple):
     num_events: dict[str, int]  # by action
     candidates: tuple[Candidate, ...]
 
+    @property
+    def best(self) -> Estimate:
+        """Score of the first one."""
+        return self.candidates[0].scores[self.metric]
+
 
 def score_best(folder: Path, record: StudyRecord, final: Final | None) -> Scores:
     """Score the best models of a study.
 
     Args:
-        folder: Of the study.
-        record: Of the study.
+        folder: Folder of the study.
+        record: Record of the study.
         final: What became of those that were trained again, if any were.
 
     Raises:

@@ -1,25 +1,33 @@
 """How the pictures of a report look, and how they become part of its page."""
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tune.space.labels import percent
-from tune.study.record import StudyRecord, TrialRow
+from hmtas.terminal.style import BLUE, GREEN, GREY, GRID, INK, ORANGE, RED
+from hmtas.terminal.text import counted, duration, percent
+from tune.study.record import TrialRow
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Colours that people who see few colours can tell apart (M. Okabe and K. Ito).
-BLUE, ORANGE, RED, GREY, GREEN = "#0072b2", "#e69f00", "#d55e00", "#9aa3ad", "#009e73"
-INK, FAINT = "#1d2733", "#e4e8ec"
-STATES = {
-    "done": ("finished", BLUE, "circle"),
-    "stopped": ("stopped early", ORANGE, "circle"),
-    "failed": ("failed", RED, "x"),
-    "running": ("running", GREY, "circle-open"),
-    "waiting": ("waiting", GREY, "circle-open"),
-}
 SERIES = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9")
+
+
+class State(NamedTuple):
+    """How trials of one state are called and marked."""
+
+    name: str
+    colour: str
+    symbol: str
+
+
+STATES = {
+    "done": State("finished", BLUE, "circle"),
+    "stopped": State("stopped early", ORANGE, "circle"),
+    "failed": State("failed", RED, "x"),
+    "running": State("running", GREY, "circle-open"),
+    "waiting": State("waiting", GREY, "circle-open"),
+}
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
@@ -27,13 +35,14 @@ CONFIG = {
     "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d"]],
     "plotlyServerURL": "",
 }
-_AXES = {"gridcolor": FAINT, "zeroline": False, "linecolor": GREY, "automargin": True}
+_AXES = {"gridcolor": GRID, "zeroline": False, "linecolor": GREY, "automargin": True}
 
 
 def styled(figure: "go.Figure", height: int, **layout: Any) -> "go.Figure":
     """A figure in the style of the page."""
     given = {
         "template": "none",
+        "title": None,
         "height": height,
         "margin": {"l": 60, "r": 24, "t": 36, "b": 52},
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
@@ -49,19 +58,10 @@ def styled(figure: "go.Figure", height: int, **layout: Any) -> "go.Figure":
     return figure
 
 
-def html_of(figure: "go.Figure", name: str, *, buttons: bool = True) -> str:
-    """A figure as a part of a page that has plotly.js already; its text cannot end the script.
-
-    Args:
-        figure: The figure.
-        name: Of it in the page.
-        buttons: To zoom and to go back.
-    """
+def html_of(figure: "go.Figure", name: str) -> str:
+    """A figure as a part of a page that has plotly.js already; its text cannot end the script."""
     html: str = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        config=CONFIG if buttons else CONFIG | {"displayModeBar": False},
-        div_id=f"figure-{name}",
+        full_html=False, include_plotlyjs=False, config=CONFIG, div_id=f"figure-{name}"
     )
     return html
 
@@ -71,13 +71,10 @@ def plain(text: str) -> str:
     return escape(text, quote=False)
 
 
-def hover_of(record: StudyRecord, row: TrialRow) -> str:
+def hover_of(row: TrialRow) -> str:
     """What is said of a trial that is pointed at."""
-    scores = " · ".join(
-        f"{name} {percent(value)} %"
-        for name, value in (("tight", row.best_tight), ("loose", row.best_loose))
-        if value is not None
+    return (
+        f"<b>{plain(row.id)}</b> ({STATES[row.status].name})<br>"
+        f"tight {percent(row.best_tight)} %, loose {percent(row.best_loose)} %<br>"
+        f"{counted(row.epochs, 'epoch')}, {duration(row.seconds)}"
     )
-    lines = [f"<b>{escape(row.id)}</b> ({STATES[row.status][0]})", scores]
-    lines.append(f"{row.epochs} epochs, {row.seconds:.0f} s")
-    return "<br>".join(line for line in lines if line)

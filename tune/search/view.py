@@ -18,6 +18,7 @@ from rich.text import Text
 
 from hmtas.errors import InputError
 from hmtas.terminal.console import is_lively, terminal
+from hmtas.terminal.text import duration
 from tune.study.summary import BestTrial, RunningTrial, Summary, read_summary
 
 REFRESH_HZ = 1.0
@@ -157,13 +158,3 @@ def _times(summary: Summary) -> list[str]:
         elif summary.total is not None:
             times.append(f"about {duration(summary.rest_s)} to go")
     return times
-
-
-def duration(seconds: float) -> str:
-    """Such as "48 s", "3 min 12 s", "2 h 05 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

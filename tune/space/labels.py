@@ -2,8 +2,21 @@
 
 from typing import Any
 
+from hmtas.config import Config
+from hmtas.terminal.table import Table
+from hmtas.terminal.text import counted
 from tune.space.default import GAMMA, LEARNING_RATE, SEQ_LEN, THRESHOLD
-from tune.space.dimensions import BY_ACTION, POWER, SCALE, WINDOWS, Choice, Range, Space, setting_of
+from tune.space.dimensions import (
+    BY_ACTION,
+    POWER,
+    SCALE,
+    WINDOWS,
+    Choice,
+    Range,
+    Space,
+    nearest_point,
+    setting_of,
+)
 from tune.space.file import WIDTH
 
 _NAMES = {
@@ -24,8 +37,8 @@ def label_of(key: str, space: Space) -> str:
     """A dimension in words.
 
     Args:
-        key: Of the dimension.
-        space: Where it lies: one class weight may stand for a group of actions.
+        key: Name of the dimension.
+        space: Its space, where one class weight may stand for a group of actions.
     """
     path = setting_of(key)
     if path.startswith(f"{BY_ACTION}."):
@@ -33,7 +46,7 @@ def label_of(key: str, space: Space) -> str:
         return f"weight: {path[len(BY_ACTION) + 1 :]}" + (f" and {others} more" if others else "")
     if path.startswith(f"{WINDOWS}."):
         return f"NMS window: {path[len(WINDOWS) + 1 :]}"
-    name = _NAMES.get(path, path.rpartition(".")[2].replace("_", " "))
+    name = _NAMES.get(path, _last(path).replace("_", " "))
     label = key[len(path) + 1 :]
     return f"{name} ({label})" if label else name
 
@@ -67,11 +80,35 @@ def text_of(value: Any, digits: int = 4) -> str:
     return f"{value:.{digits}g}" if plain else str(value)
 
 
-def counted(number: int, noun: str) -> str:
-    """Such as "1 game" or "8 games"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def space_table(base: Config, space: Space) -> Table:
+    """Every dimension with the value it has first, then what is fixed."""
+    first = nearest_point(base, space)
+    rows = [
+        (
+            label_of(key, space),
+            setting_of(key),
+            range_text(dimension),
+            "; ".join(
+                f"{label_of(other, space)} is {' or '.join(text_of(value, 6) for value in values)}"
+                for other, values in dimension.when.items()
+            ),
+            text_of(first[key], 6) if key in first else "",
+            ", ".join(_last(path) for path in space.tied.get(setting_of(key), ())),
+        )
+        for key in in_order(space)
+        for dimension in (space.dimensions[key],)
+    ]
+    rows += [
+        (_last(path), path, f"fixed: {text_of(value, 6)}", "", "", "")
+        for path, value in space.fixed.items()
+    ]
+    return Table(
+        heads=("what", "setting", "values", "only\nwhere", "first", "and as well"),
+        rows=tuple(rows),
+        words=frozenset({0, 1, 2, 3, 5}),
+        title=counted(len(space.dimensions), "dimension"),
+    )
 
 
-def percent(share: float | None) -> str:
-    """A share of 1 in percent; nothing where there is none."""
-    return "" if share is None else f"{100 * share:.2f}"
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]

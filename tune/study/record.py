@@ -20,7 +20,7 @@ from hmtas.files import write_json
 from hmtas.runs.record import RECORD as RUN_RECORD
 from hmtas.runs.record import EpochRecord, read_run
 from hmtas.validation import Frozen, read_record
-from tune.study.finalists import read_final
+from tune.study.finalists import Final, read_final
 from tune.study.options import Objective
 from tune.study.settings import Load, StudySettings
 
@@ -167,23 +167,27 @@ def choose_finalists(record: StudyRecord, top: int) -> list[TrialRow]:
     return chosen[:top]
 
 
-def best_trial(folder: Path) -> TrialRow:
-    """The best trial of a study.
+def best_of(record: StudyRecord, final: Final | None) -> TrialRow | None:
+    """The best trial of a study; None before any trial has a score.
 
     That is the one picked among those trained again, if there were any, and before that the one
     with the best score on the games that stop the training.
+    """
+    if final is not None and record.status == "done":
+        return next(row for row in record.trials if row.id == final.picked)
+    return next(iter(ranked(record)), None)
+
+
+def best_trial(folder: Path) -> TrialRow:
+    """The best trial of the study in a folder, as `best_of`.
 
     Raises:
         InputError: If no trial has a score yet.
     """
-    record = read_study(folder)
-    final = read_final(folder)
-    if final is not None and record.status == "done":
-        return next(row for row in record.trials if row.id == final.picked)
-    rows = ranked(record)
-    if not rows:
+    best = best_of(read_study(folder), read_final(folder))
+    if best is None:
         raise InputError(f"{folder}: no trial has finished an epoch yet; wait, or resume the study")
-    return rows[0]
+    return best
 
 
 def history_of(run: Path) -> tuple[EpochRecord, ...]:

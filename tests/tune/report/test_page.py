@@ -19,17 +19,23 @@ from hmtas.files import read_json
 from hmtas.scoring.run import count_run
 from hmtas.statistics.games import resampled_averages
 from hmtas.store.local import EmbeddingStore
+from hmtas.terminal.text import NOTHING, percent
 from tests.support.small import make_store
 from tests.support.swept import make_sweep
 from tests.support.tracked import copy_database
-from tune.report.page import draw, gather, try_report, write_report
+from tune.report import figures
+from tune.report.facts import gather
+from tune.report.page import draw, try_report, write_report
 from tune.report.scores import score_best
+from tune.report.style import STATES
 from tune.search.mlflow import send_study
 from tune.search.retrain import compare_finalists
 from tune.search.trial import Job
+from tune.space.dimensions import Choice, point_of
+from tune.space.labels import label_of
 from tune.study.finalists import verdict_of, write_final
 from tune.study.options import Options
-from tune.study.record import StudyRecord, write_study
+from tune.study.record import StudyRecord, score_of, write_study
 from tune.study.settings import StudySettings
 from tune.windows.fit import tune_run
 
@@ -91,7 +97,7 @@ def test_every_section_is_there(swept: tuple[Path, str]) -> None:
     page = without_program(swept[1])
     assert re.findall(r'<section id="(\w+)">', page) == list(SECTIONS)
     figures = {"best", "history", "importance", "parallel", "slices", "curves", "actions"}
-    figures |= {"windows", "durations"}
+    figures |= {"windows", "time"}
     assert set(re.findall(r'id="figure-(\w+)"', page)) == figures
     assert "not finished" not in page
 
@@ -105,16 +111,14 @@ def test_the_numbers_are_those_of_the_study(swept: tuple[Path, str], store: Embe
     for cells in rows:
         row = by_id[cells[0]]
         shown = dict(zip(head, cells, strict=True))
-        assert shown["tight, %"] == (
-            "" if row.best_tight is None else f"{100 * row.best_tight:.2f}"
-        )
+        assert shown["tight, %"] == percent(row.best_tight)
         assert shown["window length L"] == str(row.settings["train.seq_len"])
         assert shown["epochs"] == str(row.epochs)
-    assert [row[2] for row in rows] == sorted(
-        (row[2] for row in rows), key=lambda v: -float(v or 0)
-    )
+    scores = [float(row[2]) for row in rows if row[2] != NOTHING]
+    assert scores == sorted(scores, reverse=True)
+    assert [row[2] for row in rows[len(scores) :]] == [NOTHING]
     points = {
-        x: y for t in traces(page, "history") if t["mode"] == "markers"
+        x: y for t in traces(page, "history") if t["mode"] == "markers" and "hovertext" in t
         for x, y in zip(t["x"], t["y"], strict=True)
     }  # fmt: skip
     assert points == {
@@ -126,6 +130,56 @@ def test_the_numbers_are_those_of_the_study(swept: tuple[Path, str], store: Embe
     )
     crosses = [t for t in traces(page, "curves") if t["marker"]["symbol"][-1] == "x"]
     assert len(crosses) == 2, "one for each trial that was stopped early"
+
+
+PICTURED = "done stopped done failed done running waiting stopped done done"
+
+
+@pytest.mark.parametrize("weights", ["rate", "group", "per_action"])
+@pytest.mark.parametrize("objective", ["loose", "both"])
+def test_pictures_by_setting_show_each_trial_at_its_values(
+    store: EmbeddingStore, tmp_path: Path, weights: Any, objective: Any
+) -> None:
+    options = Options(sampler="random", objective=objective)
+    record = make_sweep(
+        tmp_path, store, PICTURED, weights=weights, search_windows=True, options=options
+    )
+    space, scored = record.settings.space, [row for row in record.trials if row.best_tight]
+    score = {row.id: 100 * (score_of(row, objective) or 0) for row in scored}
+    keys = figures.drawn_dimensions(record)
+    assert set(keys) == set(space.dimensions), "weight decay is there for short windows only"
+    drawn = figures.slices(record, keys)
+    axes = dict(zip(keys, drawn.select_xaxes(), strict=True))
+    for key, trace in zip(keys, drawn.data, strict=False):
+        assert axes[key].title.text == label_of(key, space).replace(">", "&gt;")
+        assert (axes[key].type == "log") == getattr(space.dimensions[key], "log", False)
+        here = {row.id: point_of(row.settings, space) for row in scored}
+        here = {trial: point[key] for trial, point in here.items() if key in point}
+        shown = {
+            re.findall("<b>(.*)</b>", said)[0]: (x, y)
+            for said, x, y in zip(trace.hovertext, trace.x, trace.y, strict=True)
+        }
+        choice = isinstance(space.dimensions[key], Choice)
+        assert shown == {
+            trial: (repr(value) if choice else value, pytest.approx(score[trial]))
+            for trial, value in here.items()
+        }
+        colours = {STATES[row.status].colour for row in scored if row.id in here}
+        assert set(trace.marker.color) == colours
+    axes = ["train.seq_len", "train.weight_decay"]
+    lines = figures.parallel(record, axes)
+    assert lines.layout.xaxis.ticktext[1:] == ("window length L", "weight decay")
+    values = [[value for _, value in t.customdata] for t in lines.data if t.mode == "lines"]
+    assert sorted(values) == sorted(
+        [f"{score[row.id]:.3g}", str(row.settings["train.seq_len"]),
+         f"{row.settings['train.weight_decay']:.3g}" if "train.weight_decay" in row.settings
+         else "not there"]
+        for row in scored
+    )  # fmt: skip
+    long = [row for row in record.trials if "train.weight_decay" not in row.settings]
+    assert long, "some windows are long"
+    write_study(tmp_path, record.model_copy(update={"trials": tuple(long)}))
+    assert "weight decay" not in str(traces(page_of(tmp_path), "parallel")), "no trial has it"
 
 
 def test_scores_of_the_best_are_those_of_the_metric(
@@ -291,9 +345,8 @@ def test_two_objectives_have_a_front(store: EmbeddingStore, tmp_path: Path) -> N
     kept = [row[0] for row in table_of(page, "front")[1:]]
     best = max(rows, key=lambda row: row.best_tight or 0)
     assert kept == list(dict.fromkeys([best.id, "t02"]))
-    assert {len(t["x"]) for t in traces(page, "front") if t["mode"] == "lines+markers+text"} == {
-        len(kept)
-    }
+    rings = [name for t in traces(page, "front") for name in t.get("text", ()) if name]
+    assert sorted(rings) == sorted(kept)
     assert "weight: Goal and 2 more" in visible(page)
 
 
@@ -303,7 +356,7 @@ def test_a_study_that_is_not_done_says_so_first(store: EmbeddingStore, tmp_path:
     text = visible(page_of(folder))
     start = text.index("This study is not finished: 2 of 4 trials have ended; 1 were running.")
     assert start < text.index("The best models")
-    assert f"No driver is at work on it. Go on with: hmtas tune resume {folder}" in text
+    assert f"No driver is at work on it. Resume it with: hmtas tune resume {folder}" in text
     (folder / "driver.json").write_text(json.dumps({"host": "h", "pid": 1, "beat": 1.0}))
     assert "No driver is at work on it" in visible(page_of(folder)), "it has been silent for long"
     (folder / "driver.json").write_text(json.dumps({"host": "h", "pid": 1, "beat": 1e12}))
@@ -405,7 +458,7 @@ def test_a_report_that_cannot_be_drawn_is_a_warning(
         raise ZeroDivisionError("out of ink")
 
     make_sweep(tmp_path / "s", store, "done", predicted=False)
-    monkeypatch.setattr("tune.report.sections.sections", break_down)
+    monkeypatch.setattr("tune.report.figures.history", break_down)
     try_report(tmp_path / "s")
     assert "warning: the report of this study could not be drawn (out of ink)" in (
         capsys.readouterr().err

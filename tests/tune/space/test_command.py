@@ -35,7 +35,8 @@ def test_a_space_is_shown_as_a_table(
     found = capsys.readouterr()
     for part in ("2 to 7, whole", "one of 3, 4", "one of 4", "width is 64", "fusion_dropout"):
         assert part in found.out
-    assert "fixed: train.patience = 5" in found.err
+    (fixed,) = (line for line in found.out.splitlines() if "train.patience" in line)
+    assert "fixed: 5" in fixed
     assert "point 1: seq_len 5" in found.err
 
 
