@@ -31,7 +31,7 @@ from hmtas.model.checkpoint import load_model
 from hmtas.prediction.slide import Predictor, predict_half
 from hmtas.presets import preset
 from hmtas.runs.record import EpochRecord, read_run
-from hmtas.spotting.evaluate import spot
+from hmtas.spotting.spots import spot
 from hmtas.store.local import EmbeddingStore
 from hmtas.terminal.console import say
 from hmtas.training.loop import fit

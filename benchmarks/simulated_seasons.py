@@ -35,7 +35,7 @@ from ensemble.selection.nested import fitting_sets
 from hmtas.config import SpottingConfig
 from hmtas.metric.averages import TIGHT_S, score
 from hmtas.metric.counts import histograms
-from hmtas.spotting.evaluate import spot
+from hmtas.spotting.spots import spot
 from hmtas.spotting.table import Setting, tabulate
 from hmtas.spotting.windows import BORROWED, fit_exact
 from hmtas.statistics.folds import game_folds

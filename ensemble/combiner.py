@@ -22,7 +22,7 @@ from hmtas.metric.averages import TIGHT_S, score
 from hmtas.metric.counts import Histograms, histograms
 from hmtas.records import Events, HalfId, Probabilities, Score
 from hmtas.runs.ensemble import CombinerSettings, FitFacts, Space
-from hmtas.spotting.evaluate import spot
+from hmtas.spotting.spots import spot
 
 
 def nothing() -> None:

@@ -11,9 +11,8 @@ from hmtas.runs.ensemble import EnsembleRecord
 from hmtas.runs.probabilities import StoredProbabilities, read_probabilities
 from hmtas.store.remote import open_store
 from hmtas.runs.record import RunRecord, predictions_path, read_run
+from hmtas.scoring.games import refuse_seen, refuse_test_games, refuse_unlabelled
 from hmtas.store.local import EmbeddingStore
-
-TEST_SPLIT = "test"
 
 
 class Member(NamedTuple):
@@ -139,19 +138,6 @@ def store_of(members: Sequence[Member], place: str | Path | None) -> EmbeddingSt
     return store
 
 
-def refuse_test_split(split: str) -> None:
-    """Nothing is fitted on the test split.
-
-    Raises:
-        InputError: If `split` is it.
-    """
-    if split == TEST_SPLIT:
-        raise InputError(
-            "--split test: the test split compares ensembles, so it may not shape them; "
-            "fit on valid, then `hmtas ensemble apply ... --split test`"
-        )
-
-
 def check_games(members: Sequence[Member], store: EmbeddingStore, split: str) -> None:
     """Refuse games that must not shape an ensemble of these members.
 
@@ -159,35 +145,22 @@ def check_games(members: Sequence[Member], store: EmbeddingStore, split: str) ->
         InputError: If a game is in the store's test split or not in `split`, is not annotated, or
             was fitted on by a member.
     """
-    test = set(store.splits.get(TEST_SPLIT, ()))
-    allowed = set(store.games(split))
     for member in members:
         games = member.stored.games
-        for game in games:
-            place = f"{member.name}, predictions of split {split!r}: {game!r}"
-            if game in test:
-                raise InputError(
-                    f"{place} is a test game of {store.place}; a test game may not shape an "
-                    "ensemble. Were the splits changed since the prediction?"
-                )
-            if game not in allowed:
-                raise InputError(
-                    f"{place} is not in that split of {store.place}; "
-                    "is it a run of another store, or were the splits changed?"
-                )
-            if not store.has_labels(game):
-                raise InputError(
-                    f"{place} has no annotations in {store.place}; an ensemble is fitted on "
-                    "annotated games"
-                )
-        overlap = sorted(set(member.stored.provenance.fitted_games) & set(games))
-        if overlap:
+        refuse_test_games(member.name, games, store)
+        foreign = sorted(set(games) - set(store.games(split)))
+        if foreign:
             raise InputError(
-                f"{member.name} was fitted on {overlap[0]!r}"
-                f"{f' and {len(overlap) - 1} more games' if len(overlap) > 1 else ''} "
-                f"of split {split!r}; its probabilities of them say nothing about its worth. "
-                "Leave it out, or combine on a split that it never saw"
+                f"{member.name}: {foreign[0]!r} is not in split {split!r} of {store.place}; "
+                "is it a run of another store, or were the splits changed?"
             )
+        refuse_unlabelled(games, store)
+        refuse_seen(
+            member.name,
+            games,
+            member.stored.provenance.fitted_games,
+            advice="leave it out, or combine on a split that it never saw",
+        )
 
 
 def stopped_on(members: Sequence[Member]) -> Mapping[str, int]:

@@ -12,7 +12,6 @@ from ensemble.build.members import (
     Member,
     check_games,
     read_members,
-    refuse_test_split,
     stack_members,
     stopped_on,
     store_of,
@@ -20,6 +19,7 @@ from ensemble.build.members import (
 from ensemble.combiners.methods import USUAL, combiner_of
 from ensemble.learned.network import FusionConfig
 from hmtas.errors import InputError
+from hmtas.scoring.games import refuse_test_split
 from hmtas.statistics.folds import game_folds
 from hmtas.store.local import EmbeddingStore
 

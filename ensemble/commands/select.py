@@ -74,11 +74,11 @@ def select(
     Examples: `hmtas ensemble select --experiment sweep --out best`; `hmtas ensemble select
     sweep/trials/* --method mean --method greedy --out best --test`
     """
-    from ensemble.build.members import TEST_SPLIT, refuse_test_split
     from ensemble.combiners.methods import USUAL, candidate_of, combiner_of
     from ensemble.selection.candidates import gather, read_candidates
     from ensemble.selection.mlflow import experiment_of, log_selection
     from ensemble.selection.picture import write_picture
+    from hmtas.scoring.games import TEST_SPLIT, refuse_test_split
 
     refuse_test_split(split)
     combiners = {
@@ -228,8 +228,8 @@ def _test(out: Path, document: dict[str, Any]) -> dict[str, Any]:
     )
     return {
         "scored": datetime.now(UTC).isoformat(timespec="seconds"),
-        "selected": found.chosen,
-        "single": found.single,
+        "selected": found.chosen.model_dump(mode="json"),
+        "single": found.single.model_dump(mode="json"),
         "difference": found.difference,
     }
 

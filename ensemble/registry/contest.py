@@ -4,7 +4,6 @@ What a contest needs of an ensemble is its counts by game, a few megabytes, so a
 challenged when its run folder, its members and even its store are long gone.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,9 +12,6 @@ from zipfile import BadZipFile
 import numpy as np
 
 from hmtas.errors import InputError
-from hmtas.metric.averages import TIGHT_S
-from hmtas.metric.counts import histograms
-from hmtas.records import Events, HalfId, Spots
 from hmtas.statistics.games import GameCounts
 from hmtas.statistics.intervals import paired_difference
 
@@ -34,17 +30,6 @@ class Contender:
 
     actions: tuple[str, ...]
     counts: GameCounts
-
-    @classmethod
-    def of(
-        cls,
-        spots: Mapping[HalfId, Spots],
-        events: Mapping[HalfId, Events],
-        actions: tuple[str, ...],
-    ) -> "Contender":
-        """Count spots that no label of their own game has shaped."""
-        counts = histograms(spots, events, TIGHT_S, len(actions))
-        return cls(actions=actions, counts=GameCounts.of(counts))
 
     def save(self, path: Path) -> None:
         """Write arrays, no pickle; the same bytes for the same counts."""

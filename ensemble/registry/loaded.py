@@ -22,7 +22,7 @@ from hmtas.model.checkpoint import load_model
 from hmtas.prediction.slide import Predictor, halves_at_once, predict_half
 from hmtas.records import HalfId, Probabilities, Spots
 from hmtas.runs.record import WINDOWS, read_run
-from hmtas.spotting.evaluate import read_windows, spot
+from hmtas.spotting.spots import read_windows, spot
 from hmtas.store.halves import Half
 
 GIVEN = HalfId("the half that was given", 1)

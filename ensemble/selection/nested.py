@@ -18,7 +18,7 @@ from hmtas.config import SpottingConfig
 from hmtas.metric.averages import LOOSE_S, TIGHT_S
 from hmtas.metric.counts import histograms
 from hmtas.records import HalfId, Probabilities, Spots
-from hmtas.spotting.evaluate import FittedFold, FittedWindows, spot
+from hmtas.spotting.spots import FittedFold, FittedWindows, spot
 from hmtas.spotting.table import Setting, Table, tabulate
 from hmtas.spotting.windows import every_setting, fit_exact
 from hmtas.statistics.folds import game_folds

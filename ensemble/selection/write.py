@@ -7,7 +7,7 @@ OUT/single/     the single model that validation picks, in the same form
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,14 +18,14 @@ from ensemble.combiner import Combiner
 from ensemble.combiners.crossfit import CrossFit, FoldFit
 from ensemble.selection.nested import Nested
 from hmtas.errors import InputError
-from hmtas.files import write_json
-from hmtas.metric.averages import TIGHT_S
-from hmtas.metric.counts import Histograms, histograms
 from hmtas.prediction.slide import predict_run, predicted
 from hmtas.records import HalfId
 from hmtas.runs.probabilities import read_probabilities
-from hmtas.runs.record import WINDOWS, predictions_path, read_run, score_path
-from hmtas.spotting.evaluate import read_windows, score_document, spot_fitted
+from hmtas.runs.record import WINDOWS, predictions_path, read_run
+from hmtas.scoring.run import spot_stored, windows_of
+from hmtas.scoring.score import RunScore, SpotsScore, score_spots, write_score
+from hmtas.spotting.spots import spot_fitted
+from hmtas.statistics.games import GameCounts
 from hmtas.statistics.intervals import paired_difference
 from hmtas.store.remote import open_store
 
@@ -59,7 +59,7 @@ def write_selected(
     fit = CrossFit(halves, nested.fitted.of_used(), nested.folds)
     documents = {
         WINDOWS: nested.windows.model_dump(mode="json"),
-        f"scores/{plan.split}.json": _score(plan, nested, halves),
+        f"scores/{plan.split}.json": _score(plan, nested, halves).model_dump(mode="json"),
     }
     write_ensemble(some, nested.method, fit, target, folds=folds, name=name, documents=documents)
 
@@ -75,32 +75,31 @@ def weights_by_name(fold: FoldFit, names: Sequence[str]) -> dict[str, float] | N
     }  # fmt: skip
 
 
-def _score(plan: Plan, nested: Nested, halves: Mapping[HalfId, np.ndarray]) -> dict[str, Any]:
+def _score(plan: Plan, nested: Nested, halves: Mapping[HalfId, np.ndarray]) -> RunScore:
     """The cross-fitted score, as `hmtas tune windows` writes it."""
     evidence = plan.evidence
     actions = evidence.stacked.actions
-    stored = evidence.probabilities(halves)
-    spots = spot_fitted(stored, actions, nested.windows, plan.split)
-    return {
-        **score_document(spots, evidence.events, actions),
-        "split": plan.split,
-        "spotting": nested.windows.spotting().model_dump(mode="json"),
-        "cross_fitted": True,
-    }
+    spots = spot_fitted(evidence.probabilities(halves), actions, nested.windows, plan.split)
+    return RunScore(
+        **dict(score_spots(spots, evidence.events, actions)),
+        split=plan.split,
+        spotting=nested.windows.spotting(),
+        cross_fitted=True,
+    )
 
 
 class OnTest(NamedTuple):
     """What two run folders are worth on the test split.
 
     Attributes:
-        chosen: Score document of the answer.
+        chosen: Score of the answer.
         single: Of the single model.
         difference: Tight, the answer minus the single model, with its 95 % interval; None where
             they are the same.
     """
 
-    chosen: dict[str, Any]
-    single: dict[str, Any]
+    chosen: SpotsScore
+    single: SpotsScore
     difference: tuple[float, float, float] | None
 
 
@@ -126,9 +125,9 @@ def score_test(
     for run in runs:
         for member in member_runs(run):
             _predict(member, split, on_run)
-    documents, counts = zip(*(_score_split(run, split) for run in runs), strict=True)
+    scores, counts = zip(*(_score_split(run, split) for run in runs), strict=True)
     difference = paired_difference(*counts) if len(runs) > 1 else None
-    return OnTest(documents[0], documents[-1], difference)
+    return OnTest(scores[0], scores[-1], difference)
 
 
 def _predict(run: Path, split: str, on_run: Callable[[str], None]) -> None:
@@ -146,13 +145,10 @@ def _predict(run: Path, split: str, on_run: Callable[[str], None]) -> None:
         predict_run(run, store, split)
 
 
-def _score_split(run: Path, split: str) -> tuple[dict[str, Any], Histograms]:
+def _score_split(run: Path, split: str) -> tuple[SpotsScore, GameCounts]:
     stored = read_probabilities(apply_ensemble(run, split))
     events = open_store(stored.provenance.store).events_of(stored.games)
-    actions = stored.provenance.actions
-    windows = read_windows(run / WINDOWS)
-    spots = spot_fitted(stored.halves, actions, windows, split)
-    document = score_document(spots, events, actions)
-    used = {"split": split, "spotting": windows.spotting().model_dump(mode="json")}
-    write_json(score_path(run, split), {**document, **used, "cross_fitted": False})
-    return document, histograms(spots, events, TIGHT_S, len(actions))
+    found = spot_stored(stored, windows_of(run))
+    score = score_spots(found.spots, events, found.actions)
+    write_score(run, found.run_score(score))
+    return score, found.counts(events)

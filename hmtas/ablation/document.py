@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hmtas.ablation.scores import KINDS, ScoredRun
+from hmtas.ablation.scores import ScoredRun
 from hmtas.ablation.variants import REFERENCE, Planned, Study, rows_of, title_of
+from hmtas.metric.averages import TOLERANCES_S, Metric
 from hmtas.presets import PRESETS
 from hmtas.runs.record import EpochRecord, RunRecord
 from hmtas.statistics.intervals import Resampled, resample
@@ -31,8 +32,8 @@ class Means(NamedTuple):
     """
 
     column_of: dict[str, int]
-    averaged: dict[str, Resampled]
-    by_seed: dict[str, list[list[float]]]
+    averaged: dict[Metric, Resampled]
+    by_seed: dict[Metric, list[list[float]]]
 
 
 def compare_pairs(resampled: Resampled, pairs: Sequence[tuple[int, int]]) -> list[Comparison]:
@@ -72,7 +73,7 @@ def means_of(
     ends = np.cumsum([len(of_variant) for of_variant in scored.values()])
     groups = [range(end - len(r), end) for end, r in zip(ends, scored.values(), strict=True)]
     averaged, by_seed = {}, {}
-    for kind in KINDS:
+    for kind in TOLERANCES_S:
         each = resample([run.counts[kind] for run in runs], num, seed, on_model=on_run)
         averaged[kind] = average_seeds(each, groups)
         by_seed[kind] = [each.scores[list(group)].tolist() for group in groups]
@@ -122,7 +123,7 @@ def best_of(record: RunRecord) -> EpochRecord:
 
 def _row(study: Study, plan: Planned, runs: Sequence[ScoredRun], means: Means) -> dict[str, Any]:
     column = means.column_of[plan.same_as]
-    per_action = [run.document["tight"]["per_action"] for run in runs]
+    per_action = [run.score.tight.per_action for run in runs]
     losses = [best_of(run.record).val_stream_losses for run in runs]
     is_rung = study.is_ladder or plan.variant.name == REFERENCE
     thesis = PRESETS[plan.variant.preset].thesis_tight if is_rung else None
@@ -136,7 +137,7 @@ def _row(study: Study, plan: Planned, runs: Sequence[ScoredRun], means: Means) -
         "best_epochs": [run.record.best_epoch for run in runs],
         "num_epochs": [len(run.record.history) for run in runs],
         "train_seconds": [sum(e.seconds for e in run.record.history) for run in runs],
-        **{kind: _mean(means, kind, column) for kind in KINDS},
+        **{kind: _mean(means, kind, column) for kind in TOLERANCES_S},
         "thesis_tight": None if thesis is None else thesis / 100,
         "per_action": {
             action: None if value is None else _average([seed[action] for seed in per_action])
@@ -157,7 +158,7 @@ def _row(study: Study, plan: Planned, runs: Sequence[ScoredRun], means: Means) -
     }
 
 
-def _mean(means: Means, kind: str, column: int) -> dict[str, Any]:
+def _mean(means: Means, kind: Metric, column: int) -> dict[str, Any]:
     averaged = means.averaged[kind]
     return {
         "mean": float(averaged.scores[column]),
@@ -179,7 +180,7 @@ def _add_comparisons(
             "name": rows[other]["name"],
             "thesis": _thesis_step(rows[i], rows[other]),
         }
-    for kind in KINDS:
+    for kind in TOLERANCES_S:
         compared = compare_pairs(
             means.averaged[kind], [(columns[i], columns[other]) for i, other in pairs.items()]
         )
@@ -202,5 +203,5 @@ def _thesis_step(row: Mapping[str, Any], other: Mapping[str, Any]) -> float | No
     return float(row["thesis_tight"] - other["thesis_tight"])
 
 
-def _average(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+def _average(values: Sequence[float | None]) -> float:
+    return float(np.mean([value for value in values if value is not None]))

@@ -2,23 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from hmtas.errors import InputError
-from hmtas.files import read_json, write_json
-from hmtas.metric.averages import LOOSE_S, TIGHT_S
-from hmtas.metric.counts import histograms
+from hmtas.metric.averages import TOLERANCES_S, Metric
 from hmtas.model.windows import window_targets
-from hmtas.records import HalfId, Spots
+from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import WINDOWS, RunRecord, predictions_path, read_run, score_path
-from hmtas.spotting.evaluate import read_windows, score_document, spot, spot_fitted
+from hmtas.scoring.games import refuse_seen
+from hmtas.scoring.run import Spotted, spot_stored, windows_of
+from hmtas.scoring.score import RunScore, read_score, score_spots, write_score
 from hmtas.statistics.games import GameCounts
 from hmtas.store.local import EmbeddingStore
 
-KINDS = {"tight": TIGHT_S, "loose": LOOSE_S}
 BACKGROUND = "background"
 
 
@@ -28,14 +27,14 @@ class ScoredRun(NamedTuple):
     Attributes:
         run: Its folder.
         record: What it is.
-        counts: By kind of tolerances, "tight" and "loose".
-        document: Its score (`hmtas.spotting.evaluate.score_document`).
+        counts: By metric.
+        score: As it lies in the folder.
     """
 
     run: Path
     record: RunRecord
-    counts: dict[str, GameCounts]
-    document: dict[str, Any]
+    counts: dict[Metric, GameCounts]
+    score: RunScore
 
 
 def score_run(run: Path, store: EmbeddingStore, split: str, *, fitted: bool) -> ScoredRun:
@@ -53,37 +52,23 @@ def score_run(run: Path, store: EmbeddingStore, split: str, *, fitted: bool) -> 
     """
     record = read_run(run)
     games = store.games(split)
-    seen = set(games).intersection((*record.fitted_games, *record.stopped_games))
-    if seen:
+    refuse_seen(
+        str(run),
+        games,
+        (*record.fitted_games, *record.stopped_games),
+        did="was fitted or stopped on",
+        advice="score another split, or keep to train.stop_games=held_out",
+    )
+    if fitted and not (run / WINDOWS).is_file():
         raise InputError(
-            f"{run}: {len(seen)} of the {len(games)} games of {split!r} trained or stopped it; "
-            "score another split, or keep to train.stop_games=held_out"
+            f"{run}: has no fitted windows; run `hmtas predict` and `hmtas tune windows` "
+            "with --split valid on all runs first"
         )
-    stored = read_probabilities(predictions_path(run, split)).halves
-    spotting, cross_fitted = record.config.spotting, False
-    if fitted:
-        if not (run / WINDOWS).is_file():
-            raise InputError(
-                f"{run}: has no fitted windows; run `hmtas predict` and `hmtas tune windows` "
-                "with --split valid on all runs first"
-            )
-        windows = read_windows(run / WINDOWS)
-        spots = spot_fitted(stored, store.actions, windows, split)
-        spotting, cross_fitted = windows.spotting(), windows.split == split
-    else:
-        spots = spot(stored, store.actions, spotting)
+    windows = windows_of(run) if fitted else record.config.spotting
+    found = spot_stored(read_probabilities(predictions_path(run, split)), windows)
     events = store.events_of(games)
-    counts = {
-        kind: GameCounts.of(histograms(spots, events, tolerances_s, len(store.actions)))
-        for kind, tolerances_s in KINDS.items()
-    }
-    about = {
-        "split": split,
-        "spotting": spotting.model_dump(mode="json"),
-        "cross_fitted": cross_fitted,
-    }
-    document = _kept_score(run, store, spots, about)
-    return ScoredRun(run, record, counts, document)
+    counts = {metric: found.counts(events, metric) for metric in TOLERANCES_S}
+    return ScoredRun(run, record, counts, _kept_score(run, found, events))
 
 
 def count_positives(store: EmbeddingStore, games: Sequence[str], seq_len: int) -> dict[str, int]:
@@ -101,19 +86,16 @@ def count_positives(store: EmbeddingStore, games: Sequence[str], seq_len: int) -
     return dict(zip((BACKGROUND, *store.actions), total.tolist(), strict=True))
 
 
-def _kept_score(
-    run: Path, store: EmbeddingStore, spots: Mapping[HalfId, Spots], about: Mapping[str, Any]
-) -> dict[str, Any]:
+def _kept_score(run: Path, found: Spotted, events: Mapping[HalfId, Events]) -> RunScore:
     """The score as `hmtas score` writes it; one that is there and still right stays."""
-    split = about["split"]
-    path = score_path(run, split)
-    made_of = [predictions_path(run, split), run / WINDOWS]
+    assert found.split is not None
+    path = score_path(run, found.split)
+    made_of = [predictions_path(run, found.split), run / WINDOWS]
     newest = max(file.stat().st_mtime for file in made_of if file.is_file())
     if path.is_file() and path.stat().st_mtime > newest:
-        kept: dict[str, Any] = read_json(path)
-        if {name: kept.get(name) for name in about} == about:
+        kept = read_score(path)
+        if (kept.spotting, kept.cross_fitted) == (found.spotting, found.cross_fitted):
             return kept
-    events = store.events_of(store.games(split))
-    document = {**score_document(spots, events, store.actions), **about}
-    write_json(path, document)
-    return document
+    score = found.run_score(score_spots(found.spots, events, found.actions))
+    write_score(run, score)
+    return score

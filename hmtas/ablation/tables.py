@@ -13,8 +13,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hmtas.ablation.scores import KINDS
 from hmtas.ablation.variants import REFERENCE
+from hmtas.metric.averages import TOLERANCES_S
 from hmtas.presets import THESIS_PER_ACTION, THESIS_STREAM_LOSSES
 
 TEXT_WIDTH = 140
@@ -62,7 +62,7 @@ def scores_table(document: Mapping[str, Any], study: Mapping[str, Any]) -> Table
             table.add_row(row["name"], *cells, NOTHING, NOTHING, style="dim")
             continue
         cells = []
-        for kind in KINDS:
+        for kind in TOLERANCES_S:
             cells += [percent(row[kind]["mean"]), _range(row[kind]["interval"])]
             if several and kind == "tight":
                 cells.append(_range(_spread(row[kind]["by_seed"])))
@@ -77,7 +77,7 @@ def steps_table(document: Mapping[str, Any], study: Mapping[str, Any]) -> Table:
     """The paired differences, tight and loose, with intervals and verdicts."""
     several, thesis = len(document["seeds"]) > 1, study["reference"] is None
     headers = []
-    for kind in KINDS:
+    for kind in TOLERANCES_S:
         headers += [kind, "95 %", *(["seeds"] if several else []), "verdict"]
     table = _table("", "against", *headers, *(["thesis\ntight"] if thesis else []))
     for row in study["rows"]:
@@ -85,7 +85,7 @@ def steps_table(document: Mapping[str, Any], study: Mapping[str, Any]) -> Table:
         if against is None:
             continue
         cells: list[str | Text] = []
-        for kind in KINDS:
+        for kind in TOLERANCES_S:
             found = against[kind]
             cells += [points(found["difference"]), _points_range(found["low"], found["high"])]
             if several:
@@ -114,7 +114,7 @@ def sentences(document: Mapping[str, Any], study: Mapping[str, Any]) -> Iterator
             "games alone. The columns 'seeds' show the lowest and the highest of the seeds."
         )
         if any(_seeds_differ(row["against"][kind]) for row in study["rows"] if row["against"]
-               for kind in KINDS):  # fmt: skip
+               for kind in TOLERANCES_S):  # fmt: skip
             yield f"{NOT_EVERY_SEED} not with every seed: another seed may turn it round."
     else:
         yield (

@@ -258,9 +258,9 @@ def _score(
         "num_games": len(store.games(split)),
         "seeds": list(range(len(first))),
         "windows": windows,
-        "cross_fitted": any(r.document["cross_fitted"] for runs in scored.values() for r in runs),
+        "cross_fitted": any(r.score.cross_fitted for runs in scored.values() for r in runs),
         "level": LEVEL,
-        "num_events": first[0].document["num_events"],
+        "num_events": first[0].score.num_events,
         "positives": {
             "seq_len": config.train.seq_len,
             "num_windows": num_rows,

@@ -64,7 +64,7 @@ def compare(
     """
     from hmtas.commands.compare_pairs import compare_spots, show_paired
     from hmtas.commands.compare_table import show_runs
-    from hmtas.commands.score_inputs import is_spots
+    from hmtas.scoring.inputs import is_spots
     from hmtas.tracking.client import ui_line
     from hmtas.tracking.table import read_table
 

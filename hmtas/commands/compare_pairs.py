@@ -122,17 +122,12 @@ def _count(
     path: Path, split: str | None, place: str | None, splits: Path | None
 ) -> "tuple[GameCounts, bool]":
     """What the metric counts of a run, and were its windows or weights fitted on these games?"""
-    from hmtas.commands.score_inputs import choose_games, load
-    from hmtas.metric.averages import TIGHT_S
-    from hmtas.metric.counts import histograms
-    from hmtas.statistics.games import GameCounts
+    from hmtas.scoring.inputs import choose_games, load
 
     found, labels = load(path, place, split)
     games = choose_games(path, found, labels, split, splits)
-    spots = {half: found.spots[half] for half in found.spots if half.game in set(games)}
-    events = labels.events(games, found.actions)
-    counts = histograms(spots, events, TIGHT_S, len(found.actions))
-    return GameCounts.of(counts), found.cross_fitted
+    counts = found.only(games).counts(labels.events(games, found.actions))
+    return counts, found.cross_fitted
 
 
 def _best(valid_tight: Mapping[str, float], names: Sequence[str]) -> str:

@@ -137,9 +137,9 @@ def _compare_scores(
     run: Path, again: Path, split: str, store: "EmbeddingStore", notes: list[str]
 ) -> list[Compared]:
     """The scores of a split under the windows that apply to the run; none without labels."""
-    from hmtas.commands.score_inputs import load_probabilities
-    from hmtas.files import read_json
-    from hmtas.spotting.evaluate import score_document
+    from hmtas.metric.averages import TOLERANCES_S
+    from hmtas.scoring.inputs import load_probabilities
+    from hmtas.scoring.score import read_score, score_spots
 
     windows = run / WINDOWS if (run / WINDOWS).is_file() else None
     spotted = [load_probabilities(path, split, windows) for path in (run, again)]
@@ -147,19 +147,17 @@ def _compare_scores(
     if not first.games or not all(store.has_labels(game) for game in first.games):
         return []
     events = store.events_of(first.games)
-    before, now = (score_document(s.spots, events, s.actions, bootstrap=0) for s in spotted)
+    before, now = (score_spots(s.spots, events, s.actions, bootstrap=0) for s in spotted)
     if score_path(run, split).is_file():
-        assert first.spotting is not None
-        kept = read_json(score_path(run, split))
-        way = first.spotting.model_dump(mode="json"), before["num_events"]
-        if (kept.get("spotting"), kept.get("num_events")) == way:
+        kept = read_score(score_path(run, split))
+        if (kept.spotting, kept.num_events) == (first.spotting, before.num_events):
             before = kept
         else:
             notes.append(f"{score_path(run, split)}: of other windows or labels than those of now; "
                          "scored anew")  # fmt: skip
     compared = []
-    for metric in ("tight", "loose"):
-        pair = ({k: v for k, v in one[metric].items() if k != "interval"} for one in (before, now))
+    for metric in TOLERANCES_S:
+        pair = (one.by(metric).model_dump(exclude={"interval"}) for one in (before, now))
         compared += compare_documents("", *pair, what=f"{metric} Average-mAP, {split}")
     return compared
 

@@ -1,8 +1,7 @@
 """`hmtas spot` and `hmtas score`: from stored probabilities to spots, from spots to a score."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,7 +10,8 @@ from hmtas.errors import InputError
 from hmtas.terminal.console import emit, progress, say, show
 
 if TYPE_CHECKING:
-    from hmtas.commands.score_inputs import Spotted
+    from hmtas.scoring.run import Spotted
+    from hmtas.scoring.score import SpotsScore
 
 Windows = Annotated[
     Path | None,
@@ -58,8 +58,8 @@ def spot(
 
     Example: `hmtas spot runs/m7 --split test --out submission.zip`
     """
-    from hmtas.commands.score_inputs import has_probabilities, load_probabilities
     from hmtas.formats.submission import write_submission
+    from hmtas.scoring.inputs import has_probabilities, load_probabilities
 
     if not has_probabilities(probabilities):
         raise InputError(
@@ -123,9 +123,9 @@ def score(
     Examples: `hmtas score runs/m7 --split valid`;
     `hmtas score submission.zip --games GAMES --split test`
     """
-    from hmtas.commands.score_inputs import choose_games, is_run, load
     from hmtas.commands.score_table import score_tables, summary_table
-    from hmtas.spotting.evaluate import score_document
+    from hmtas.scoring.inputs import choose_games, is_run, load
+    from hmtas.scoring.score import SpotsScore, score_spots
 
     if splits is not None and split is None:
         raise InputError(f"--splits {splits} needs --split: which of its splits is to be scored?")
@@ -135,21 +135,18 @@ def score(
         found, labels = load(path, games, split, windows, label_times)
         chosen = choose_games(path, found, labels, split, splits)
         inputs.append((path, found, chosen, labels.events(chosen, found.actions)))
-    documents: dict[str, dict[str, Any]] = {}
+    scores: dict[str, SpotsScore] = {}
     with progress("Scoring", len(inputs)) as advance:
         for path, found, chosen, events in inputs:
-            documents[str(path)] = score_document(
-                {half: found.spots[half] for half in found.spots if half.game in chosen},
-                events,
-                found.actions,
-                bootstrap=bootstrap,
-                seed=seed,
+            scores[str(path)] = score_spots(
+                found.only(chosen).spots, events, found.actions, bootstrap=bootstrap, seed=seed
             )
             advance()
     for path, found, chosen, _ in inputs:
         _warn_of_fitted_games(path, found, chosen)
         if is_run(path) and label_times == "position":  # scores of a run stay comparable
-            _record(path, found, documents[str(path)])
+            _record(path, found, scores[str(path)])
+    documents = {name: score.model_dump(mode="json") for name, score in scores.items()}
     if as_json:
         emit(documents if len(documents) > 1 else next(iter(documents.values())))
         return
@@ -170,19 +167,12 @@ def _warn_of_fitted_games(path: Path, found: "Spotted", chosen: list[str]) -> No
         )
 
 
-def _record(run: Path, found: "Spotted", document: Mapping[str, Any]) -> None:
+def _record(run: Path, found: "Spotted", score: "SpotsScore") -> None:
     """Keep the score in the run folder, and in MLflow if the run is tracked."""
-    from hmtas.files import write_json
-    from hmtas.runs.record import MLFLOW_NOTE, score_path
+    from hmtas.runs.record import MLFLOW_NOTE
+    from hmtas.scoring.score import write_score
 
-    assert found.split is not None
-    assert found.spotting is not None
-    about = {
-        "split": found.split,
-        "spotting": found.spotting.model_dump(mode="json"),
-        "cross_fitted": found.cross_fitted,
-    }
-    write_json(score_path(run, found.split), {**document, **about})
+    write_score(run, found.run_score(score))
     if (run / MLFLOW_NOTE).is_file():
         from hmtas.tracking.run import sync_run
 

@@ -16,7 +16,7 @@ def score_tables(name: str, document: Mapping[str, Any]) -> RenderableType:
 
     Args:
         name: What was scored.
-        document: From `hmtas.spotting.evaluate.score_document`.
+        document: A score as JSON.
     """
     num_events = sum(document["num_events"].values())
     title = Text.assemble(

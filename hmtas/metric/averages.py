@@ -15,6 +15,7 @@ Differences from the thesis
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from hmtas.records import Events, HalfId, Score, Spots
 
 TIGHT_S = (1, 2, 3, 4, 5)
 LOOSE_S = (5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60)
+Metric = Literal["tight", "loose"]
+TOLERANCES_S: dict[Metric, tuple[int, ...]] = {"tight": TIGHT_S, "loose": LOOSE_S}
 UNSHOWN_FACTOR = 17 / 13  # the evaluator's: 13 of the 17 actions have unshown test events
 
 

@@ -1,40 +1,140 @@
-"""Score a run folder by its stored probabilities."""
+"""From the stored probabilities of a run to its spots, what the metric counts of them, its score.
 
+There are three kinds of windows to suppress with: those of the run's configuration; those that
+`hmtas tune windows` left in its folder, which take their place; and, for models that were trained
+with `stop_windows="fitted"`, those that the other games of the split choose.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from hmtas.metric.averages import LOOSE_S, TIGHT_S
-from hmtas.metric.counts import histograms
-from hmtas.runs.probabilities import read_probabilities
-from hmtas.runs.record import predictions_path, read_run
-from hmtas.spotting.evaluate import spot
+from hmtas.config import Config, SpottingConfig
+from hmtas.metric.averages import TOLERANCES_S, Metric
+from hmtas.records import Events, HalfId, Probabilities, Spots
+from hmtas.runs.probabilities import Provenance, StoredProbabilities, read_probabilities
+from hmtas.runs.record import WINDOWS, predictions_path, read_run
+from hmtas.scoring.score import RunScore, SpotsScore, count_games
+from hmtas.spotting.spots import FittedWindows, read_windows, spot, spot_fitted
 from hmtas.spotting.windows import spot_unseen
 from hmtas.statistics.games import GameCounts
 from hmtas.store.remote import open_store
 
 
-def count_run(run: Path, store: str, split: str, metric: Literal["tight", "loose"]) -> GameCounts:
-    """What the metric counts of a run, by its stored probabilities and its own NMS windows.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spotted:
+    """Spots, and how they were made, of which a submission says nothing.
+
+    Attributes:
+        spots: By half.
+        actions: Names, in the order of the indices.
+        provenance: Of the probabilities.
+        spotting: Windows and threshold.
+        cross_fitted: Were weights or windows fitted on these games, each game left out in turn?
+    """
+
+    spots: dict[HalfId, Spots]
+    actions: tuple[str, ...]
+    provenance: Provenance | None = None
+    spotting: SpottingConfig | None = None
+    cross_fitted: bool = False
+
+    @property
+    def split(self) -> str | None:
+        """The split of the store that the probabilities cover."""
+        return None if self.provenance is None else self.provenance.split
+
+    @property
+    def games(self) -> list[str]:
+        """The games that have spots, sorted."""
+        return sorted({half.game for half in self.spots})
+
+    def only(self, games: Collection[str]) -> "Spotted":
+        """The spots of some games."""
+        return replace(self, spots={h: spots for h, spots in self.spots.items() if h.game in games})
+
+    def counts(self, events: Mapping[HalfId, Events], metric: Metric = "tight") -> GameCounts:
+        """What a metric counts of them, by game."""
+        return count_games(self.spots, events, self.actions, metric)
+
+    def run_score(self, score: SpotsScore) -> RunScore:
+        """Their score, with how they were made of a run's probabilities."""
+        assert self.split is not None
+        assert self.spotting is not None
+        return RunScore(
+            **dict(score), split=self.split, spotting=self.spotting, cross_fitted=self.cross_fitted
+        )
+
+
+def windows_of(run: Path) -> SpottingConfig | FittedWindows:
+    """The windows that `hmtas tune windows` left in a run folder, or those of its configuration."""
+    if (run / WINDOWS).is_file():
+        return read_windows(run / WINDOWS)
+    return read_run(run).config.spotting
+
+
+def spot_stored(stored: StoredProbabilities, windows: SpottingConfig | FittedWindows) -> Spotted:
+    """Suppress stored probabilities, no game with windows that were fitted on it.
+
+    Raises:
+        InputError: If the windows were fitted on this split, and a game is in none of their folds.
+    """
+    provenance = stored.provenance
+    actions, split = provenance.actions, provenance.split
+    if isinstance(windows, FittedWindows):
+        spots = spot_fitted(stored.halves, actions, windows, split)
+        spotting, fitted_here = windows.spotting(), windows.split == split
+    else:
+        spots = spot(stored.halves, actions, windows)
+        spotting, fitted_here = windows, False
+    return Spotted(
+        spots=spots,
+        actions=actions,
+        provenance=provenance,
+        spotting=spotting,
+        cross_fitted=provenance.cross_fitted or fitted_here,
+    )
+
+
+def spot_as_trained(
+    halves: Mapping[HalfId, Probabilities],
+    events: Mapping[HalfId, Events],
+    actions: Sequence[str],
+    config: Config,
+    metric: Metric,
+) -> dict[HalfId, Spots]:
+    """Suppress as a model in training is: with configured windows, or those other games choose.
+
+    Args:
+        halves: Probabilities of every half.
+        events: Annotations of the same halves.
+        actions: Names of the columns.
+        config: Of the model.
+        metric: What the windows maximise.
+    """
+    if config.train.stop_windows == "config" or len({half.game for half in halves}) < 2:
+        return spot(halves, actions, config.spotting)  # one game has no others
+    return spot_unseen(
+        halves,
+        events,
+        actions,
+        threshold=config.spotting.threshold,
+        tolerances_s=TOLERANCES_S[metric],
+    )
+
+
+def count_run(run: Path, store: str, split: str, metric: Metric) -> GameCounts:
+    """What a metric counts of a run, suppressed as it was in training.
 
     Args:
         run: Its folder.
         store: Place of the store with the labels.
         split: That it predicted.
-        metric: Which tolerances.
+        metric: What to count by.
     """
     opened = open_store(store)
     stored = read_probabilities(predictions_path(run, split))
-    config = read_run(run).config
     events = opened.events_of(opened.games(split))
-    tolerances_s = TIGHT_S if metric == "tight" else LOOSE_S
-    if config.train.stop_windows == "fitted":
-        spots = spot_unseen(
-            stored.halves,
-            events,
-            opened.actions,
-            threshold=config.spotting.threshold,
-            tolerances_s=tolerances_s,
-        )
-    else:
-        spots = spot(stored.halves, opened.actions, config.spotting)
-    return GameCounts.of(histograms(spots, events, tolerances_s, len(opened.actions)))
+    config = read_run(run).config
+    spots = spot_as_trained(stored.halves, events, opened.actions, config, metric)
+    return count_games(spots, events, opened.actions, metric)

@@ -36,7 +36,7 @@ from hmtas.config import NmsKind, SpottingConfig
 from hmtas.errors import InputError
 from hmtas.metric.averages import TIGHT_S
 from hmtas.records import Events, HalfId, Probabilities, Spots
-from hmtas.spotting.evaluate import FittedFold, FittedWindows, spot_fitted
+from hmtas.spotting.spots import FittedFold, FittedWindows, spot_fitted
 from hmtas.spotting.table import Setting, Table, nothing, tabulate
 from hmtas.statistics.folds import game_folds
 

@@ -20,6 +20,7 @@ from hmtas.config import setting_paths
 from hmtas.errors import InputError
 from hmtas.files import read_json, sha256_file, write_json
 from hmtas.runs.record import MLFLOW_NOTE, RunRecord, read_run
+from hmtas.scoring.score import read_score
 from hmtas.tracking.client import (
     check_store,
     connect,
@@ -392,13 +393,13 @@ def _log_scores(
         if sha256 == logged_sha256:
             continue
         step += 1
-        document = read_json(path)
+        score = read_score(path)
         time_ms = path.stat().st_mtime_ns // 1_000_000
-        values = score_metrics(split, document, record.actions)
+        values = score_metrics(split, score, record.actions)
         metrics = [Metric(name, value, time_ms, step) for name, value in values.items()]
         log_metrics(client, note.run_id, metrics)
         note.scores[split] = (step, sha256)
-        tags[f"{SPLIT_TAG}{split}"] = "true" if document.get("cross_fitted") else "false"
+        tags[f"{SPLIT_TAG}{split}"] = "true" if score.cross_fitted else "false"
     return tags
 
 

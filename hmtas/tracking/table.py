@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hmtas.errors import InputError
 from hmtas.tracking.client import VARIABLE, connect, public_uri, sqlite_path, tracking_uri
@@ -12,6 +12,8 @@ from hmtas.tracking.client import VARIABLE, connect, public_uri, sqlite_path, tr
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
+
+    from hmtas.scoring.score import SpotsScore
 
 SPLIT_TAG = "hmtas.cross_fitted."  # followed by a split that has a score; "true" or "false"
 _KINDS = ("model", "ensemble")
@@ -58,17 +60,20 @@ def metric_names(actions: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def score_metrics(
-    split: str, document: Mapping[str, Any], actions: Sequence[str]
-) -> dict[str, float]:
-    """The metrics of one score document under the names they have in MLflow."""
-    tight, loose = document["tight"], document["loose"]
-    metrics = {f"{split}_tight": tight["average_map"], f"{split}_loose": loose["average_map"]}
-    if tight.get("interval"):
-        metrics[f"{split}_tight_low"], metrics[f"{split}_tight_high"] = tight["interval"]
+def score_metrics(split: str, score: "SpotsScore", actions: Sequence[str]) -> dict[str, float]:
+    """The metrics of a score under the names they have in MLflow."""
+    tight = score.tight
+    metrics = {
+        f"{split}_tight": tight.average_map,
+        f"{split}_loose": score.loose.average_map,
+    }
+    if tight.interval:
+        metrics[f"{split}_tight_low"], metrics[f"{split}_tight_high"] = tight.interval
     for action, name in metric_names(actions).items():
-        metrics[f"{split}_tight/{name}"] = tight["per_action"].get(action)
-    return {name: float(value) for name, value in metrics.items() if value is not None}
+        precision = tight.per_action.get(action)
+        if precision is not None:
+            metrics[f"{split}_tight/{name}"] = precision
+    return metrics
 
 
 def read_table(experiment: str, filter_string: str = "") -> list[ComparedRun]:

@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 
 from hmtas.config import Config
-from hmtas.metric.averages import LOOSE_S, TIGHT_S, score
-from hmtas.metric.counts import Histograms, histograms
+from hmtas.metric.averages import TOLERANCES_S, Metric, score
+from hmtas.metric.counts import histograms
 from hmtas.model.loss import hmtas_loss, weighted_nll
 from hmtas.model.network import Logits, SpottingModel
 from hmtas.model.windows import window_targets
 from hmtas.prediction.slide import Predictor
-from hmtas.records import Events, HalfId, Probabilities, Spots
-from hmtas.spotting.evaluate import spot
-from hmtas.spotting.windows import spot_unseen
-from hmtas.statistics.games import GameCounts, resampled_averages
+from hmtas.records import HalfId, Probabilities
+from hmtas.scoring.run import spot_as_trained
+from hmtas.statistics.games import resampled_averages
 from hmtas.statistics.intervals import bootstrap_interval
 from hmtas.store.local import EmbeddingStore
 
@@ -75,11 +74,17 @@ def validate(
         row_E = torch.tensor([name in half.streams for name in widths])
         present.append(row_E.expand(len(targets[-1]), -1))
     events = store.events_of(games)
-    spots = _spot(probabilities, events, store.actions, config)
-    counts = histograms(spots, events, TIGHT_S, len(store.actions))
-    by_game = GameCounts.of(counts)
-    game_tight = resampled_averages(by_game, np.eye(len(by_game.games)))
-    loose_counts = histograms(spots, events, LOOSE_S, len(store.actions))
+    stop_metric: Metric = "loose" if config.train.stop_on == "loose" else "tight"
+    spots = spot_as_trained(probabilities, events, store.actions, config, stop_metric)
+    counts = {
+        metric: histograms(spots, events, tolerances_s, len(store.actions))
+        for metric, tolerances_s in TOLERANCES_S.items()
+    }
+    intervals: dict[str, tuple[float, float]] = {}
+    if len(counts["tight"].games) > 1:  # one game alone says nothing of how games differ
+        # Of what trials are compared by: a second for both would be felt in every epoch.
+        intervals[stop_metric] = bootstrap_interval(counts[stop_metric])
+    game_tight = resampled_averages(counts["tight"], np.eye(len(counts["tight"].games)))
     losses = _losses(
         Logits(*(torch.cat(parts) for parts in zip(*kept, strict=True))),
         torch.cat(targets),
@@ -90,43 +95,11 @@ def validate(
     return Validation(
         losses[0],
         dict(zip(widths, losses[1:], strict=False)),
-        tight=score(counts).average_map,
-        loose=score(loose_counts).average_map,
+        tight=score(counts["tight"]).average_map,
+        loose=score(counts["loose"]).average_map,
         game_tight=tuple(game_tight.tolist()),
-        intervals=_intervals(counts, loose_counts, config.train.stop_on),
+        intervals=intervals,
     )
-
-
-def _spot(
-    probabilities: Mapping[HalfId, Probabilities],
-    events: Mapping[HalfId, Events],
-    actions: Sequence[str],
-    config: Config,
-) -> dict[HalfId, Spots]:
-    """Suppress with the windows of the configuration, or with those that other games chose."""
-    if config.train.stop_windows == "config" or len({half.game for half in probabilities}) < 2:
-        return spot(probabilities, actions, config.spotting)  # one game has no others
-    return spot_unseen(
-        probabilities,
-        events,
-        actions,
-        threshold=config.spotting.threshold,
-        tolerances_s=LOOSE_S if config.train.stop_on == "loose" else TIGHT_S,
-    )
-
-
-def _intervals(
-    tight: Histograms, loose: Histograms, stop_on: str
-) -> dict[str, tuple[float, float]]:
-    """Of the score that trials are compared by: a second for both would be felt in every epoch.
-
-    One game alone says nothing of how games differ.
-    """
-    if len(tight.games) < 2:
-        return {}
-    if stop_on == "loose":
-        return {"loose": bootstrap_interval(loose)}
-    return {"tight": bootstrap_interval(tight)}
 
 
 def _losses(

@@ -67,6 +67,7 @@ def write_score(
             "tight": {"average_map": tight, "interval": [tight - 0.03, tight + 0.02], **one},
             "loose": {"average_map": loose, "interval": [loose - 0.03, loose + 0.02], **one},
             "num_games": 2,
+            "num_events": dict.fromkeys(ACTIONS, 4) | {"Red card": 0},
             "split": split,
             "spotting": {},
             "cross_fitted": cross_fitted,

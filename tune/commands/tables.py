@@ -118,8 +118,8 @@ def show_tuned(tuned: list[Tuned], split: str, as_json: bool) -> None:
                 {
                     "run": str(item.run),
                     "windows": item.fitted.model_dump(mode="json"),
-                    "before": item.before,
-                    "after": item.after,
+                    "before": item.before.model_dump(mode="json"),
+                    "after": item.after.model_dump(mode="json"),
                     "difference": list(item.difference),
                 }
                 for item in tuned
@@ -135,14 +135,14 @@ def tuned_table(tuned: list[Tuned], split: str) -> Table:
     rows = []
     for item in tuned:
         rules = Counter(item.fitted.kinds.values()).most_common()
-        before, after = item.before["tight"], item.after["tight"]
+        before, after = item.before.tight, item.after.tight
         rows.append(
             (
                 str(item.run),
                 item.fitted.method,
                 ", ".join(f"{count} {kind}" for kind, count in rules),
-                estimate(before["average_map"], before["interval"]),
-                estimate(after["average_map"], after["interval"]),
+                estimate(before.average_map, before.interval),
+                estimate(after.average_map, after.interval),
                 gain(item.difference[0], item.difference[1:]),
             )
         )

@@ -42,11 +42,12 @@ def windows(
     Writes RUN/windows.json, and RUN/scores/SPLIT.json with each game scored under windows that
     other games chose. Actions with few events borrow from the others.
     """
+    from hmtas.scoring.games import refuse_test_split
     from hmtas.spotting.windows import NUM_FOLDS, every_setting, parse_kinds, parse_method
     from tune.commands.tables import show_tuned
-    from tune.windows.fit import check_run, check_split, tune_run
+    from tune.windows.fit import check_run, tune_run
 
-    check_split(split)
+    refuse_test_split(split)
     for run in runs:
         check_run(run)
     chosen = parse_method(method)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hmtas.errors import InputError
-from hmtas.files import read_json
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import RECORD, WINDOWS, RunRecord, predictions_path, read_run, score_path
-from hmtas.spotting.evaluate import FittedWindows, read_windows
+from hmtas.scoring.games import refuse_test_split
+from hmtas.scoring.score import read_score
+from hmtas.spotting.spots import FittedWindows, read_windows
 from hmtas.spotting.windows import cross_fit
 from hmtas.store.remote import open_store
 from tune.report.importance import Importances, importances
@@ -20,7 +21,6 @@ from tune.study.finalists import Final, read_final, verdict_of
 from tune.study.lock import driver_of
 from tune.study.record import StudyRecord, TrialRow, best_of, read_study
 from tune.study.settings import StudySettings
-from tune.windows.fit import check_split
 
 
 class Windows(NamedTuple):
@@ -141,7 +141,7 @@ def _windows(folder: Path, run: RunRecord, settings: StudySettings) -> Windows |
         path = predictions_path(folder, settings.split)
         if run.config.train.stop_windows != "fitted" or not path.is_file():
             return None
-        check_split(settings.split)
+        refuse_test_split(settings.split)
         stored, store = read_probabilities(path), open_store(settings.store)
         events = store.events_of(store.games(settings.split))
         actions = stored.provenance.actions
@@ -153,7 +153,7 @@ def _windows(folder: Path, run: RunRecord, settings: StudySettings) -> Windows |
 
 def _kept_score(folder: Path, split: str) -> Estimate | None:
     path = score_path(folder, split)
-    document = read_json(path) if path.is_file() else {}
-    if not document.get("cross_fitted"):
+    score = read_score(path) if path.is_file() else None
+    if score is None or not score.cross_fitted:
         return None
-    return Estimate(document["tight"]["average_map"], document["tight"]["interval"])
+    return Estimate(score.tight.average_map, score.tight.interval)

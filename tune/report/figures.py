@@ -22,7 +22,7 @@ from plotly.subplots import make_subplots
 
 from hmtas.config import Config
 from hmtas.runs.record import RunRecord
-from hmtas.spotting.evaluate import FittedWindows
+from hmtas.spotting.spots import FittedWindows
 from hmtas.terminal import text
 from hmtas.terminal.style import BLUE, GREY, INK
 from tune.report.importance import Importances

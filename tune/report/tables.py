@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hmtas.config import Config
 from hmtas.runs.record import RunRecord
-from hmtas.spotting.evaluate import FittedWindows
+from hmtas.spotting.spots import FittedWindows
 from hmtas.terminal.table import Table
 from hmtas.terminal.text import NOTHING, counted, duration, estimate, interval, percent, points
 from tune.report.scores import Scores

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hmtas.errors import InputError
 from hmtas.files import write_json
 from hmtas.formats.submission import holds_spots
-from hmtas.metric.averages import TIGHT_S
-from hmtas.metric.counts import histograms
-from hmtas.records import Events, HalfId
-from hmtas.runs.probabilities import StoredProbabilities, read_probabilities
-from hmtas.runs.record import RECORD, WINDOWS, predictions_path, read_run, score_path
-from hmtas.spotting.evaluate import FittedWindows, score_document, spot, spot_fitted
+from hmtas.runs.probabilities import read_probabilities
+from hmtas.runs.record import RECORD, WINDOWS, predictions_path, read_run
+from hmtas.scoring.games import check_fitting, refuse_test_split
+from hmtas.scoring.run import spot_stored
+from hmtas.scoring.score import SpotsScore, score_spots, write_score
+from hmtas.spotting.spots import FittedWindows
 from hmtas.spotting.table import Setting, nothing
 from hmtas.spotting.windows import Choose, Method, cross_fit
 from hmtas.statistics.intervals import paired_difference
@@ -21,12 +21,12 @@ from hmtas.store.remote import open_store
 
 
 class Tuned(NamedTuple):
-    """What `tune_run` found for one run; scores are documents of `hmtas.spotting.evaluate`."""
+    """What `tune_run` found for one run."""
 
     run: Path
     fitted: FittedWindows
-    before: dict[str, Any]  # with the windows of the run's configuration
-    after: dict[str, Any]  # cross-fitted
+    before: SpotsScore  # with the windows of the run's configuration
+    after: SpotsScore  # cross-fitted
     difference: tuple[float, float, float]  # of the tight Average-mAP, with its 95 % interval
 
 
@@ -58,11 +58,17 @@ def tune_run(
     Raises:
         InputError: If windows may not be fitted on these games.
     """
+    refuse_test_split(split)
     check_run(run)
-    spotting = read_run(run).config.spotting
-    check_split(split)
     stored = read_probabilities(predictions_path(run, split))
-    events = _labels(run, stored, store)
+    opened = open_store(store or stored.provenance.store)
+    check_fitting(
+        str(run),
+        stored,
+        opened,
+        advice="fit windows on games it has not seen (of a p2 run: take those of its p1 run)",
+    )
+    events = opened.events_of(stored.games)
     actions = stored.provenance.actions
     choose: Choose | None = None
     if method == "optuna":
@@ -80,34 +86,15 @@ def tune_run(
         settings=settings,
         on_setting=on_step,
     )
-    spots_before = spot(stored.halves, actions, spotting)
-    spots_after = spot_fitted(stored.halves, actions, fitted, split)
-    before, after = (score_document(s, events, actions) for s in (spots_before, spots_after))
-    difference = paired_difference(
-        histograms(spots_after, events, TIGHT_S, len(actions)),
-        histograms(spots_before, events, TIGHT_S, len(actions)),
+    configured = spot_stored(stored, read_run(run).config.spotting)
+    cross_fitted = spot_stored(stored, fitted)
+    before, after = (
+        score_spots(found.spots, events, actions) for found in (configured, cross_fitted)
     )
     write_json(run / WINDOWS, fitted.model_dump(mode="json"))
-    used = {
-        "split": split,
-        "spotting": fitted.spotting().model_dump(mode="json"),
-        "cross_fitted": True,
-    }
-    write_json(score_path(run, split), {**after, **used})
+    write_score(run, cross_fitted.run_score(after))
+    difference = paired_difference(cross_fitted.counts(events), configured.counts(events))
     return Tuned(run, fitted, before, after, difference)
-
-
-def check_split(split: str) -> None:
-    """Refuse the test split: it compares models, so nothing may be fitted on it.
-
-    Raises:
-        InputError: If `split` is the test split.
-    """
-    if split == "test":
-        raise InputError(
-            "--split test: nothing is fitted on test games, or their scores compare nothing; "
-            "fit the windows on valid, then `hmtas score RUN --split test` uses them"
-        )
 
 
 def check_run(run: Path) -> None:
@@ -124,36 +111,3 @@ def check_run(run: Path) -> None:
     if run.suffix == ".arrow":
         raise InputError(f"{run}: windows are written into a run folder; name it, not this file")
     read_run(run)  # says what is missing
-
-
-def _labels(
-    run: Path, stored: StoredProbabilities, place: str | Path | None
-) -> dict[HalfId, Events]:
-    """Annotations of the halves that were predicted, from the store that they came from."""
-    provenance = stored.provenance
-    store = open_store(place or provenance.store)
-    games = sorted(stored.games)
-    test = sorted(set(games) & set(store.splits.get("test", ())))
-    if test:
-        raise InputError(
-            f"{run}: {len(test)} of its games, the first {test[0]!r}, are test games of "
-            f"{store.place}; nothing is fitted on test games"
-        )
-    trained = sorted(set(games) & set(provenance.fitted_games))
-    if trained and not provenance.cross_fitted:
-        raise InputError(
-            f"{run}: {len(trained)} of these games, the first {trained[0]!r}, trained the model, "
-            "which is surer there than anywhere else; fit windows on games it has not seen "
-            "(of a p2 run: take the windows of its p1 run)"
-        )
-    unlabelled = [game for game in games if not store.has_labels(game)]
-    if unlabelled:
-        raise InputError(
-            f"{store.place}: {len(unlabelled)} games without labels, the first {unlabelled[0]!r}; "
-            "is this the challenge split?"
-        )
-    if store.checksum != provenance.store_checksum and store.actions != provenance.actions:
-        raise InputError(
-            f"{run}: its actions are not those of {store.place}; name its store with --store"
-        )
-    return {half: store.events(half) for half in stored.halves}

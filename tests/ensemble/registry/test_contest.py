@@ -8,6 +8,7 @@ import pytest
 from ensemble.registry.contest import Contender, decide
 from hmtas.errors import InputError
 from hmtas.records import Events, HalfId, Spots
+from hmtas.scoring.score import count_games
 
 ACTIONS = ("Goal", "Corner")
 GAMES = tuple(f"game {i}" for i in range(12))
@@ -33,7 +34,7 @@ def contender(
         shift = np.where(rng.random(len(time_s)) < missed, 15.0, 0.0) * (game not in perfect)
         confidence = np.linspace(0.2, 0.9, len(time_s))
         spots[half] = Spots(half=half, time_s=time_s + shift, action=action, confidence=confidence)
-    return Contender.of(spots, events, ACTIONS)
+    return Contender(actions=ACTIONS, counts=count_games(spots, events, ACTIONS, "tight"))
 
 
 def test_the_better_one_wins_and_says_by_how_much() -> None:

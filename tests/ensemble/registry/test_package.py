@@ -12,14 +12,14 @@ from ensemble.build.build import apply_ensemble
 from ensemble.registry.loaded import GIVEN, Packaged
 from ensemble.registry.package import MANIFEST, write_package
 from ensemble.registry.scored import score_ensemble
-from hmtas.commands.score_inputs import load_probabilities
 from hmtas.errors import InputError
 from hmtas.files import read_json, sha256_json, write_json
 from hmtas.prediction.slide import predict_half
 from hmtas.records import HalfId
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import RECORD, WEIGHTS, WINDOWS, predictions_path
-from hmtas.spotting.evaluate import FittedFold, FittedWindows
+from hmtas.scoring.inputs import load_probabilities
+from hmtas.spotting.spots import FittedFold, FittedWindows
 from hmtas.store.index import INDEX_FILE
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.linear import run_baseline
@@ -252,7 +252,7 @@ def test_scores_that_say_nothing_are_refused(season: Season, tmp_path: Path) -> 
     fitted = combine(runs, season.store, tmp_path / "a", "weighted")
     score_ensemble(fitted)
     change_provenance(fitted, "valid", cross_fitted=False)
-    with pytest.raises(InputError, match="are not cross-fitted, but it was fitted on 3"):
+    with pytest.raises(InputError, match=r"was fitted on 3 of 3 games .*are not cross-fitted"):
         score_ensemble(fitted)
 
     seen = tmp_path / "seen"
@@ -260,7 +260,7 @@ def test_scores_that_say_nothing_are_refused(season: Season, tmp_path: Path) -> 
     leaking = combine([seen], season.store, tmp_path / "b")
     games = season.store.games("valid")
     write_json(seen / RECORD, {**read_json(seen / RECORD), "fitted_games": [games[1]]})
-    with pytest.raises(InputError, match="member both was trained on 1 games"):
+    with pytest.raises(InputError, match="member both was fitted on 1 of 3 games"):
         score_ensemble(leaking)
 
 
@@ -283,7 +283,7 @@ def test_games_of_another_kind_are_refused(season: Season, pair: Path, tmp_path:
     splits["test"], splits["valid"] = splits["valid"], splits["test"]
     del document["checksum"]
     write_json(moved / INDEX_FILE, {**document, "checksum": sha256_json(document)})
-    with pytest.raises(InputError, match=r"3 of its games, the first .* are test games"):
+    with pytest.raises(InputError, match=r"has test games of .*, 3 of 3 games"):
         score_ensemble(pair, moved)
 
 

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from ensemble.commands.cli import app
 from ensemble.registry.promote import promote
-from hmtas.commands.score_inputs import load_probabilities
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.records import HalfId
 from hmtas.runs.record import MLFLOW_NOTE, predictions_path
+from hmtas.scoring.inputs import load_probabilities
 from hmtas.store.local import EmbeddingStore
 from hmtas.tracking.client import connect
 from hmtas.tracking.run import sync_run

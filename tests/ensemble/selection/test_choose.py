@@ -22,7 +22,7 @@ from ensemble.selection.nested import Nested, fitting_sets, nested_fit
 from ensemble.stack.mean import combine
 from hmtas.errors import InputError
 from hmtas.records import Events
-from hmtas.spotting.evaluate import FittedWindows
+from hmtas.spotting.spots import FittedWindows
 from hmtas.spotting.table import Setting
 from hmtas.statistics.folds import game_folds
 from hmtas.statistics.intervals import resample

@@ -111,7 +111,7 @@ def test_a_model_that_was_fitted_on_these_games_is_refused(
 ) -> None:
     leaky = model(tmp_path / "leaky", store, fitted_games=("train 0", GAMES[3]))
     message = failure(call(leaky, *equals(tmp_path, store), out=tmp_path / "out"))
-    assert message.startswith(f"leaky was fitted on {GAMES[3]!r} of split 'valid'")
+    assert message.startswith(f"leaky was fitted on 1 of 16 games (the first {GAMES[3]!r})")
     assert not (tmp_path / "out").exists()
 
 
@@ -163,7 +163,7 @@ def test_what_cannot_take_part_is_passed_over_and_named(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--split", "test"), "the test split compares ensembles"),
+        (("--split", "test"), "nothing is fitted on test games"),
         (("--filter", "x"), "--filter is for an --experiment"),
         (("--method", "median"), "unknown method median"),
         (("--method", "single"), "unknown method single"),

@@ -1,6 +1,5 @@
 """The numbers of an ablation are means over seeds, compared game by game; tables show them all."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +7,17 @@ import numpy as np
 import pytest
 
 from hmtas.ablation.document import compare_pairs, means_of, study_document
-from hmtas.ablation.scores import KINDS, ScoredRun, count_positives, score_run
+from hmtas.ablation.scores import ScoredRun, count_positives, score_run
 from hmtas.ablation.tables import NOT_EVERY_SEED, as_text, study_tables
 from hmtas.ablation.variants import choose, plan
+from hmtas.config import SpottingConfig
 from hmtas.errors import InputError
 from hmtas.files import write_json
-from hmtas.metric.averages import average_map
-from hmtas.metric.counts import histograms
+from hmtas.metric.averages import TOLERANCES_S, average_map
 from hmtas.records import Probabilities
 from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import EpochRecord, predictions_path, read_run, score_path
-from hmtas.statistics.games import GameCounts
+from hmtas.scoring.score import RunScore, count_games, score_spots
 from hmtas.statistics.intervals import Resampled, bootstrap_interval, paired_difference
 from hmtas.statistics.seeds import average_seeds
 from hmtas.store.local import EmbeddingStore
@@ -36,18 +35,19 @@ EVENTS = random_games(0, NUM_GAMES, NUM_ACTIONS)[1]
 def run_of(seed: int, folder: Path, **losses: float) -> ScoredRun:
     """A run whose spots are random, all on the same games and events."""
     spots = random_games(seed, NUM_GAMES, NUM_ACTIONS)[0]
-    counted = {k: histograms(spots, EVENTS, t, NUM_ACTIONS) for k, t in KINDS.items()}
+    counts = {metric: count_games(spots, EVENTS, ACTIONS, metric) for metric in TOLERANCES_S}
     epoch = EpochRecord(
         epoch=1, train_loss=1.0, val_loss=0.5, val_stream_losses=losses, seconds=2.0, windows=9
     )
     last = epoch.model_copy(update={"epoch": 2, "val_stream_losses": dict.fromkeys(losses, 9.0)})
     run = make_run(folder / f"r{seed}", history=(epoch, last), best_epoch=1, actions=ACTIONS)
-    found = average_map(spots, EVENTS, NUM_ACTIONS)
-    per_action: Mapping[str, float] = dict(zip(ACTIONS, found.per_action.tolist(), strict=True))
-    document = {"tight": {"per_action": per_action}, "num_events": dict.fromkeys(ACTIONS, 4)}
-    return ScoredRun(
-        run, read_run(run), {k: GameCounts.of(c) for k, c in counted.items()}, document
+    score = RunScore(
+        **dict(score_spots(spots, EVENTS, ACTIONS, bootstrap=0)),
+        split="test",
+        spotting=SpottingConfig(),
+        cross_fitted=False,
     )
+    return ScoredRun(run, read_run(run), counts, score)
 
 
 def tight_of(run: ScoredRun) -> float:
@@ -130,7 +130,7 @@ def test_a_ladder_by_hand(
     assert document["num_comparisons"] == 2
     assert m7["stream_losses"] == {"vtn": pytest.approx(0.3)}, "of the best epoch, not the last"
     assert m4["stream_losses"] == {}
-    by_action = [run.document["tight"]["per_action"]["Foul"] for run in scored["m7"]]
+    by_action = [run.score.tight.per_action["Foul"] for run in scored["m7"]]
     assert m7["per_action"]["Foul"] == pytest.approx(sum(by_action) / 2)
 
 
@@ -181,7 +181,7 @@ def test_the_tables_show_every_number(
         ("m7", -0.02, "worse", [-0.05, 0.01]),
     ):
         row = next(row for row in study["rows"] if row["name"] == name)
-        for kind in KINDS:
+        for kind in TOLERANCES_S:
             row["against"][kind] |= {"difference": difference, "low": difference - 0.001,
                                      "high": difference + 0.001, "verdict": verdict,
                                      "by_seed": by_seed}  # fmt: skip
@@ -236,7 +236,7 @@ def test_positive_windows_by_hand(tmp_path: Path) -> None:
 def test_a_run_is_not_scored_on_games_that_it_saw(tmp_path: Path) -> None:
     store = EmbeddingStore.open(packed(tmp_path)[0])
     run = make_run(tmp_path / "r", stopped_games=("l/s/c",))
-    with pytest.raises(InputError, match="1 of the 1 games of 'valid' trained or stopped it"):
+    with pytest.raises(InputError, match="was fitted or stopped on 1 of 1 games"):
         score_run(run, store, "valid", fitted=False)
 
 
@@ -272,7 +272,7 @@ def test_fitted_windows_are_those_of_the_run_folder(tmp_path: Path) -> None:
     run = predicted_run(tmp_path, store)
     fixed = score_run(run, store, "test", fitted=False)
     assert num_goals(fixed, store) < 2 * 8, "20 s keep few of the 8 in each half"
-    assert fixed.document["spotting"]["windows_s"]["Goal"] == 20
+    assert fixed.score.spotting.windows_s["Goal"] == 20
     written = score_path(run, "test").stat().st_mtime_ns
     score_run(run, store, "test", fitted=False)
     assert score_path(run, "test").stat().st_mtime_ns == written, "a score that is right stays"
@@ -282,8 +282,8 @@ def test_fitted_windows_are_those_of_the_run_folder(tmp_path: Path) -> None:
     write_json(run / "windows.json", windows)
     fitted = score_run(run, store, "test", fitted=True)
     assert num_goals(fitted, store) == 2 * 8
-    assert fitted.document["spotting"]["windows_s"] == {"Goal": 2.0}
-    assert fitted.document["cross_fitted"] is False
+    assert fitted.score.spotting.windows_s == {"Goal": 2.0}
+    assert fitted.score.cross_fitted is False
     fold = {"games": store.games("test"), "windows_s": {"Goal": 2.0}, "kinds": {}}
     write_json(run / "windows.json", {**windows, "split": "test", "folds": [fold]})
-    assert score_run(run, store, "test", fitted=True).document["cross_fitted"] is True
+    assert score_run(run, store, "test", fitted=True).score.cross_fitted is True

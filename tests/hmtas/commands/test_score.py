@@ -242,7 +242,8 @@ def test_several_inputs_end_in_a_summary(world: World) -> None:
         pytest.param(["run"], "has predictions of challenge, test, train, valid; choose one",
                      id="which split"),
         pytest.param(["run", "--split", "vald"], "no predictions of split 'vald'", id="no split"),
-        pytest.param(["run", "--split", "challenge"], "1 game, 'l/s/e', is without labels, of 1",
+        pytest.param(["run", "--split", "challenge"],
+                     "no labels of 1 of 1 games (the first 'l/s/e')",
                      id="challenge"),
         pytest.param(["run", "--split", "valid", "--splits", "nowhere.json"], "no such file",
                      id="no split file"),
@@ -251,7 +252,7 @@ def test_several_inputs_end_in_a_summary(world: World) -> None:
                      id="no labels"),
         pytest.param(["spots"], "spots do not say where their labels are", id="no --games"),
         pytest.param(["spots", "--games", "games", "--split", "test"],
-                     "1 game, 'l/s/d', is without spots, of 1", id="other split"),
+                     "no spots of 1 of 1 games (the first 'l/s/d')", id="other split"),
         pytest.param(["spots", "--games", "games", "--split", "tset"], "no split 'tset'",
                      id="typo"),
         pytest.param(["spots", "--games", "games", "--windows", "w.json"], "spots already",
@@ -278,7 +279,7 @@ def test_one_bad_input_of_several_leaves_no_score(world: World) -> None:
 
 def test_a_game_without_predictions_is_refused(world: World) -> None:
     predict(world.run, world.store, "valid", ["l/s/c"])
-    assert "1 game, 'l/s/b', is without spots, of 2" in refused(
+    assert "no spots of 1 of 2 games (the first 'l/s/b')" in refused(
         "score", world.run, "--split", "valid"
     )
 

@@ -20,8 +20,8 @@ from hmtas.metric.matching import THRESHOLDS, threshold_bins
 from hmtas.records import Events, HalfId, Probabilities, Spots
 from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import predictions_path, score_path
-from hmtas.spotting.evaluate import read_windows, spot, spot_fitted
 from hmtas.spotting.nms import non_max_suppression
+from hmtas.spotting.spots import read_windows, spot, spot_fitted
 from hmtas.spotting.table import Setting, Table, tabulate, threshold_bin
 from hmtas.spotting.windows import (
     BORROWED,
@@ -40,7 +40,7 @@ from hmtas.store.local import EmbeddingStore
 from tests.support.small import make_store
 from tests.support.tracked import make_run
 from tune.commands.cli import app
-from tune.windows.fit import check_split, tune_run
+from tune.windows.fit import tune_run
 
 ROWS = 240
 CANDIDATES = (2, 4, 8, 16)
@@ -394,26 +394,26 @@ def test_a_run_gets_its_windows_and_its_cross_fitted_score(
     )
     score = read_json(score_path(run, "valid"))
     assert score["cross_fitted"] is True
-    assert score["tight"] == tuned.after["tight"]
+    assert score["tight"] == tuned.after.tight.model_dump(mode="json")
     difference, low, high = tuned.difference
-    gain = tuned.after["tight"]["average_map"] - tuned.before["tight"]["average_map"]
+    gain = tuned.after.tight.average_map - tuned.before.tight.average_map
     assert difference == pytest.approx(gain)
     assert low <= high
 
 
 def test_nothing_is_fitted_on_test_games(store: EmbeddingStore, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing is fitted on test games"):
-        check_split("test")
+        tune_run(tmp_path / "m", "test")
     disguised = make_predicted(tmp_path / "m", store, "test")
     predictions_path(disguised, "test").rename(predictions_path(disguised, "valid"))
-    with pytest.raises(InputError, match=r"2 of its games, .* are test games"):
+    with pytest.raises(InputError, match=r"has test games of .*, 2 of 2 games"):
         tune_run(disguised, "valid")
     assert not (disguised / "windows.json").exists()
 
 
 def test_games_that_trained_the_model_are_refused(store: EmbeddingStore, tmp_path: Path) -> None:
     seen = make_predicted(tmp_path / "p2", store, "valid", fitted_games=store.games("valid"))
-    with pytest.raises(InputError, match=r"3 of these games, .* trained the model"):
+    with pytest.raises(InputError, match=r"was fitted on 3 of 3 games .*p2 run"):
         tune_run(seen, "valid")
     fused = make_predicted(
         tmp_path / "e", store, "valid", fitted_games=store.games("valid"), cross_fitted=True

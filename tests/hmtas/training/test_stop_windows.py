@@ -9,7 +9,7 @@ from hmtas.config import SpottingConfig
 from hmtas.formats.labels import ACTIONS
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map
 from hmtas.records import Events, HalfId, Probabilities, Spots
-from hmtas.spotting.evaluate import spot
+from hmtas.spotting.spots import spot
 from hmtas.spotting.table import tabulate
 from hmtas.spotting.windows import every_setting, fit_exact, spot_unseen
 from hmtas.store.local import EmbeddingStore

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map
+from hmtas.metric.averages import LOOSE_S, TIGHT_S, Metric, average_map
 from hmtas.model.network import build_model
 from hmtas.prediction.slide import Predictor, predict_half
-from hmtas.spotting.evaluate import score_document, spot
+from hmtas.scoring.score import score_spots
+from hmtas.spotting.spots import spot
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
 from hmtas.training.validate import Validation, validate
@@ -70,7 +71,7 @@ def test_the_interval_is_that_of_hmtas_score(
     store: EmbeddingStore,
     monkeypatch: pytest.MonkeyPatch,
     stop_on: str,
-    metric: str,
+    metric: Metric,
 ) -> None:
     games, seen = store.games("valid"), []
 
@@ -78,10 +79,10 @@ def test_the_interval_is_that_of_hmtas_score(
         seen.append(spot(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr("hmtas.training.validate.spot", keep)
+    monkeypatch.setattr("hmtas.scoring.run.spot", keep)
     result, _ = found(store, games, stop_on=stop_on)
-    document = score_document(seen[0], store.events_of(games), store.actions)
-    assert result.intervals == {metric: tuple(document[metric]["interval"])}
+    score = score_spots(seen[0], store.events_of(games), store.actions)
+    assert result.intervals == {metric: score.by(metric).interval}
     assert result.intervals[metric][0] < getattr(result, metric) < result.intervals[metric][1]
 
 

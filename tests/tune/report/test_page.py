@@ -320,9 +320,8 @@ def test_windows_that_were_fitted_are_shown_with_their_score(
     tuned = tune_run(tmp_path / "s" / best.run, "valid", method="exact")
     page = page_of(tmp_path / "s")
     assert "Fitted on valid by `hmtas tune windows` (exact)" in visible(page)
-    assert (
-        f"cross-fitted, it has tight {100 * tuned.after['tight']['average_map']:.2f} ["
-        in visible(page)
+    assert f"cross-fitted, it has tight {100 * tuned.after.tight.average_map:.2f} [" in visible(
+        page
     )
     assert "The best on valid together, as `hmtas tune windows` finds them" in visible(before)
     assert table_of(before, "windows") == table_of(page, "windows"), "they are the same ones"

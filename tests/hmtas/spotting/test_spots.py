@@ -1,7 +1,6 @@
-"""Windows are never scored on games they were fitted on, and the score document is complete."""
+"""No game is suppressed with windows that were fitted on it."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,10 @@ import pytest
 
 from hmtas.config import SpottingConfig
 from hmtas.errors import InputError
-from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map
-from hmtas.records import Events, HalfId, Probabilities, Spots
-from hmtas.spotting.evaluate import (
+from hmtas.records import HalfId, Probabilities, Spots
+from hmtas.spotting.spots import (
     FittedWindows,
-    check_games,
     read_windows,
-    score_document,
     spot,
     spot_fitted,
 )
@@ -101,7 +97,9 @@ def test_other_splits_take_the_windows_of_the_whole_split() -> None:
 
 def test_a_game_in_no_fold_is_refused() -> None:
     fitted = FittedWindows.model_validate(FITTED | {"folds": FITTED["folds"][:1]})
-    with pytest.raises(InputError, match="split 'valid', but 1 game, 'b', is in none of its folds"):
+    with pytest.raises(
+        InputError, match=r"split 'valid', but 1 game \(the first 'b'\) in none of its folds"
+    ):
         spot_fitted(stored(), ACTIONS, fitted, "valid")
 
 
@@ -134,64 +132,3 @@ def test_malformed_windows_are_refused(
     with pytest.raises(InputError, match=message) as caught:
         read_windows(tmp_path / "windows.json")
     assert "\n" not in str(caught.value)
-
-
-def test_games_without_spots_or_labels_are_counted_and_the_first_named() -> None:
-    check_games("here", "abc", "abc", "ab")
-    with pytest.raises(InputError, match="here: 2 games, the first 'b', are without spots, of 3"):
-        check_games("here", "a", "abc", "cab")
-    with pytest.raises(InputError, match="here: 1 game, 'c', is without labels, of 2"):
-        check_games("here", "abc", "ab", "bc")
-    with pytest.raises(InputError, match="here: there is no game to score"):
-        check_games("here", "abc", "ab", "")
-
-
-def case() -> tuple[dict[HalfId, Spots], dict[HalfId, Events]]:
-    generator = np.random.default_rng(5)
-    spots, events = {}, {}
-    for half in HALVES:
-        time_s = np.sort(generator.integers(0, 2700, 30)).astype(float)
-        none = np.zeros(30, dtype=np.int64)
-        spots[half] = Spots(half=half, time_s=time_s, action=none, confidence=generator.random(30))
-        late_s = time_s[::2] + generator.integers(0, 5, 15)
-        events[half] = Events(
-            half=half,
-            time_s=np.sort(late_s),
-            action=none[::2],
-            visible=generator.random(15) < 0.5,
-        )
-    return spots, events
-
-
-def test_the_document_has_every_official_number() -> None:
-    spots, events = case()
-    document = score_document(spots, events, ACTIONS, bootstrap=50)
-    assert list(document) == ["tight", "loose", "num_games", "num_events"]
-    assert document["num_games"] == 3
-    for name, tolerances_s in (("tight", TIGHT_S), ("loose", LOOSE_S)):
-        expected = average_map(spots, events, 2, tolerances_s)
-        part = document[name]
-        assert list(part) == [
-            "average_map", "visible", "unshown", "per_action", "per_tolerance", "interval",
-        ]  # fmt: skip
-        assert part["average_map"] == expected.average_map > 0
-        assert (part["visible"], part["unshown"]) == (expected.visible, expected.unshown)
-        assert part["per_action"] == {"Goal": expected.per_action[0], "Foul": None}
-        assert part["per_tolerance"] == dict(
-            zip(map(str, tolerances_s), expected.per_tolerance.tolist(), strict=True)
-        )
-        low, high = part["interval"]
-        assert low < high
-        assert not math.isnan(low + high)
-    assert json.loads(json.dumps(document, allow_nan=False)) == document
-
-
-def test_the_seed_decides_the_intervals_and_they_can_be_left_out() -> None:
-    spots, events = case()
-
-    def interval(**options: int) -> Any:
-        return score_document(spots, events, ACTIONS, **options)["tight"]["interval"]
-
-    assert interval(bootstrap=50, seed=1) == interval(bootstrap=50, seed=1)
-    assert interval(bootstrap=50, seed=1) != interval(bootstrap=50, seed=2)
-    assert interval(bootstrap=0) is None

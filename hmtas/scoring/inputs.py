@@ -1,47 +1,23 @@
-"""What `hmtas spot`, `score` and `compare` read: spots of any kind, and labels of any kind."""
+"""What can be scored, of any kind, with its labels, of any kind: runs, probabilities, spots."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from hmtas.config import SpottingConfig
 from hmtas.errors import InputError
 from hmtas.formats.labels import ACTIONS, LABEL_FILE, Times, read_events
 from hmtas.formats.splits import SPLIT_FILE, read_splits
 from hmtas.formats.submission import holds_spots, read_submission
-from hmtas.records import Events, HalfId, Spots
+from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import Provenance, read_probabilities
-from hmtas.runs.record import RECORD, WINDOWS, predicted_splits, predictions_path, read_run
-from hmtas.spotting import evaluate
+from hmtas.runs.record import RECORD, predicted_splits, predictions_path
+from hmtas.scoring.games import check_complete
+from hmtas.scoring.run import Spotted, spot_stored, windows_of
+from hmtas.spotting.spots import FittedWindows, read_windows
 from hmtas.store.index import INDEX_FILE
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.remote import is_remote, open_store
-
-
-class Spotted(NamedTuple):
-    """Spots and how they were made, of which a submission says nothing.
-
-    Attributes:
-        spots: By half.
-        actions: Names, in the order of the indices.
-        split: Split of the store that the probabilities cover.
-        provenance: Of the probabilities.
-        spotting: Windows and threshold.
-        cross_fitted: Were weights or windows fitted on these games, each game left out in turn?
-    """
-
-    spots: dict[HalfId, Spots]
-    actions: tuple[str, ...]
-    split: str | None = None
-    provenance: Provenance | None = None
-    spotting: SpottingConfig | None = None
-    cross_fitted: bool = False
-
-    @property
-    def games(self) -> list[str]:
-        """The games that have spots, sorted."""
-        return sorted({half.game for half in self.spots})
 
 
 def is_run(path: Path) -> bool:
@@ -68,28 +44,18 @@ def load_probabilities(path: Path, split: str | None, windows: Path | None) -> S
         windows: Fitted windows. Without them: those in the run folder, else those of the run's
             configuration, else the thesis's.
     """
-    spotting, file = SpottingConfig(), path
-    if is_run(path):
-        spotting = read_run(path).config.spotting
-        file = _predictions_of(path, split)
-        if windows is None and (path / WINDOWS).is_file():
-            windows = path / WINDOWS
-    stored = read_probabilities(file)
-    provenance = stored.provenance
-    cross_fitted = provenance.cross_fitted
-    if windows is None:
-        spots = evaluate.spot(stored.halves, provenance.actions, spotting)
-    else:
-        fitted = evaluate.read_windows(windows)
-        spots = evaluate.spot_fitted(stored.halves, provenance.actions, fitted, provenance.split)
-        spotting = fitted.spotting()
-        cross_fitted |= fitted.split == provenance.split
-    return Spotted(spots, provenance.actions, provenance.split, provenance, spotting, cross_fitted)
+    applied: SpottingConfig | FittedWindows = SpottingConfig()
+    if windows is not None:
+        applied = read_windows(windows)
+    elif is_run(path):
+        applied = windows_of(path)
+    file = _predictions_of(path, split) if is_run(path) else path
+    return spot_stored(read_probabilities(file), applied)
 
 
 def load_submission(path: Path, labels: "Labels") -> Spotted:
     """Spots of a folder or zip, with the actions of the labels."""
-    return Spotted(read_submission(path, labels.actions), labels.actions)
+    return Spotted(spots=read_submission(path, labels.actions), actions=labels.actions)
 
 
 def load(
@@ -134,7 +100,7 @@ def choose_games(
             f"into {labels.place}"
         )
     chosen = found.games if of_split is None else sorted(of_split)
-    evaluate.check_games(str(path), found.games, labels.labelled(chosen), chosen)
+    check_complete(str(path), found.games, labels.labelled(chosen), chosen)
     return chosen
 
 

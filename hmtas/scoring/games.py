@@ -1,0 +1,141 @@
+"""Which games may be fitted on, chosen by or scored: the refusals, each with the games at fault."""
+
+from collections.abc import Iterable, Sequence
+
+from hmtas.errors import InputError
+from hmtas.runs.probabilities import StoredProbabilities
+from hmtas.store.local import EmbeddingStore
+
+TEST_SPLIT = "test"
+
+
+def refuse_test_split(split: str) -> None:
+    """Nothing is fitted on the test split.
+
+    Raises:
+        InputError: If `split` is it.
+    """
+    if split == TEST_SPLIT:
+        raise InputError(
+            "--split test: nothing is fitted on test games or chosen by them, or their scores "
+            "compare nothing; use valid, then score what comes out with --split test"
+        )
+
+
+def refuse_test_games(who: str, games: Iterable[str], store: EmbeddingStore) -> None:
+    """Nothing is fitted on a test game under another name.
+
+    Args:
+        who: Whose games, for the message.
+        games: To be fitted on.
+        store: Its splits count.
+
+    Raises:
+        InputError: If one is a test game.
+    """
+    test = sorted(set(games) & set(store.splits.get(TEST_SPLIT, ())))
+    if test:
+        raise InputError(
+            f"{who}: has test games of {store.place}, {_some(test, games)}; nothing is fitted on "
+            "test games or chosen by them. Were the splits changed since the prediction?"
+        )
+
+
+def refuse_seen(
+    who: str, games: Iterable[str], seen: Iterable[str], *, did: str = "was fitted on", advice: str
+) -> None:
+    """A model is surer of games that shaped it than of any others.
+
+    Args:
+        who: The model, for the message.
+        games: To judge it by.
+        seen: That shaped it.
+        did: How, such as "was fitted on".
+        advice: What to do instead.
+
+    Raises:
+        InputError: If a game is among both.
+    """
+    both = sorted(set(games) & set(seen))
+    if both:
+        raise InputError(
+            f"{who} {did} {_some(both, games)}, so its score there says nothing of new games; "
+            f"{advice}"
+        )
+
+
+def refuse_unlabelled(games: Iterable[str], store: EmbeddingStore) -> None:
+    """Nothing is fitted or scored without labels.
+
+    Raises:
+        InputError: If a game has none.
+    """
+    without = sorted(unlabelled(games, store))
+    if without:
+        raise InputError(
+            f"{store.place}: has no labels of {_some(without, games)}; is this the challenge "
+            "split, or the store of other games?"
+        )
+
+
+def unlabelled(games: Iterable[str], store: EmbeddingStore) -> list[str]:
+    """Those of some games that have no labels."""
+    return [game for game in games if not store.has_labels(game)]
+
+
+def check_fitting(
+    who: str, stored: StoredProbabilities, store: EmbeddingStore, *, advice: str
+) -> None:
+    """Refuse probabilities that nothing may be fitted on, or chosen by.
+
+    Args:
+        who: The model that predicted them, for the message.
+        stored: Its probabilities.
+        store: With the labels of their games.
+        advice: What to do where the model was fitted on these games.
+
+    Raises:
+        InputError: If one is a test game, has no labels, or was fitted on by the model and its
+            probabilities are not cross-fitted; or if the store has other actions.
+    """
+    provenance = stored.provenance
+    refuse_test_games(who, stored.games, store)
+    if not provenance.cross_fitted:
+        refuse_seen(who, stored.games, provenance.fitted_games, advice=advice)
+    refuse_unlabelled(stored.games, store)
+    if store.actions != provenance.actions:
+        raise InputError(
+            f"{store.place}: its {len(store.actions)} actions are not the "
+            f"{len(provenance.actions)} of {who}; name the store of its labels with --store"
+        )
+
+
+def check_complete(
+    place: str, spotted: Iterable[str], labelled: Iterable[str], scored: Sequence[str]
+) -> None:
+    """Refuse to score a game that lacks spots or labels, as the official evaluator does.
+
+    Args:
+        place: Where the spots come from, for the message.
+        spotted: Games with spots.
+        labelled: Games with labels.
+        scored: Games to score.
+
+    Raises:
+        InputError: If there is none to score, or one lacks either; with their number.
+    """
+    if not scored:
+        raise InputError(
+            f"{place}: there is no game to score; is the split or the folder of spots empty?"
+        )
+    for what, having, cause in (
+        ("spots", spotted, "was another split predicted?"),
+        ("labels", labelled, "do they belong to other games, or is this the challenge split?"),
+    ):
+        without = sorted(set(scored) - set(having))
+        if without:
+            raise InputError(f"{place}: no {what} of {_some(without, scored)} to score; {cause}")
+
+
+def _some(found: Sequence[str], games: Iterable[str]) -> str:
+    return f"{len(found)} of {len(set(games))} games (the first {found[0]!r})"
