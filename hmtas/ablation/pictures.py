@@ -1,13 +1,20 @@
 """Pictures of an ablation: the ladder, the loss curves (Figure 5.21), the positives (Figure 5.20).
 
-Drawn with matplotlib's figures alone, without pyplot: no window, no state. Everything comes from
-the document of `hmtas.ablation.document`.
+Drawn with matplotlib's figures alone, without pyplot: no window, no state.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hmtas.ablation.results import (
+    AblationResult,
+    Curve,
+    Positives,
+    Step,
+    StudyResult,
+    VariantResult,
+)
 from hmtas.ablation.scores import BACKGROUND
 from hmtas.files import atomic_path
 from hmtas.terminal.style import (
@@ -30,16 +37,16 @@ if TYPE_CHECKING:
 _SMALL = 8.5
 
 
-def write_pictures(document: Mapping[str, Any], folder: Path) -> list[Path]:
+def write_pictures(result: AblationResult, folder: Path) -> list[Path]:
     """Draw everything and write PNG files, each complete or not at all.
 
     Returns:
         `positives.png`, and for each study `<name>.png` and `<name>-losses.png`.
     """
-    figures = {"positives": draw_positives(document["positives"])}
-    for study in document["studies"]:
-        figures[study["name"]] = draw_study(document, study)
-        figures[f"{study['name']}-losses"] = draw_losses(study)
+    figures = {"positives": draw_positives(result.positives)}
+    for study in result.studies:
+        figures[study.name] = draw_study(result, study)
+        figures[f"{study.name}-losses"] = draw_losses(study)
     written = []
     for name, figure in figures.items():
         path = folder / f"{name}.png"
@@ -49,9 +56,9 @@ def write_pictures(document: Mapping[str, Any], folder: Path) -> list[Path]:
     return written
 
 
-def draw_study(document: Mapping[str, Any], study: Mapping[str, Any]) -> "Figure":
+def draw_study(result: AblationResult, study: StudyResult) -> "Figure":
     """Scores left, paired differences right, a line per variant."""
-    rows = list(study["rows"])
+    rows = study.rows
     figure = new_figure(11.6, 1.7 + 0.52 * len(rows))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.15))
     labels = [_label(row) for row in rows]
@@ -62,49 +69,49 @@ def draw_study(document: Mapping[str, Any], study: Mapping[str, Any]) -> "Figure
     left.tick_params(axis="y", labelsize=9.5, labelcolor=INK)
     right.axvline(0, color=INK, linewidth=0.9)
     for y, row in enumerate(rows):
-        if row["same_as"] is not None:
+        if row.same_as is not None:
             for axes in (left, right):
-                axes.text(0.5, y, f"the same as {row['same_as']}", color=MUTED, fontsize=_SMALL,
+                axes.text(0.5, y, f"the same as {row.same_as}", color=MUTED, fontsize=_SMALL,
                           ha="center", va="center", transform=axes.get_yaxis_transform(),
                           fontstyle="italic")  # fmt: skip
             continue
         _draw_score(left, y, row)
-        if row["against"] is not None:
-            _draw_step(right, y, row["against"])
-    against = "the rung before" if study["reference"] is None else study["reference"]
+        if row.against is not None:
+            _draw_step(right, y, row.against)
+    against = "the rung before" if study.reference is None else study.reference
     left.set_xlabel("tight Average-mAP, %", color=INK)
     right.set_xlabel(f"difference from {against}, points", color=INK)
-    several = len(document["seeds"]) > 1
+    several = len(result.seeds) > 1
     left.set_title("Score" + (", small dots: seeds" if several else ""), **TITLE)
     right.set_title("Difference, with simultaneous 95 % intervals over games", **TITLE)
     _legend(right, study)
     figure.suptitle(
-        f"{study['title']}: {document['num_games']} games of {document['split']}",
+        f"{study.title}: {result.num_games} games of {result.split}",
         x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK,
     )  # fmt: skip
     return figure
 
 
-def draw_losses(study: Mapping[str, Any]) -> "Figure":
+def draw_losses(study: StudyResult) -> "Figure":
     """Train and validation loss by epoch (Figure 5.21), an axes per variant.
 
     The scales differ on purpose: class weights, gamma and L change what the loss means, so only
     the course of a curve and its gap to the other say something.
     """
-    rows = [row for row in study["rows"] if row["same_as"] is None]
+    rows = study.trained
     num_columns = min(4, len(rows))
     num_lines = -(-len(rows) // num_columns)
     figure = new_figure(max(2.9 * num_columns, 5.0), 0.9 + 2.35 * num_lines)
     grid = figure.subplots(num_lines, num_columns, squeeze=False, sharex=True)
-    most = max(len(curve["train"]) for row in rows for curve in row["curves"])
+    most = max(len(curve.train) for row in rows for curve in row.curves)
     for place, axes in enumerate(grid.flat):
         if place >= len(rows):
             figure.delaxes(axes)
             continue
         row = rows[place]
         style_axes(axes, "both")
-        _draw_curves(axes, row["curves"])
-        axes.set_title(row["name"], **TITLE)
+        _draw_curves(axes, row.curves)
+        axes.set_title(row.name, **TITLE)
         axes.set_xlim(0.5, most + 0.5)
         step = max(1, -(-most // 8))
         axes.set_xticks(range(1, most + 1, step))
@@ -122,14 +129,10 @@ def draw_losses(study: Mapping[str, Any]) -> "Figure":
     return figure
 
 
-def draw_positives(positives: Mapping[str, Any]) -> "Figure":
-    """Share of the training windows that are positive for each action (Figure 5.20), log axis.
-
-    Args:
-        positives: `seq_len`, `num_windows`, and `counts` by action, the background among them.
-    """
-    counts = dict(sorted(positives["counts"].items(), key=lambda item: -item[1]))
-    total = positives["num_windows"]
+def draw_positives(positives: Positives) -> "Figure":
+    """Share of the training windows that are positive for each action (Figure 5.20), log axis."""
+    counts = dict(sorted(positives.counts.items(), key=lambda item: -item[1]))
+    total = positives.num_windows
     shares = [100 * count / total for count in counts.values()]
     figure = new_figure(9.0, 1.3 + 0.3 * len(counts))
     axes = figure.subplots()
@@ -150,7 +153,7 @@ def draw_positives(positives: Mapping[str, Any]) -> "Figure":
         axes.text(share if count else lowest, y, text, va="center", fontsize=_SMALL,
                   color=MUTED)  # fmt: skip
     axes.set_xlabel(
-        f"share of {total:,} training windows of L = {positives['seq_len']}, logarithmic", color=INK
+        f"share of {total:,} training windows of L = {positives.seq_len}, logarithmic", color=INK
     )
     figure.suptitle(
         "Positive training windows by action", x=0.01, ha="left", fontsize=13, fontweight="bold",
@@ -159,30 +162,30 @@ def draw_positives(positives: Mapping[str, Any]) -> "Figure":
     return figure
 
 
-def _draw_score(axes: "Axes", y: int, row: Mapping[str, Any]) -> None:
-    score = row["tight"]
-    low, high = (100 * end for end in score["interval"])
+def _draw_score(axes: "Axes", y: int, row: VariantResult) -> None:
+    score = row.tight
+    low, high = (100 * end for end in score.interval)
     axes.plot([low, high], [y, y], color=BLUE, linewidth=2.2, solid_capstyle="round", alpha=0.55)
-    if len(score["by_seed"]) > 1:
-        axes.plot([100 * value for value in score["by_seed"]], [y] * len(score["by_seed"]),
+    if len(score.by_seed) > 1:
+        axes.plot([100 * value for value in score.by_seed], [y] * len(score.by_seed),
                   "o", color=BLUE, markersize=3.2, alpha=0.6, markeredgewidth=0)  # fmt: skip
-    axes.plot(100 * score["mean"], y, "o", color=BLUE, markersize=7.5)
-    axes.annotate(f"{100 * score['mean']:.1f}", (100 * score["mean"], y), xytext=(0, 7),
+    axes.plot(100 * score.mean, y, "o", color=BLUE, markersize=7.5)
+    axes.annotate(f"{100 * score.mean:.1f}", (100 * score.mean, y), xytext=(0, 7),
                   textcoords="offset points", ha="center", fontsize=_SMALL, color=INK)  # fmt: skip
 
 
-def _draw_step(axes: "Axes", y: int, against: Mapping[str, Any]) -> None:
-    found = against["tight"]
-    colour = VERDICT_COLOURS[found["verdict"]]
-    axes.plot([100 * found["low"], 100 * found["high"]], [y, y], color=colour, linewidth=2.2,
+def _draw_step(axes: "Axes", y: int, against: Step) -> None:
+    found = against.tight
+    colour = VERDICT_COLOURS[found.verdict]
+    axes.plot([100 * found.low, 100 * found.high], [y, y], color=colour, linewidth=2.2,
               solid_capstyle="round", alpha=0.6)  # fmt: skip
-    axes.plot(100 * found["difference"], y, "o", color=colour, markersize=7.5)
-    if against["thesis"] is not None:
-        axes.plot(100 * against["thesis"], y, "D", markerfacecolor="white", markeredgecolor=ORANGE,
+    axes.plot(100 * found.difference, y, "o", color=colour, markersize=7.5)
+    if against.thesis is not None:
+        axes.plot(100 * against.thesis, y, "D", markerfacecolor="white", markeredgecolor=ORANGE,
                   markersize=6, markeredgewidth=1.5, zorder=3)  # fmt: skip
 
 
-def _legend(axes: "Axes", study: Mapping[str, Any]) -> None:
+def _legend(axes: "Axes", study: StudyResult) -> None:
     """What the colours are; below the axes, where no point lies."""
     from matplotlib.lines import Line2D
 
@@ -190,7 +193,7 @@ def _legend(axes: "Axes", study: Mapping[str, Any]) -> None:
         Line2D([], [], marker="o", linestyle="-", color=colour, label=verdict)
         for verdict, colour in VERDICT_COLOURS.items()
     ]
-    if study["reference"] is None:
+    if study.reference is None:
         marks.append(Line2D([], [], marker="D", linestyle="", markerfacecolor="white",
                             markeredgecolor=ORANGE, markeredgewidth=1.5,
                             label="the thesis's step"))  # fmt: skip
@@ -199,25 +202,29 @@ def _legend(axes: "Axes", study: Mapping[str, Any]) -> None:
     figure.legend(handles=marks, loc="outside lower right", ncols=4, frameon=False, fontsize=9)
 
 
-def _draw_curves(axes: "Axes", curves: Sequence[Mapping[str, Any]]) -> None:
+def _draw_curves(axes: "Axes", curves: Sequence[Curve]) -> None:
     for number, curve in enumerate(curves):
-        for name, colour in (("train", BLUE), ("validation", ORANGE)):
-            values = [(e, v) for e, v in enumerate(curve[name], start=1) if v is not None]
+        for name, losses, colour in (
+            ("train", curve.train, BLUE),
+            ("validation", curve.validation, ORANGE),
+        ):
+            values = [(e, v) for e, v in enumerate(losses, start=1) if v is not None]
             axes.plot([e for e, _ in values], [v for _, v in values], color=colour, marker="o",
                       markersize=3, linewidth=1.6, alpha=0.9 if len(curves) == 1 else 0.65,
                       label=name if number == 0 else None)  # fmt: skip
-        best = curve["best_epoch"]
-        if best is not None and curve["validation"][best - 1] is not None:
-            axes.plot(best, curve["validation"][best - 1], "o", markersize=8.5,
+        best = curve.best_epoch
+        at_best = None if best is None else curve.validation[best - 1]
+        if best is not None and at_best is not None:
+            axes.plot(best, at_best, "o", markersize=8.5,
                       markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.1,
                       linestyle="", label="best epoch" if number == 0 else None)  # fmt: skip
 
 
-def _label(row: Mapping[str, Any]) -> str:
+def _label(row: VariantResult) -> str:
     """A name and, below it, what it is, short enough to stand beside an axis."""
-    title = str(row["title"]).removeprefix(f"{row['name']}: ")
+    title = row.title.removeprefix(f"{row.name}: ")
     title = title if len(title) <= 50 else f"{title[:48].rstrip(' ,')} …"
-    return f"{row['name']}\n{title}"
+    return f"{row.name}\n{title}"
 
 
 def _decades(smallest: float) -> list[float]:

@@ -5,23 +5,25 @@ OUT/mlflow.json               the MLflow run that is their parent (hmtas.trackin
 """
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hmtas.ablation.variants import Planned, configuration, value_at
-from hmtas.ablation.watch import Watch
 from hmtas.cluster.session import ray_session, resources
 from hmtas.cluster.tasks import run_tasks
 from hmtas.config import Config, setting_paths
 from hmtas.errors import InputError, describe_error, join_problems
-from hmtas.runs.record import RECORD, read_run
+from hmtas.runs.record import RECORD, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.terminal.console import say
 from hmtas.terminal.signals import postponed
+from hmtas.terminal.text import percent
 from hmtas.tracking.parent import Outbox
 
 RUNS = "runs"
+QUIET_S = 20.0  # between two lines about runs that are still training
 
 
 class Job(NamedTuple):
@@ -121,7 +123,7 @@ def train_all(
             f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them trained before; "
             f"{at_once} at a time with a core each"
         )
-        watch = Watch(len(jobs) - len(waiting), len(jobs), outbox)
+        watch = _Watch(len(jobs) - len(waiting), len(jobs), outbox)
 
         def poll(running: Sequence[Path]) -> None:
             check()
@@ -161,6 +163,52 @@ def train_and_predict(store: EmbeddingStore, job: Job, split: str, device: str) 
 
     torch.set_num_threads(1)
     fit_and_predict(store, job.config, job.run, split, preset=job.preset, device=device)
+
+
+class _Watch:
+    """Tell the user and MLflow how far the runs are, through the records that they write."""
+
+    def __init__(self, num_ended: int, num_jobs: int, outbox: Outbox) -> None:
+        self.num_ended, self.num_jobs, self.outbox = num_ended, num_jobs, outbox
+        self._seen: dict[Path, int] = {}
+        self._spoken = time.monotonic()
+
+    def look(self, running: Sequence[Path]) -> None:
+        """Bring MLflow up to date with new epochs, and say from time to time what runs."""
+        told = []
+        for run in running:
+            record = read_run(run) if (run / RECORD).is_file() else None
+            epochs = 0 if record is None else len(record.history)
+            if epochs > self._seen.get(run, 0):
+                self._seen[run] = epochs
+                self.outbox.post(run)
+            trained = record is not None and record.status == "done"
+            told.append(f"{run.name} {'predicts' if trained else f'in epoch {epochs + 1}'}")
+        if running and time.monotonic() - self._spoken >= QUIET_S:
+            self._say(f"running: {', '.join(told)}")
+
+    def ended(self, run: Path, error: Exception | None) -> None:
+        """Say how a run ended."""
+        if error is not None:
+            self.outbox.post(run, "FAILED", describe_error(error))
+            self._say(f"{run.name} failed: {describe_error(error)}")
+            return
+        self.num_ended += 1
+        self.outbox.post(run)
+        self._say(f"{run.name}: {_how_it_went(read_run(run))}")
+
+    def _say(self, line: str) -> None:
+        self._spoken = time.monotonic()
+        say(f"[{self.num_ended}/{self.num_jobs}] {line}")
+
+
+def _how_it_went(record: RunRecord) -> str:
+    """How a training went, in a few words."""
+    seconds = sum(epoch.seconds for epoch in record.history)
+    words, best = f"{len(record.history)} epochs, {seconds:.0f} s", record.best
+    if best is None or best.tight is None:
+        return words
+    return f"{words}, best is {best.epoch}: tight {percent(best.tight)} % where it stops"
 
 
 def _slots(concurrency: int | None, gpus_per_run: float) -> int:

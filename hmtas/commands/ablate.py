@@ -16,6 +16,7 @@ from hmtas.terminal.console import emit, progress, say, show
 from hmtas.terminal.signals import Interrupted
 
 if TYPE_CHECKING:
+    from hmtas.ablation.results import AblationResult
     from hmtas.ablation.train import Job
     from hmtas.ablation.variants import Planned, Study
     from hmtas.store.local import EmbeddingStore
@@ -143,25 +144,27 @@ def ablate(
     except InputError:
         outbox.finish(again)
         raise
-    document = _score(opened, split, studies, planned, jobs, windows, bootstrap)
-    files = _write(document, out)
+    result = _score(opened, split, studies, planned, jobs, windows, bootstrap)
+    files = _write(result, out)
 
     def send() -> None:
         for job in every:
             parent.sync(job.run)
         parent.attach([path.absolute() for path in files])
-        parent.close(_metrics(document))
+        parent.close(_metrics(result))
 
     outbox.finish(again, send)
     if as_json:
-        emit({**document, "out": str(out), "files": [str(path) for path in files]})
+        files_json = {"out": str(out), "files": [str(path) for path in files]}
+        emit({**result.model_dump(mode="json"), **files_json})
         return
     from hmtas.ablation.tables import study_tables
     from hmtas.tracking.client import ui_line
     from hmtas.tracking.run import store_of
 
-    for study in document["studies"]:
-        show(study_tables(document, study))
+    for study in result.studies:
+        for part in study_tables(result, study):
+            show(part)
     say(f"tables are in {out / TABLES}, pictures in {out / PICTURES}, runs in {out / 'runs'}")
     say(f"MLflow: {ui_line(store_of(out))}")
 
@@ -189,40 +192,41 @@ def _split(store: "EmbeddingStore", split: str | None) -> str:
     Raises:
         InputError: If the store has no such split, or a game of it lacks labels.
     """
-
-    def unlabelled(name: str) -> list[str]:
-        return [game for game in store.games(name) if not store.has_labels(game)]
+    from hmtas.scoring.games import refuse_unlabelled, unlabelled
 
     if split is None:
-        usable = [s for s in ("test", "valid") if store.splits.get(s) and not unlabelled(s)]
+        usable = [
+            s
+            for s in ("test", "valid")
+            if store.splits.get(s) and not unlabelled(store.games(s), store)
+        ]
         if not usable:
             raise InputError(
                 f"{store.place}: neither test nor valid games with labels to score; "
                 f"name another split of {', '.join(store.splits)} with --split"
             )
         return usable[0]
-    games, without = store.games(split), unlabelled(split)
-    if not games or without:
-        raise InputError(
-            f"--split {split}: {len(without)} of its {len(games)} games have no labels to be "
-            "scored against; choose a labelled split"
-        )
+    if not store.games(split):
+        raise InputError(f"--split {split}: has no games to score; choose another one")
+    refuse_unlabelled(store.games(split), store)
     return split
 
 
 def _check_games(store: "EmbeddingStore", split: str, planned: "Mapping[str, Planned]") -> None:
     """Refuse, before anything is trained, to score games that the training will have seen."""
+    from hmtas.scoring.games import refuse_seen
     from hmtas.training.games import plan_games
 
-    games = set(store.games(split))
     for name, plan in planned.items():
         found = plan_games(store, plan.config.train)
-        for doing, of_training in (("fit", found.fitted), ("stop", found.stopped)):
-            if games.intersection(of_training):
-                raise InputError(
-                    f"--split {split}: {name} would {doing} on these games, and its score would "
-                    "say nothing of new ones; choose another split, or leave stop_games=held_out"
-                )
+        for did, seen in (("would fit on", found.fitted), ("would stop on", found.stopped)):
+            refuse_seen(
+                f"--split {split}: {name}",
+                store.games(split),
+                seen,
+                did=did,
+                advice="choose another split, or leave stop_games=held_out",
+            )
 
 
 def _score(
@@ -233,9 +237,9 @@ def _score(
     jobs: "Mapping[str, Sequence[Job]]",
     windows: str,
     bootstrap: int,
-) -> dict[str, Any]:
-    """Score every run, resample them together, and put into one document what is shown."""
-    from hmtas.ablation.document import means_of, study_document
+) -> "AblationResult":
+    """Score every run, resample them together, and put together what is shown."""
+    from hmtas.ablation.results import AblationResult, Positives, resample_variants, study_result
     from hmtas.ablation.scores import ScoredRun, count_positives, score_run
     from hmtas.statistics.intervals import LEVEL
 
@@ -246,55 +250,51 @@ def _score(
             for job in of_variant:
                 scored[name].append(score_run(job.run, store, split, fitted=windows == "fitted"))
                 advance()
-        means = means_of(scored, num=bootstrap, on_run=advance)
+        resampled = resample_variants(scored, num=bootstrap, on_run=advance)
     first = next(iter(scored.values()))
     config = planned.get(REFERENCE, list(planned.values())[-1]).config
     fitted = first[0].record.fitted_games
-    counts = count_positives(store, fitted, config.train.seq_len)
-    num_rows = sum(store.halves[half].num_rows for half in store.halves_of(fitted))
-    return {
-        "store": store.place,
-        "split": split,
-        "num_games": len(store.games(split)),
-        "seeds": list(range(len(first))),
-        "windows": windows,
-        "cross_fitted": any(r.score.cross_fitted for runs in scored.values() for r in runs),
-        "level": LEVEL,
-        "num_events": first[0].score.num_events,
-        "positives": {
-            "seq_len": config.train.seq_len,
-            "num_windows": num_rows,
-            "counts": counts,
-        },
-        "studies": [study_document(study, planned, scored, means) for study in studies],
-    }
+    return AblationResult(
+        store=store.place,
+        split=split,
+        num_games=len(store.games(split)),
+        seeds=tuple(range(len(first))),
+        windows=windows,
+        cross_fitted=any(run.score.cross_fitted for runs in scored.values() for run in runs),
+        level=LEVEL,
+        num_events=first[0].score.num_events,
+        positives=Positives(
+            seq_len=config.train.seq_len,
+            num_windows=sum(store.halves[half].num_rows for half in store.halves_of(fitted)),
+            counts=count_positives(store, fitted, config.train.seq_len),
+        ),
+        studies=tuple(study_result(study, planned, scored, resampled) for study in studies),
+    )
 
 
-def _write(document: Mapping[str, Any], out: Path) -> list[Path]:
+def _write(result: "AblationResult", out: Path) -> list[Path]:
     """Tables as text and JSON, pictures as PNG; returns the files."""
     from hmtas.ablation.pictures import write_pictures
     from hmtas.ablation.tables import as_text, study_tables
     from hmtas.files import write_json, write_text
 
     files = []
-    for study in document["studies"]:
-        path = out / TABLES / f"{study['name']}.txt"
-        write_text(path, as_text(study_tables(document, study)))
-        write_json(path.with_suffix(".json"), {**document, "studies": [study]})
+    for study in result.studies:
+        path = out / TABLES / f"{study.name}.txt"
+        write_text(path, as_text(study_tables(result, study)))
+        alone = result.model_copy(update={"studies": (study,)})
+        write_json(path.with_suffix(".json"), alone.model_dump(mode="json"))
         files += [path, path.with_suffix(".json")]
-    return [*files, *write_pictures(document, out / PICTURES)]
+    return [*files, *write_pictures(result, out / PICTURES)]
 
 
-def _metrics(document: Mapping[str, Any]) -> dict[str, float]:
+def _metrics(result: "AblationResult") -> dict[str, float]:
     """What the parent run in MLflow shows: the mean of each variant, and its step."""
     metrics = {}
-    for study in document["studies"]:
-        for row in study["rows"]:
-            if row["same_as"] is not None:
-                continue
-            for kind in ("tight", "loose"):
-                metrics[f"{document['split']}_{kind}/{row['name']}"] = row[kind]["mean"]
-                if row["against"] is not None:
-                    found = row["against"][kind]
-                    metrics[f"step_{kind}/{row['name']}"] = found["difference"]
+    for row in (row for study in result.studies for row in study.trained):
+        metrics[f"{result.split}_tight/{row.name}"] = row.tight.mean
+        metrics[f"{result.split}_loose/{row.name}"] = row.loose.mean
+        if row.against is not None:
+            metrics[f"step_tight/{row.name}"] = row.against.tight.difference
+            metrics[f"step_loose/{row.name}"] = row.against.loose.difference
     return metrics

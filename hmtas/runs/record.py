@@ -77,6 +77,11 @@ class RunRecord(Frozen):
         return self
 
     @property
+    def best(self) -> EpochRecord | None:
+        """The epoch whose weights are kept."""
+        return next((epoch for epoch in self.history if epoch.epoch == self.best_epoch), None)
+
+    @property
     def in_epochs(self) -> bool:
         """Is it trained in epochs?"""
         return self.status == "running" or bool(self.history)

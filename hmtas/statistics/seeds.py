@@ -1,6 +1,6 @@
 """Trainings of one candidate that differ in their seed alone: their mean, and their noise."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class Candidates(NamedTuple):
         trainings: Score of each training, by candidate.
         deviation: Standard deviation between trainings that differ in their seed alone, pooled;
             None if no candidate was trained twice.
-        means: The candidates; the noise of their seeds is in the resamples.
+        means: The candidates.
     """
 
     groups: list[list[int]]
@@ -27,24 +27,34 @@ class Candidates(NamedTuple):
     means: Resampled
 
 
-def resample_candidates(counts: Sequence[Sequence[GameCounts]]) -> Candidates:
+def resample_candidates(
+    counts: Sequence[Sequence[GameCounts]],
+    num: int = 1000,
+    *,
+    seed_noise: bool = True,
+    on_training: Callable[[], None] = lambda: None,
+) -> Candidates:
     """Score candidates by all their trainings, on all games and on resampled ones.
 
     Args:
         counts: The trainings of each candidate, counted on the same games.
+        num: Resamples.
+        seed_noise: Add the noise of the seeds to the resamples; without it they vary with the
+            games only.
+        on_training: Called after each training.
 
     Raises:
         InputError: If they are not counted on the same games.
     """
     ends = accumulate(len(group) for group in counts)
     groups = [list(range(end - len(group), end)) for end, group in zip(ends, counts, strict=True)]
-    resampled = resample([training for group in counts for training in group])
+    resampled = resample([one for group in counts for one in group], num, on_model=on_training)
     deviation = seed_deviation(resampled.scores, groups)
     return Candidates(
         groups=groups,
         trainings=[tuple(resampled.scores[group].tolist()) for group in groups],
         deviation=deviation,
-        means=average_seeds(resampled, groups, deviation=deviation or 0.0),
+        means=average_seeds(resampled, groups, deviation=(deviation or 0.0) if seed_noise else 0.0),
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import rich.table
+    import rich.console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +33,15 @@ class Table:
         """Check that every row has a cell for each heading."""
         assert all(len(row) == len(self.heads) for row in self.rows), self.heads
 
-    def __rich__(self) -> "rich.table.Table":
+    def __rich__(self) -> "rich.console.RenderableType":
         """The table for a terminal: text folds where space is short, numbers stay whole."""
         from rich.box import SIMPLE_HEAD
+        from rich.console import Group
         from rich.table import Table as RichTable
         from rich.text import Text
 
         table = RichTable(
             box=SIMPLE_HEAD,
-            title=Text(self.title, style="bold") if self.title else None,
-            title_justify="left",
-            caption=Text(self.caption) if self.caption else None,
-            caption_justify="left",
             header_style="dim",
             padding=(0, 1, 0, 0),
             pad_edge=False,
@@ -60,4 +57,7 @@ class Table:
         for place, row in enumerate(self.rows):
             style = "bold" if place in self.strong else "dim" if place in self.faint else None
             table.add_row(*map(Text, row), style=style)
-        return table
+        # Beside the table, not in it, where they would fold as narrow as the table is.
+        title = [Text(self.title, style="bold")] if self.title else []
+        caption = [Text(self.caption)] if self.caption else []
+        return Group(*title, table, *caption)

@@ -177,9 +177,9 @@ def test_the_longest_runs_start_first(store: EmbeddingStore) -> None:
     [
         (["--what", "m9"], "--what: unknown 'm9'; choose studies or variants of: ladder"),
         (["--split", "spring"], "no split 'spring'; this store has train, valid, test"),
-        (["--split", "challenge"], "--split challenge: 1 of its 1 games have no labels"),
-        (["--split", "train"], "--split train: m7 would fit on these games"),
-        (["--split", "valid", "--set", "stop_games=valid"], "m7 would stop on these games"),
+        (["--split", "challenge"], "has no labels of 1 of 1 games"),
+        (["--split", "train"], "--split train: m7 would fit on 1 of 2 games"),
+        (["--split", "valid", "--set", "stop_games=valid"], "m7 would stop on 1 of 1 games"),
         (["--set", "seed=3"], "--set seed: use --seeds"),
         (["--set", "protocol=p2"], r"--set protocol: .*\(p1\)"),
         (["--set", "widht=3"], "m7: bad settings: unknown setting 'widht', did you mean 'width'"),

@@ -1,12 +1,20 @@
 """The numbers of an ablation are means over seeds, compared game by game; tables show them all."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from hmtas.ablation.document import compare_pairs, means_of, study_document
+from hmtas.ablation.results import (
+    AblationResult,
+    Positives,
+    StudyResult,
+    VariantResult,
+    compare_pairs,
+    resample_variants,
+    study_result,
+)
 from hmtas.ablation.scores import ScoredRun, count_positives, score_run
 from hmtas.ablation.tables import NOT_EVERY_SEED, as_text, study_tables
 from hmtas.ablation.variants import choose, plan
@@ -20,6 +28,7 @@ from hmtas.runs.record import EpochRecord, predictions_path, read_run, score_pat
 from hmtas.scoring.score import RunScore, count_games, score_spots
 from hmtas.statistics.intervals import Resampled, bootstrap_interval, paired_difference
 from hmtas.statistics.seeds import average_seeds
+from hmtas.statistics.verdicts import Verdict
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import pack
 from tests.support.metric_games import random_games
@@ -85,14 +94,14 @@ def test_each_pair_is_the_first_minus_the_second() -> None:
 
 def test_one_pair_has_the_interval_of_a_paired_difference(tmp_path: Path) -> None:
     first, second = (run_of(seed, tmp_path).counts["tight"] for seed in (1, 2))
-    means = means_of({"a": [run_of(1, tmp_path)], "b": [run_of(2, tmp_path)]}, num=200)
-    (found,) = compare_pairs(means.averaged["tight"], [(0, 1)])
+    scored = {"a": [run_of(1, tmp_path)], "b": [run_of(2, tmp_path)]}
+    (found,) = compare_pairs(resample_variants(scored, num=200)["tight"].means, [(0, 1)])
     expected = paired_difference(first, second, num=200)
     assert (found.difference, found.low, found.high) == pytest.approx(expected)
 
 
 @pytest.fixture
-def ladder(tmp_path: Path) -> tuple[dict[str, Any], dict[str, list[ScoredRun]]]:
+def ladder(tmp_path: Path) -> tuple[StudyResult, dict[str, list[ScoredRun]]]:
     """M4 to M7 without audio, two seeds each."""
     (study,) = choose(["m4", "m5", "m6", "m7"])
     planned = plan([study], {}, ["vtn"])
@@ -101,48 +110,46 @@ def ladder(tmp_path: Path) -> tuple[dict[str, Any], dict[str, list[ScoredRun]]]:
         "m5": [run_of(3, tmp_path), run_of(4, tmp_path)],
         "m7": [run_of(5, tmp_path, vtn=0.2), run_of(6, tmp_path, vtn=0.4)],
     }
-    return study_document(study, planned, scored, means_of(scored, num=200)), scored
+    return study_result(study, planned, scored, resample_variants(scored, num=200)), scored
 
 
 def test_a_ladder_by_hand(
-    ladder: tuple[dict[str, Any], dict[str, list[ScoredRun]]],
+    ladder: tuple[StudyResult, dict[str, list[ScoredRun]]],
 ) -> None:
-    document, scored = ladder
-    m4, m5, m6, m7 = document["rows"]
+    study, scored = ladder
+    m4, m5, m6, m7 = study.rows
     tight = {name: [tight_of(run) for run in runs] for name, runs in scored.items()}
-    assert m4["against"] is None
-    assert m4["tight"]["by_seed"] == pytest.approx(tight["m4"])
-    assert m4["tight"]["mean"] == pytest.approx(sum(tight["m4"]) / 2)
-    step = m5["against"]
-    assert step["name"] == "m4"
-    assert step["thesis"] == pytest.approx(0.5505 - 0.5052)
+    assert m4.against is None
+    assert m4.tight.by_seed == pytest.approx(tight["m4"])
+    assert m4.tight.mean == pytest.approx(sum(tight["m4"]) / 2)
+    step = m5.against
+    assert step.name == "m4"
+    assert step.thesis == pytest.approx(0.5505 - 0.5052)
     by_seed = [a - b for a, b in zip(tight["m5"], tight["m4"], strict=True)]
-    assert step["tight"]["by_seed"] == pytest.approx(by_seed)
-    assert step["tight"]["difference"] == pytest.approx(sum(by_seed) / 2)
-    assert step["tight"]["low"] < step["tight"]["difference"] < step["tight"]["high"]
+    assert step.tight.by_seed == pytest.approx(by_seed)
+    assert step.tight.difference == pytest.approx(sum(by_seed) / 2)
+    assert step.tight.low < step.tight.difference < step.tight.high
     # M6 is M5 here: it is not compared with it, and M7 is compared with what M6 is.
-    assert (m6["same_as"], m6["against"]) == ("m5", None)
-    assert m6["tight"] == m5["tight"]
-    assert m7["against"]["name"] == "m6"
-    assert m7["against"]["tight"]["difference"] == pytest.approx(
-        sum(tight["m7"]) / 2 - sum(tight["m5"]) / 2
-    )
-    assert document["num_comparisons"] == 2
-    assert m7["stream_losses"] == {"vtn": pytest.approx(0.3)}, "of the best epoch, not the last"
-    assert m4["stream_losses"] == {}
+    assert (m6.same_as, m6.against) == ("m5", None)
+    assert m6.tight == m5.tight
+    assert m7.against.name == "m6"
+    assert m7.against.tight.difference == pytest.approx(sum(tight["m7"]) / 2 - sum(tight["m5"]) / 2)
+    assert study.num_comparisons == 2
+    assert m7.stream_losses == {"vtn": pytest.approx(0.3)}, "of the best epoch, not the last"
+    assert m4.stream_losses == {}
     by_action = [run.score.tight.per_action["Foul"] for run in scored["m7"]]
-    assert m7["per_action"]["Foul"] == pytest.approx(sum(by_action) / 2)
+    assert m7.per_action["Foul"] == pytest.approx(sum(by_action) / 2)
 
 
 def test_a_single_run_has_its_own_interval(tmp_path: Path) -> None:
     (study,) = choose(["m7"])
     run = run_of(1, tmp_path)
     scored = {"m7": [run]}
-    (row,) = study_document(study, plan([study], {}, ["vtn"]), scored, means_of(scored, num=200))[
-        "rows"
-    ]
-    assert row["tight"]["interval"] == pytest.approx(bootstrap_interval(run.counts["tight"], 200))
-    assert row["against"] is None
+    (row,) = study_result(
+        study, plan([study], {}, ["vtn"]), scored, resample_variants(scored, num=200)
+    ).rows
+    assert row.tight.interval == pytest.approx(bootstrap_interval(run.counts["tight"], 200))
+    assert row.against is None
 
 
 def test_single_settings_are_all_compared_with_m7(tmp_path: Path) -> None:
@@ -152,53 +159,70 @@ def test_single_settings_are_all_compared_with_m7(tmp_path: Path) -> None:
         name: [run_of(seed, tmp_path)]
         for seed, name in enumerate(("m7", *(f"length-{n}" for n in (2, 4, 5, 7))), start=1)
     }
-    document = study_document(study, planned, scored, means_of(scored, num=200))
-    assert [row["name"] for row in document["rows"]] == list(scored)
-    for row in document["rows"][1:]:
-        difference = tight_of(scored[row["name"]][0]) - tight_of(scored["m7"][0])
-        assert row["against"]["name"] == "m7"
-        assert row["against"]["tight"]["difference"] == pytest.approx(difference)
-        assert row["against"]["thesis"] is None
+    study = study_result(study, planned, scored, resample_variants(scored, num=200))
+    assert [row.name for row in study.rows] == list(scored)
+    for row in study.rows[1:]:
+        difference = tight_of(scored[row.name][0]) - tight_of(scored["m7"][0])
+        assert row.against.name == "m7"
+        assert row.against.tight.difference == pytest.approx(difference)
+        assert row.against.thesis is None
 
 
-def shown(study: dict[str, Any], seeds: int = 2) -> str:
-    whole = {
-        "split": "test",
-        "num_games": NUM_GAMES,
-        "seeds": list(range(seeds)),
-        "windows": "config",
-        "num_events": dict.fromkeys(ACTIONS, 4),
-    }
+def shown(study: StudyResult, seeds: int = 2) -> str:
+    whole = AblationResult(
+        store="store",
+        split="test",
+        num_games=NUM_GAMES,
+        seeds=tuple(range(seeds)),
+        windows="config",
+        cross_fitted=False,
+        level=0.95,
+        num_events=dict.fromkeys(ACTIONS, 4),
+        positives=Positives(seq_len=3, num_windows=9, counts={}),
+        studies=(study,),
+    )
     return as_text(study_tables(whole, study))
 
 
+def stepped(
+    row: VariantResult, difference: float, verdict: Verdict, *by_seed: float
+) -> VariantResult:
+    """The same row with another difference, tight and loose."""
+    assert row.against is not None
+    found = replace(
+        row.against.tight,
+        difference=difference,
+        low=difference - 0.001,
+        high=difference + 0.001,
+        verdict=verdict,
+        by_seed=by_seed,
+    )
+    against = row.against.model_copy(update={"tight": found, "loose": found})
+    return row.model_copy(update={"against": against})
+
+
 def test_the_tables_show_every_number(
-    ladder: tuple[dict[str, Any], dict[str, list[ScoredRun]]],
+    ladder: tuple[StudyResult, dict[str, list[ScoredRun]]],
 ) -> None:
-    study, _ = ladder
-    for name, difference, verdict, by_seed in (
-        ("m5", 0.05, "better", [0.04, 0.06]),
-        ("m7", -0.02, "worse", [-0.05, 0.01]),
-    ):
-        row = next(row for row in study["rows"] if row["name"] == name)
-        for kind in TOLERANCES_S:
-            row["against"][kind] |= {"difference": difference, "low": difference - 0.001,
-                                     "high": difference + 0.001, "verdict": verdict,
-                                     "by_seed": by_seed}  # fmt: skip
+    m4, m5, m6, m7 = ladder[0].rows
+    rows = (
+        m4,
+        stepped(m5, 0.05, "better", 0.04, 0.06),
+        m6,
+        stepped(m7, -0.02, "worse", -0.05, 0.01),
+    )
+    study = ladder[0].model_copy(update={"rows": rows})
     lines = [" ".join(line.split()) for line in shown(study).splitlines()]
-    m4 = study["rows"][0]
-    low, high = (100 * end for end in m4["tight"]["interval"])
+    low, high = (f"{100 * end:.2f}" for end in m4.tight.interval)
     assert any(
-        line.startswith(
-            f"m4 a stream per embedding {100 * m4['tight']['mean']:.2f} {low:.1f}-{high:.1f}"
-        )
+        line.startswith(f"m4 a stream per embedding {100 * m4.tight.mean:.2f} {low} to {high} ")
         and " 50.52 " in line
         for line in lines
     )
     assert "m6 the same as m5: this store has no stream vggish - - - - - 56.77 - -" in lines
-    one = "+5.00 +4.9 to +5.1 +4.0 to +6.0 better"
+    one = "+5.00 +4.90 to +5.10 +4.00 to +6.00 better"
     assert f"m5 m4 {one} {one} +4.53" in lines
-    other = f"-2.00 -2.1 to -1.9 -5.0 to +1.0 worse{NOT_EVERY_SEED}"
+    other = f"-2.00 -2.10 to -1.90 -5.00 to +1.00 worse{NOT_EVERY_SEED}"
     assert f"m7 m6 {other} {other} +0.51" in lines
     assert any(line.startswith(f"{NOT_EVERY_SEED} not with every seed") for line in lines)
     assert any(line.startswith("vtn 0.3000 0.0797") for line in lines), "Table 5.6"
@@ -207,7 +231,7 @@ def test_the_tables_show_every_number(
 
 
 def test_one_seed_says_what_it_does_not_know(
-    ladder: tuple[dict[str, Any], dict[str, list[ScoredRun]]],
+    ladder: tuple[StudyResult, dict[str, list[ScoredRun]]],
 ) -> None:
     text = " ".join(shown(ladder[0], seeds=1).split())
     assert "another seed would change is not in them; --seeds 3 shows it" in text
