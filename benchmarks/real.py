@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from hmtas.commands.compare import compare
-from hmtas.commands.demo import fusing_steps, runs_below, tracking
+from hmtas.commands.demo import begin, fusing_steps, runs_below
 from hmtas.errors import InputError
 from hmtas.terminal.console import say
 from hmtas.terminal.recipe import Step, run_recipe
@@ -71,7 +71,7 @@ def run(out: Path, *, fresh: bool = False) -> None:
         raise InputError(
             f"HMTAS_REAL must name the folder that holds games.tar.xz, got {str(source)!r}"
         )
-    env = tracking(out)
+    begin(out, EXPERIMENT)
     games = out / "games"
     steps = [
         Step("Embed what the commentators said", lambda: embed(source, games)),
@@ -96,8 +96,7 @@ def run(out: Path, *, fresh: bool = False) -> None:
             test=False,
         ),
     ]  # fmt: skip
-    run_recipe(steps, out, env=env, fresh=fresh)
-    os.environ.update(env)
+    run_recipe(steps, out, fresh=fresh)
     compare(experiment=EXPERIMENT)
 
 

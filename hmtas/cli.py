@@ -25,6 +25,7 @@ GROUPS = (
     "score",
     "compare",
     "reproduce",
+    "sync",
 )
 
 

@@ -45,7 +45,7 @@ def check_space(folder: Path, num_bytes: int, what: str, remedy: str) -> None:
     free = shutil.disk_usage(_existing(folder)).free
     if num_bytes > free:
         raise InputError(
-            f"{folder}: {what} need {num_bytes:,} bytes, but the disk has {free:,} free; "
+            f"{folder}: {what} need {num_bytes:,} bytes more, but the disk has {free:,} free; "
             f"free some space or {remedy}"
         )
 

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ensemble.commands.promote import promote
-from ensemble.commands.select import select
+from ensemble.commands.select import select, sync
 from hmtas.commands.options import Json
-from hmtas.runs.record import MLFLOW_NOTE
+from hmtas.place import check_folder
+from hmtas.runs.record import predictions_path, read_run
 from hmtas.terminal.console import emit, progress, say, show
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ Method = Literal[
 ]
 SHOWN_MEMBERS = 8  # in the closing table
 app.command("select")(select)
+app.command("sync")(sync)
 app.command("promote")(promote)
 
 
@@ -81,7 +83,12 @@ def fit_verb(
     from ensemble.combiners.methods import USUAL
     from ensemble.learned.network import FusionConfig
     from ensemble.selection.mlflow import experiment_of
+    from hmtas.tracking.run import check_tracking, log_saved
 
+    check_folder(out)
+    in_mlflow = experiment or experiment_of(runs)
+    if in_mlflow:
+        check_tracking([out], in_mlflow)
     plan = plan_fit(
         runs,
         split,
@@ -95,11 +102,9 @@ def fit_verb(
         say(note)
     with progress("fitting ensembles", plan.num_steps) as step:
         written = fit_ensembles(plan, out, on_step=step)
-    found = experiment or experiment_of(runs)
-    if found is not None:
-        for run in written.values():
-            _sync(run, found)
     _report(list(written.values()), plan.split, as_json=json_)
+    if in_mlflow:
+        log_saved(written.values(), in_mlflow)
 
 
 @app.command("apply")
@@ -118,15 +123,19 @@ def apply_verb(
 ) -> None:
     """Combine another split with ensembles that are fitted already."""
     from ensemble.build.build import apply_ensemble
+    from hmtas.tracking.run import check_tracking, log_saved, tracked
 
+    for run in ensembles:
+        read_run(run)
+        check_folder(predictions_path(run, split).parent)
+    in_mlflow = tracked(ensembles)
+    check_tracking(in_mlflow)
     with progress(f"combining {split}", len(ensembles)) as step:
         for run in ensembles:
             apply_ensemble(run, split, store=store)
             step()
-    for run in ensembles:
-        if (run / MLFLOW_NOTE).is_file():
-            _sync(run, None)
     _report(ensembles, split, as_json=json_)
+    log_saved(in_mlflow)
 
 
 @app.command("refit")
@@ -141,15 +150,10 @@ def refit_verb(
     """Fit an ensemble again from its record; `hmtas reproduce` says whether it is the same."""
     from ensemble.build.refit import refit
 
+    check_folder(out)
     with progress("fitting again", None) as step:
         refit(ensemble, out, store=store, on_step=step)
     say(f"wrote {out}")
-
-
-def _sync(run: Path, experiment: str | None) -> None:
-    from hmtas.tracking.run import sync_run
-
-    sync_run(run, experiment=experiment)
 
 
 def _report(runs: list[Path], split: str, *, as_json: bool) -> None:

@@ -1,12 +1,13 @@
 """`hmtas ensemble promote`: an ensemble into MLflow's model registry."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hmtas.commands.options import Json
+from hmtas.place import check_folder
+from hmtas.runs.record import read_run
 from hmtas.terminal.console import emit, say
 
 
@@ -34,9 +35,12 @@ def promote(
 
     Example: `hmtas ensemble promote ensembles/greedy --name spotter`
     """
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # for a few small files
     from ensemble.registry.promote import promote as promote_run
+    from hmtas.tracking.run import check_tracking
 
+    read_run(ensemble)
+    check_folder(ensemble)
+    check_tracking([ensemble], experiment)
     done = promote_run(ensemble, name, store=store, experiment=experiment)
     decision = done.decision
     if json_:

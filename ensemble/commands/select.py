@@ -8,6 +8,7 @@ import typer
 from hmtas.commands.options import Json
 from hmtas.errors import InputError
 from hmtas.files import is_free, read_json, write_json
+from hmtas.place import check_folder
 from hmtas.terminal.console import emit, progress, say, show
 
 if TYPE_CHECKING:
@@ -76,16 +77,21 @@ def select(
     """
     from ensemble.combiners.methods import USUAL, candidate_of, combiner_of
     from ensemble.selection.candidates import gather, read_candidates
-    from ensemble.selection.mlflow import experiment_of, log_selection
+    from ensemble.selection.mlflow import experiment_of
     from ensemble.selection.picture import write_picture
     from hmtas.scoring.games import TEST_SPLIT, refuse_test_split
+    from hmtas.tracking.run import check_tracking
 
     refuse_test_split(split)
     combiners = {
         name: candidate_of(name, combiner_of(name, seed=seed)) for name in methods or USUAL
     }
+    check_folder(out)
     _check_out(out)
     found = gather(_runs(runs, experiment, filter_), split)
+    in_mlflow = experiment or experiment_of(found.runs)
+    if in_mlflow:
+        check_tracking([out], in_mlflow)
     for name, reason in list(found.skipped.items())[:3]:
         say(f"skipped {name}: {reason}")
     if len(found.skipped) > 3:
@@ -115,10 +121,27 @@ def select(
     if test:
         document["test"] = _test(out, document)
         write_json(out / DOCUMENT, document)
-    folders = (SELECTED,) if document["chosen"] == SINGLE else (SELECTED, SINGLE)
-    if in_mlflow := experiment or experiment_of(found.runs):
-        log_selection(out, document, in_mlflow, files=(DOCUMENT, PICTURE), folders=folders)
     _report(out, document, as_json=as_json)
+    if in_mlflow:
+        _log(out, document, in_mlflow)
+
+
+def sync(
+    selection: Annotated[Path, typer.Argument(help="Folder of the result of `select`.")],
+    experiment: Annotated[str, typer.Option(help="MLflow experiment.")],
+) -> None:
+    """Log a selection to MLflow that could not be logged when it was made."""
+    _log(selection, read_json(selection / DOCUMENT), experiment)
+    say(f"MLflow has {selection}")
+
+
+def _log(out: Path, document: dict[str, Any], experiment: str) -> None:
+    from ensemble.selection.mlflow import log_selection
+    from hmtas.tracking.run import or_later
+
+    folders = (SELECTED,) if document["chosen"] == SINGLE else (SELECTED, SINGLE)
+    with or_later(out, ["hmtas", "ensemble", "sync", str(out), "--experiment", experiment]):
+        log_selection(out, document, experiment, files=(DOCUMENT, PICTURE), folders=folders)
 
 
 def _check_out(out: Path) -> None:

@@ -16,8 +16,8 @@ from ensemble.registry.model_version import CHECKSUM_TAG, PACKAGE, register_vers
 from ensemble.registry.package import MANIFEST, Package, read_package, write_package
 from ensemble.registry.scored import score_ensemble
 from hmtas.errors import InputError
-from hmtas.tracking.client import connect, public_uri
-from hmtas.tracking.run import sync_run, tracked_at
+from hmtas.tracking.client import connect, public_uri, reason_of
+from hmtas.tracking.run import or_later, store_of, sync_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,23 +78,23 @@ def promote(
         scored = score_ensemble(run, store)
         package = write_package(scored, folder)
         Packaged.load(folder)  # what cannot be loaded is not registered
-        run_id = sync_run(run, experiment=experiment)
-        tracked = tracked_at(run)
-        assert tracked is not None
-        client = connect(tracked.uri)
-        champion = _champion(client, name)
-        found = _find(client, name, package.checksum)
-        is_champion = found is not None and champion is not None and _same(found, champion)
-        decision = (
-            Decision(alias=CHAMPION, reason="it is the champion already")
-            if is_champion
-            else _decide(client, scored.contender, champion, Path(scratch) / "champion")
-        )
-        version = found or register_version(
-            client, name, run_id, scored=scored, package=package, folder=folder
-        )
-    if not is_champion:
-        _note(client, version, decision, champion)
+        words = ["--experiment", experiment] if experiment else []
+        with or_later(run, ["hmtas", "ensemble", "promote", str(run), "--name", name, *words]):
+            run_id = sync_run(run, experiment=experiment)
+            client = connect(store_of(run))
+            champion = _champion(client, name)
+            found = _find(client, name, package.checksum)
+            is_champion = found is not None and champion is not None and _same(found, champion)
+            decision = (
+                Decision(alias=CHAMPION, reason="it is the champion already")
+                if is_champion
+                else _decide(client, scored.contender, champion, Path(scratch) / "champion")
+            )
+            version = found or register_version(
+                client, name, run_id, scored=scored, package=package, folder=folder
+            )
+            if not is_champion:
+                _note(client, version, decision, champion)
     return Promotion(
         name=name,
         version=str(version.version),
@@ -151,11 +151,10 @@ def _decide(
         read_package(scratch, only=(COUNTS,))
         theirs = Contender.load(scratch / COUNTS)
     except (MlflowException, OSError, InputError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         return Decision(
             alias=CHALLENGER,
             reason="it cannot be compared with the champion, whose counts cannot be read "
-            f"({reason}); was it registered by something else?",
+            f"({reason_of(error)}); was it registered by something else?",
         )
     return decide(new, theirs)
 

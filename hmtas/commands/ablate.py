@@ -12,6 +12,7 @@ from hmtas.ablation.variants import FAMILIES, LADDER, REFERENCE
 from hmtas.commands.options import Json, StorePlace
 from hmtas.config import parse_settings
 from hmtas.errors import InputError
+from hmtas.place import check_folder
 from hmtas.terminal.console import emit, progress, say, show
 from hmtas.terminal.signals import Interrupted
 
@@ -109,6 +110,7 @@ def ablate(
     from hmtas.ablation.variants import choose, plan
     from hmtas.store.remote import open_store, prefetch_games
     from hmtas.tracking.parent import HASTE_S, Outbox, Parent
+    from hmtas.tracking.run import check_tracking
 
     chosen = _settings(settings or [], nms_window_s)
     studies = choose(word.strip() for word in what.split(",") if word.strip())
@@ -120,6 +122,8 @@ def ablate(
     every = [job for of_variant in jobs.values() for job in of_variant]
     check_folders(every, opened)
     check_concurrency(concurrency, address)
+    check_folder(out)
+    check_tracking([out], experiment, can_wait=True)
     if address is None:  # the nodes of a cluster copy what they train on themselves
         prefetch_games(opened, [*opened.games("train"), *opened.games(split)])
     again = shlex.join(["hmtas", *sys.argv[1:]])

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hmtas.commands.options import Json, StorePlace
+from hmtas.place import check_folder
 from hmtas.terminal.console import emit, progress, say
 
 
@@ -42,9 +43,11 @@ def baseline(
     it like any model. Its confidences are ranks spread over [0, 1], not rates.
     """
     from hmtas.store.remote import open_store, prefetch_games
-    from hmtas.tracking.run import sync_run
+    from hmtas.tracking.run import check_tracking, log_saved
     from hmtas.training.linear import num_steps, run_baseline
 
+    check_folder(out)
+    check_tracking([out], experiment)
     opened = open_store(store)
     wanted = None if streams is None else [name.strip() for name in streams.split(",")]
     splits = split or ["valid"]
@@ -59,8 +62,8 @@ def baseline(
             nms_window_s=nms_window_s,
             on_half=on_half,
         )
-    sync_run(out, experiment=experiment)
     if json:
         emit({"run": str(out), "predictions": [str(path) for path in paths]})
-        return
-    say(f"wrote {', '.join(str(path) for path in paths)}")
+    else:
+        say(f"wrote {', '.join(str(path) for path in paths)}")
+    log_saved([out], experiment)

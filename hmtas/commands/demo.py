@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hmtas.place import check_folder
 from hmtas.terminal.console import say
 from hmtas.terminal.recipe import Step, run_recipe
 from hmtas.terminal.signals import Interrupted
@@ -39,14 +40,13 @@ def demo(
     MLflow. Each step is a command of its own and shown as such: the same commands work on your
     own games, and on a Ray cluster with `--address`. Run it again to go on after an interruption.
     """
-    env = tracking(out)
+    begin(out, EXPERIMENT)
     try:
-        worked = run_recipe(demo_steps(out), out, env=env, fresh=fresh)
+        worked = run_recipe(demo_steps(out), out, fresh=fresh)
     except Interrupted as asked:
         raise typer.Exit(asked.exit_code) from None
     if not worked:
         say(f"{out}: the demo is done; --fresh starts over (FRESH=1 with make)")
-    os.environ.update(env)
     from hmtas.commands.compare import compare
 
     compare(experiment=EXPERIMENT)
@@ -110,7 +110,13 @@ def runs_below(folder: Path) -> Callable[[], list[str]]:
     )
 
 
-def tracking(out: Path) -> dict[str, str]:
-    """Where the recipe's MLflow is: where the user says, else a database in its folder."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{(out / 'mlflow.db').absolute()}")
-    return {"MLFLOW_TRACKING_URI": uri}
+def begin(out: Path, experiment: str) -> None:
+    """Let all steps log where the user says, else to a database in `out`; try these places."""
+    from hmtas.tracking.client import DATABASE, VARIABLE
+    from hmtas.tracking.run import check_tracking
+
+    check_folder(out)
+    if os.environ.get(VARIABLE):
+        check_tracking([out], experiment)
+    else:  # not opened yet: --fresh removes it
+        os.environ[VARIABLE] = f"sqlite:///{out.absolute() / DATABASE}"

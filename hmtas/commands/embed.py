@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hmtas.commands.options import Json
+from hmtas.place import check_folder
 from hmtas.terminal.console import emit, progress, say
 
 NUM_LISTED = 5
@@ -61,6 +62,7 @@ def commentary_verb(
     """
     from hmtas.embed.commentary import embed_games, find_transcribed
 
+    check_folder(out or games)
     with progress("embedding games", len(find_transcribed(games))) as on_game:
         report = embed_games(
             games,

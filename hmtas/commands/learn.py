@@ -9,8 +9,9 @@ from hmtas.commands.options import Address, Json, StorePlace
 from hmtas.config import Config, Precision, parse_settings, read_config
 from hmtas.errors import InputError
 from hmtas.files import read_json
+from hmtas.place import check_folder, check_space
 from hmtas.presets import PRESETS, preset
-from hmtas.runs.record import MLFLOW_NOTE, read_run
+from hmtas.runs.record import predictions_path, read_run
 from hmtas.terminal.console import emit, progress, say
 
 _PRESETS = ", ".join(f"{name} ({p.title})" for name, p in PRESETS.items())
@@ -57,10 +58,13 @@ def train(
     logs it to MLflow. The same command goes on after an interruption.
     """
     config = configuration(preset_name, config_file, settings or [], protocol, seed)
+    from hmtas.tracking.run import check_tracking, log_saved
+
+    check_folder(out)
+    check_tracking([out], experiment)
     from hmtas.cluster.workers import describe_epoch
     from hmtas.cluster.workers import train as train_with_ray
     from hmtas.prediction.shared_windows import slow_precision
-    from hmtas.tracking.run import sync_run
 
     use_gpu = _has_gpu(address) if gpu is None else gpu
     slow = slow_precision(config.train.precision, "cuda" if use_gpu else "cpu")
@@ -77,15 +81,15 @@ def train(
         address=address,
         on_epoch=lambda entry: say(describe_epoch(entry)),
     )
-    sync_run(out, experiment=experiment)
     if as_json:
         emit(record.model_dump(mode="json"))
-        return
-    best = next((e for e in record.history if e.epoch == record.best_epoch), None)
-    score = f", tight Average-mAP {100 * best.tight:.2f} %" if best and best.tight else ""
-    for note in record.notes:
-        say(f"note: {note}")
-    say(f"{out}: {len(record.history)} epochs, the best is {record.best_epoch}{score}")
+    else:
+        best = next((e for e in record.history if e.epoch == record.best_epoch), None)
+        score = f", tight Average-mAP {100 * best.tight:.2f} %" if best and best.tight else ""
+        for note in record.notes:
+            say(f"note: {note}")
+        say(f"{out}: {len(record.history)} epochs, the best is {record.best_epoch}{score}")
+    log_saved([out], experiment)
 
 
 def predict(
@@ -109,37 +113,43 @@ def predict(
 
     Writes RUN/predictions/SPLIT.arrow; a file that is there and whose run has not changed stays.
     """
+    from hmtas.tracking.run import check_tracking, log_saved, tracked
+
+    records = {run: read_run(run) for run in runs}
+    for run, record in records.items():
+        if record.kind == "ensemble":
+            raise InputError(f"{run}: is an ensemble; use `hmtas ensemble apply` for it")
+        check_folder(predictions_path(run, split).parent)
+    in_mlflow = tracked(runs)
+    check_tracking(in_mlflow)
     import torch
 
     from hmtas.prediction.shared_windows import slow_precision
     from hmtas.prediction.slide import predict_run, predicted
     from hmtas.store.remote import open_store, prefetch_games
-    from hmtas.tracking.run import sync_run
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if slow := slow_precision(precision, device):
         say(f"note: {slow}")
     written = []
-    for run in runs:
-        record = read_run(run)
-        if record.kind == "ensemble":
-            raise InputError(f"{run}: is an ensemble; use `hmtas ensemble apply` for it")
+    for run, record in records.items():
         opened = open_store(store or record.store)
         path = predicted(run, opened, split, precision)
         if path is None:
             prefetch_games(opened, opened.games(split))
-            num_halves = len(opened.halves_of(opened.games(split)))
-            with progress(f"{run.name}, {split}", num_halves) as advance:
+            halves = opened.halves_of(opened.games(split))
+            num_values = sum(opened.halves[half].num_rows for half in halves) * len(record.actions)
+            check_space(run, 4 * num_values, f"predictions of {split}", "predict another split")
+            with progress(f"{run.name}, {split}", len(halves)) as advance:
                 path = predict_run(
                     run, opened, split, device=device, precision=precision, on_half=advance
                 )
         written.append(str(path))
-        if (run / MLFLOW_NOTE).is_file():
-            sync_run(run)
     if as_json:
         emit({"predictions": written})
     else:
         say(f"wrote {len(written)} files, the last is {written[-1]}")
+    log_saved(in_mlflow)
 
 
 def configuration(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtas.commands.options import Json
+from hmtas.place import check_folder
 from hmtas.reproduce.sameness import (
     TOLERANCE,
     Compared,
@@ -72,6 +73,7 @@ def reproduce(
 
     record = read_run(run)
     again = out or Path(os.path.abspath(run) + "-again")  # noqa: PTH100  (keeps links)
+    check_folder(again)
     check_repeatable(run, record, again, epochs)
     opened = open_same_store(run, store or record.store, record.store_checksum)
     stores = stores_of(run, opened)

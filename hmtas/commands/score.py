@@ -7,11 +7,11 @@ import typer
 
 from hmtas.commands.options import Json
 from hmtas.errors import InputError
+from hmtas.place import check_file, check_folder
 from hmtas.terminal.console import emit, progress, say, show
 
 if TYPE_CHECKING:
     from hmtas.scoring.run import Spotted
-    from hmtas.scoring.score import SpotsScore
 
 Windows = Annotated[
     Path | None,
@@ -65,6 +65,7 @@ def spot(
         raise InputError(
             f"{probabilities}: neither a run folder nor a file of stored probabilities (.arrow)"
         )
+    check_file(out) if out.suffix == ".zip" else check_folder(out, out.absolute().parent)
     found = load_probabilities(probabilities, split, windows)
     write_submission(out, found.spots, found.actions)
     num_spots = sum(len(spots.time_s) for spots in found.spots.values())
@@ -125,10 +126,16 @@ def score(
     """
     from hmtas.commands.score_table import score_tables, summary_table
     from hmtas.scoring.inputs import choose_games, is_run, load
-    from hmtas.scoring.score import SpotsScore, score_spots
+    from hmtas.scoring.score import SpotsScore, score_spots, write_score
+    from hmtas.tracking.run import check_tracking, log_saved, tracked
 
     if splits is not None and split is None:
         raise InputError(f"--splits {splits} needs --split: which of its splits is to be scored?")
+    # Scores under the times of 2021 are not comparable, and not kept.
+    runs = [path for path in spots if is_run(path)] if label_times == "position" else []
+    check_folder(*(run / "scores" for run in runs))
+    in_mlflow = tracked(runs)
+    check_tracking(in_mlflow)
     # Everything is read before anything is scored: bad input is one line and leaves no score.
     inputs = []
     for path in spots:
@@ -144,16 +151,17 @@ def score(
             advance()
     for path, found, chosen, _ in inputs:
         _warn_of_fitted_games(path, found, chosen)
-        if is_run(path) and label_times == "position":  # scores of a run stay comparable
-            _record(path, found, scores[str(path)])
+        if path in runs:
+            write_score(path, found.run_score(scores[str(path)]))
     documents = {name: score.model_dump(mode="json") for name, score in scores.items()}
     if as_json:
         emit(documents if len(documents) > 1 else next(iter(documents.values())))
-        return
-    for name, document in documents.items():
-        show(score_tables(name, document))
-    if len(documents) > 1:
-        show(summary_table(documents))
+    else:
+        for name, document in documents.items():
+            show(score_tables(name, document))
+        if len(documents) > 1:
+            show(summary_table(documents))
+    log_saved(in_mlflow)
 
 
 def _warn_of_fitted_games(path: Path, found: "Spotted", chosen: list[str]) -> None:
@@ -165,15 +173,3 @@ def _warn_of_fitted_games(path: Path, found: "Spotted", chosen: list[str]) -> No
             f"note: {path} was fitted on {len(seen)} of these {len(chosen)} games; "
             "its score on new games will be lower"
         )
-
-
-def _record(run: Path, found: "Spotted", score: "SpotsScore") -> None:
-    """Keep the score in the run folder, and in MLflow if the run is tracked."""
-    from hmtas.runs.record import MLFLOW_NOTE
-    from hmtas.scoring.score import write_score
-
-    write_score(run, found.run_score(score))
-    if (run / MLFLOW_NOTE).is_file():
-        from hmtas.tracking.run import sync_run
-
-        sync_run(run)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hmtas.commands.options import Json, StorePlace
+from hmtas.place import check_folder
 from hmtas.terminal.console import emit, progress, say, show
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def pack_verb(
     from hmtas.store.check import plan_pack
     from hmtas.store.pack import run_pack
 
+    check_folder(store)
     plan = plan_pack(
         games,
         splits=splits,

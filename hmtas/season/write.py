@@ -17,6 +17,7 @@ from hmtas.errors import InputError, join_problems
 from hmtas.files import atomic_path, read_json, write_json
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE
 from hmtas.formats.splits import SPLIT_FILE
+from hmtas.place import check_folder, check_space
 from hmtas.season.evidence import draw_marks, embed, name_key
 from hmtas.season.match import GOAL, SimulatedHalf, simulate_match
 from hmtas.validation import Frozen
@@ -150,12 +151,16 @@ def _claim(root: Path, config: SeasonConfig) -> None:
                 f"{root}: holds a season of another configuration (it differs in "
                 f"{', '.join(changed)}); give the options of {SEASON_FILE}, or another folder"
             )
-        return
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(
             f"{root}: a season needs an empty folder, or one with its own {SEASON_FILE}; "
             "these seem to be other files"
         )
+    check_folder(root)
+    row = sum(file.width * np.dtype(file.dtype).itemsize for file in _files(config))
+    needed = int(config.num_games * len(HALVES) * 60 * config.minutes * row)
+    there = sum(file.stat().st_size for file in root.rglob("*.npy"))
+    check_space(root, needed - there, f"{config.num_games} games", "ask for fewer or for less")
     write_json(path, document)
 
 

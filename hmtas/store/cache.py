@@ -7,13 +7,13 @@ and which the next one continues if that process dies.
 """
 
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from hmtas.errors import InputError
 from hmtas.files import full_disk, locked, sha256_file
+from hmtas.place import check_space
 from hmtas.store.bucket import Bucket
 
 CACHE = "HMTAS_CACHE"
@@ -80,13 +80,8 @@ class NodeCache:
             if not self.has(file):
                 arrived = _size(_part(self._folder / file.name)) or 0
                 needed += (file.num_bytes or 0) - arrived
-        free = shutil.disk_usage(self._folder).free
-        if needed > free:
-            raise InputError(
-                f"{self._folder}: the files of {self._bucket.address('')} need {needed:,} bytes "
-                f"more, but the disk has {free:,} free; free some space, or name a folder of a "
-                f"larger disk in {CACHE}"
-            )
+        what = f"the files of {self._bucket.address('')}"
+        check_space(self._folder, needed, what, f"name a folder of a larger disk in {CACHE}")
 
     def fetch(self, file: CopiedFile) -> None:
         """Copy a file, if it is not there; one process copies, the others wait for it.

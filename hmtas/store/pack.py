@@ -8,7 +8,6 @@ interrupted goes on where it stopped. The index comes last; without it there is 
 import contextlib
 import dataclasses
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, locked, sha256_json
 from hmtas.formats.labels import ACTIONS
+from hmtas.place import check_space
 from hmtas.records import HalfId
 from hmtas.store.check import LateLabel, PackPlan, plan_pack
 from hmtas.store.halves import labels_bytes, write_half
@@ -209,12 +209,8 @@ def _check_space(plan: PackPlan, store: Path, todo: Sequence[SourceHalf]) -> Non
         needed += 2 * source.num_rows * sum(source.widths.values()) + _FILE_OVERHEAD
         file = store / half_file(source.half)
         needed -= file.stat().st_size if file.exists() else 0
-    free = shutil.disk_usage(store).free
-    if needed > free:
-        raise InputError(
-            f"{store}: {len(todo)} of {len(plan.halves)} halves need {needed:,} bytes, but the "
-            f"disk has {free:,} free; free some space or pack fewer splits or streams"
-        )
+    what = f"{len(todo)} of {len(plan.halves)} halves"
+    check_space(store, needed, what, "pack fewer splits or streams")
 
 
 def _remove_stale(store: Path, earlier: Iterable[StoredHalf], plan: PackPlan) -> None:

@@ -1,23 +1,21 @@
 """A recipe: verbs of the command line, one after the other, each a command a user could type.
 
 Every step runs in a process of its own, its words shown before it starts. A step that ended is
-not run again, so a recipe that was interrupted goes on where it stopped.
+not run again, so a recipe that was interrupted resumes where it stopped.
 """
 
-import json
-import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hmtas.errors import InputError
-from hmtas.files import write_json
+from hmtas.files import is_free, read_json, write_json
 from hmtas.terminal.console import say
 from hmtas.terminal.signals import Interrupted, interruptible
 
@@ -31,17 +29,14 @@ class Step(NamedTuple):
     words: Callable[[], Sequence[str]]  # after `hmtas`; made when the step starts
 
 
-def run_recipe(
-    steps: Sequence[Step], out: Path, *, env: Mapping[str, str], fresh: bool = False
-) -> bool:
+def run_recipe(steps: Sequence[Step], out: Path, *, fresh: bool = False) -> bool:
     """Run the steps of a recipe that have not ended yet.
 
     What a step prints on stdout goes to OUT/logs; its progress is shown.
 
     Args:
         steps: In order. A step whose words changed since it ended runs again, and all after it.
-        out: Folder of the recipe.
-        env: Variables for the commands, beside those of this process.
+        out: Folder of the recipe; the steps share the environment of this process.
         fresh: Remove `out` first, if it is a recipe's.
 
     Returns:
@@ -55,12 +50,11 @@ def run_recipe(
         if not (out / MARK).is_file():
             raise InputError(f"{out}: --fresh removes what a recipe made, and this is not")
         shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
     if not (out / MARK).is_file():
-        if any(out.iterdir()):
+        if not is_free(out):
             raise InputError(f"{out}: not empty and not made by a recipe; name another folder")
         write_json(out / MARK, [])
-    ended: list[list[str]] = json.loads((out / MARK).read_text())
+    ended: list[list[str]] = read_json(out / MARK)
     worked = False
     for number, step in enumerate(steps):
         words = list(step.words())
@@ -68,29 +62,26 @@ def run_recipe(
             continue
         worked = True
         say(f"\n[{number + 1}/{len(steps)}] {step.title}\n  $ {_shown(words)}")
-        seconds = _run(words, out / "logs" / f"{number + 1:02}-{words[0]}.txt", env)
+        seconds = _run(words, out / "logs" / f"{number + 1:02}-{words[0]}.txt")
         say(f"  {seconds:.0f} s")
         ended = [*ended[:number], words]
         write_json(out / MARK, ended)
     return worked
 
 
-def _run(words: Sequence[str], log: Path, env: Mapping[str, str]) -> float:
+def _run(words: Sequence[str], log: Path) -> float:
+    """Run a step; returns its seconds."""
     log.parent.mkdir(exist_ok=True)
     started = time.monotonic()
     with log.open("w") as file:
-        code = _wait(
-            subprocess.Popen(
-                [sys.executable, "-m", "hmtas", *words], stdout=file, env={**os.environ, **env}
-            )
-        )
+        code = _wait(subprocess.Popen([sys.executable, "-m", "hmtas", *words], stdout=file))
     if code != 0:
-        raise InputError(f"the step ended with exit code {code}; the same command goes on from it")
+        raise InputError(f"the step ended with exit code {code}; the same command resumes there")
     return time.monotonic() - started
 
 
 def _wait(step: "subprocess.Popen[bytes]") -> int:
-    """The exit code of a step. It ends in order before its recipe does."""
+    """The exit code of a step, which shuts down cleanly before its recipe does."""
     try:
         with interruptible():
             return step.wait()
@@ -98,7 +89,7 @@ def _wait(step: "subprocess.Popen[bytes]") -> int:
         if asked.signum == signal.SIGTERM:  # Ctrl-C reaches the step from the terminal
             step.terminate()
         step.wait()
-        say("interrupted; the same command goes on from this step")
+        say("interrupted; the same command resumes at this step")
         raise
 
 

@@ -45,16 +45,15 @@ _LOGGERS = ("mlflow", "alembic", "sqlalchemy", "urllib3")  # they log what they 
 _RETRY_DELAYS_S = (1, 2, 4, 8)  # a new database takes up to 12 s
 
 
-def tracking_uri(default_dir: Path | None = None, *, recorded: str | None = None) -> str:
+def tracking_uri(recorded: str | None = None) -> str:
     """Where the runs are tracked.
 
     Args:
-        default_dir: Folder of the database if nothing else is said; the working directory.
         recorded: The store that already knows the run in question, if there is one.
 
     Returns:
         MLFLOW_TRACKING_URI if set, else `recorded` unless that is a database that is gone, else
-        `mlflow.db` in `default_dir`.
+        `mlflow.db` in the working directory.
     """
     if uri := os.environ.get(VARIABLE):
         database = sqlite_path(uri)
@@ -63,7 +62,7 @@ def tracking_uri(default_dir: Path | None = None, *, recorded: str | None = None
         database = sqlite_path(recorded)
         if database is None or database.is_file():
             return recorded
-    return f"{_SQLITE}{(default_dir or Path.cwd()).resolve() / DATABASE}"
+    return f"{_SQLITE}{Path.cwd() / DATABASE}"
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -283,17 +282,13 @@ def _is_new(database: Path) -> bool:
     return not database.is_file() or time.time() - database.stat().st_mtime < 60
 
 
-@contextlib.contextmanager
-def _alone(database: Path | None) -> Iterator[None]:
+def _alone(database: Path | None) -> contextlib.AbstractContextManager[None]:
     """Let one process at a time open the database: several that create it at once all crash.
 
     The lock lies among the temporary files: network file systems refuse some, and a user's folder
     stays clean. Processes on two machines are left to the retries of `connect`.
     """
     if database is None:
-        yield
-        return
+        return contextlib.nullcontext()
     key = hashlib.sha256(str(database).encode()).hexdigest()[:16]
-    lock = Path(tempfile.gettempdir()) / f"hmtas-{os.getuid()}-{key}.lock"
-    with locked(lock):
-        yield
+    return locked(Path(tempfile.gettempdir()) / f"hmtas-{os.getuid()}-{key}.lock")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hmtas.config import setting_paths
-from hmtas.errors import InputError
+from hmtas.errors import InputError, TransientError
 from hmtas.files import read_json, sha256_file, write_json
 from hmtas.runs.record import MLFLOW_NOTE, RunRecord, read_run
 from hmtas.scoring.score import read_score
@@ -146,7 +146,7 @@ def tracked_at(run: Path) -> Tracked | None:
 def store_of(folder: Path) -> str:
     """The store that has a folder's run, or a parent of runs; if none has, the one for new runs."""
     note = read_note(folder, Note)
-    return tracking_uri(recorded=note.tracking_uri if note else None)
+    return tracking_uri(note.tracking_uri if note else None)
 
 
 def tracked(runs: Iterable[Path]) -> list[Path]:
@@ -154,12 +154,15 @@ def tracked(runs: Iterable[Path]) -> list[Path]:
     return [run for run in runs if (run / MLFLOW_NOTE).is_file()]
 
 
-def check_tracking(folders: Iterable[Path], experiment: str | None = None) -> None:
+def check_tracking(
+    folders: Iterable[Path], experiment: str | None = None, *, can_wait: bool = False
+) -> None:
     """Find out before long work whether MLflow will take its results.
 
     Args:
         folders: Of runs and of parents of runs that will be logged.
         experiment: Where to; that of each run unless given.
+        can_wait: Results wait for a server that does not answer just now.
 
     Raises:
         TransientError: If a server does not answer.
@@ -171,7 +174,8 @@ def check_tracking(folders: Iterable[Path], experiment: str | None = None) -> No
         name = experiment or (known.experiment if known else DEFAULT_EXPERIMENT)
         places.add((store_of(folder), name))
     for place in sorted(places):
-        check_store(*place)
+        with contextlib.suppress(*([TransientError] if can_wait else [])):
+            check_store(*place)
 
 
 def log_saved(runs: Iterable[Path], experiment: str | None = None) -> None:
@@ -194,8 +198,8 @@ def or_later(what: Path, command: Sequence[str]) -> Iterator[None]:
         yield
     except Exception as error:
         raise InputError(
-            f"{what}: saved, but not in MLflow, which failed ({reason_of(error)}); "
-            f"log it later with: {shlex.join(command)}"
+            f"{what}: saved, but not in MLflow at {public_uri(store_of(what))} "
+            f"({reason_of(error)}); log it later with: {shlex.join(command)}"
         ) from error
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from hmtas.errors import InputError
-from hmtas.tracking.client import VARIABLE, connect, public_uri, sqlite_path, tracking_uri
+from hmtas.tracking.client import (
+    VARIABLE,
+    connect,
+    public_uri,
+    reason_of,
+    sqlite_path,
+    tracking_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -151,9 +158,8 @@ def _search(client: "MlflowClient", experiment_id: str, filter_string: str) -> I
         except MlflowException as error:
             if not filter_string:
                 raise
-            reason = str(error).splitlines()[0]
             raise InputError(
-                f"--filter {filter_string!r}: MLflow cannot read it: {reason}"
+                f"--filter {filter_string!r}: MLflow cannot read it: {reason_of(error)}"
             ) from None
         yield from page
         token = page.token

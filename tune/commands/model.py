@@ -9,6 +9,7 @@ import typer
 from hmtas.commands.options import Json, StorePlace
 from hmtas.config import parse_settings
 from hmtas.errors import InputError
+from hmtas.place import check_folder
 from hmtas.presets import preset
 from tune.commands.space import Fixed, PresetName, space_of
 from tune.commands.study import Study
@@ -132,6 +133,7 @@ def model(
     split. The first point is the preset itself.
     """
     from hmtas.store.remote import open_store
+    from hmtas.tracking.run import check_tracking
     from tune.study.options import parse_options
     from tune.study.settings import Load, StudySettings, grace_of, sweep_base, with_windows
     from tune.study.warm import with_warm_start
@@ -160,6 +162,8 @@ def model(
         workers_per_trial=workers_per_trial,
         options=options,
     )
+    check_folder(out / name)
+    check_tracking([out / name], experiment, can_wait=True)
     _finish(out / name, lambda: run_study(
         out / name,
         with_warm_start(study_settings, earlier, None if fresh else out / name),
@@ -199,8 +203,13 @@ def resume(
     All it needs is in DIR/NAME. Trials that have ended stay; those that ran go on after their last
     complete epoch; those whose process died each time are tried again.
     """
+    from hmtas.tracking.run import check_tracking
+    from tune.study.record import read_study
     from tune.sweep import resume_study
 
+    experiment = read_study(study).experiment
+    check_folder(study)
+    check_tracking([study], experiment, can_wait=True)
     _finish(study, lambda: resume_study(
         study,
         hours=hours,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hmtas.commands.options import Json
+from hmtas.place import check_file, check_folder
 from hmtas.terminal.console import emit, say, show
 
 Study = Annotated[Path, typer.Argument(help="Folder of the study: DIR/NAME.")]
@@ -83,7 +84,9 @@ def report(
     `hmtas tune model` does so at its end. It works while a study runs, too, and says so.
     """
     from tune.report.page import write_report
+    from tune.study.record import REPORT
 
+    check_file(out or study / REPORT)
     path = write_report(study, out)
     if as_json:
         emit({"report": str(path), "bytes": path.stat().st_size})
@@ -101,6 +104,7 @@ def mirror(study: Study, as_json: Json = False) -> None:
     from tune.study.record import read_study
 
     record = read_study(study)
+    check_folder(study)
     driver = driver_of(study)
     if driver is None or not (study / FILE).is_file():
         rebuild(study, record)
@@ -115,9 +119,11 @@ def mirror(study: Study, as_json: Json = False) -> None:
 
 def sync(study: Study) -> None:
     """Send to MLflow what it lacks of a study; what it has already stays as it is."""
+    from hmtas.tracking.run import or_later
     from tune.search.mlflow import send_study
     from tune.study.record import read_study
 
     record = read_study(study)
-    send_study(study.absolute(), record)
+    with or_later(study, ["hmtas", "tune", "sync", str(study)]):
+        send_study(study.absolute(), record)
     say(f"MLflow has the {len(record.trials)} trials of {study}")

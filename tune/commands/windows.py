@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from hmtas.commands.options import Json
-from hmtas.runs.record import MLFLOW_NOTE
+from hmtas.place import check_folder
+from hmtas.runs.record import score_path
 from hmtas.terminal.console import progress
 
 
@@ -44,12 +45,16 @@ def windows(
     """
     from hmtas.scoring.games import refuse_test_split
     from hmtas.spotting.windows import NUM_FOLDS, every_setting, parse_kinds, parse_method
+    from hmtas.tracking.run import check_tracking, log_saved, tracked
     from tune.commands.tables import show_tuned
     from tune.windows.fit import check_run, tune_run
 
     refuse_test_split(split)
     for run in runs:
         check_run(run)
+        check_folder(run, score_path(run, split).parent)
+    in_mlflow = tracked(runs)
+    check_tracking(in_mlflow)
     chosen = parse_method(method)
     settings = every_setting(parse_kinds(kinds))
     steps = {"fixed": 0, "optuna": len(settings) + (1 + NUM_FOLDS) * trials}
@@ -69,9 +74,5 @@ def windows(
                     on_step=advance,
                 )
             )
-    for run in runs:
-        if (run / MLFLOW_NOTE).is_file():
-            from hmtas.tracking.run import sync_run
-
-            sync_run(run)
     show_tuned(tuned, split, as_json)
+    log_saved(in_mlflow)

@@ -202,9 +202,11 @@ def test_windows_can_be_named(world: World) -> None:
     assert counts[0] < counts[1] == 30
 
 
-def test_a_tracked_run_is_synced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracked_run_is_synced(
+    world: World, monkeypatch: pytest.MonkeyPatch, mlflow_store: str
+) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr("hmtas.tracking.run.sync_run", synced.append)
+    monkeypatch.setattr("hmtas.tracking.run.sync_run", lambda run, **_: synced.append(run))
     document(world.run, "--split", "valid")
     assert synced == []
     write_json(world.run / "mlflow.json", {})

@@ -423,7 +423,7 @@ def test_no_room_is_told_before_anything_is_written(
     refused(
         games,
         tmp_path / "store",
-        f"4 of 4 halves need {needed:,} bytes, but the disk has 1,000 free",
+        f"4 of 4 halves need {needed:,} bytes more, but the disk has 1,000 free",
     )
 
 

@@ -33,15 +33,15 @@ def test_a_recipe_goes_on_after_a_step_that_failed(
     out = tmp_path / "out"
     pack = ["pack", str(out / "games"), str(out / "store")]
     with pytest.raises(InputError, match="the step ended with exit code 2"):
-        run_recipe(steps(out, [*pack, "--splits", "nowhere.json"]), out, env={})
+        run_recipe(steps(out, [*pack, "--splits", "nowhere.json"]), out)
     assert "nowhere.json" in capfd.readouterr().err
-    assert run_recipe(steps(out, pack), out, env={})
+    assert run_recipe(steps(out, pack), out)
     said = capfd.readouterr().err
     assert "[2/2] Pack" in said
     assert "[1/2]" not in said
     assert (out / "store" / "store.json").is_file()
-    assert not run_recipe(steps(out, pack), out, env={})
-    assert run_recipe(steps(out, pack), out, env={}, fresh=True)
+    assert not run_recipe(steps(out, pack), out)
+    assert run_recipe(steps(out, pack), out, fresh=True)
     assert "[1/2] Generate" in capfd.readouterr().err
 
 
@@ -60,7 +60,7 @@ def test_a_step_ends_in_order_before_its_recipe_does(tmp_path: Path, asked: sign
         assert recipe.wait(60) == 128 + asked
     with pytest.raises(ProcessLookupError):
         os.killpg(recipe.pid, 0)  # nobody of the group is left
-    assert "interrupted; the same command goes on" in (tmp_path / "said").read_text()
+    assert "interrupted; the same command resumes at this step" in (tmp_path / "said").read_text()
     assert json.loads((out / "recipe.json").read_text()) == []
 
 
@@ -75,5 +75,5 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for fresh in (False, True):
         with pytest.raises(InputError, match=str(tmp_path)):
-            run_recipe(steps(tmp_path, []), tmp_path, env={}, fresh=fresh)
+            run_recipe(steps(tmp_path, []), tmp_path, fresh=fresh)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"

@@ -1,7 +1,9 @@
 """A run folder and its MLflow run agree, whatever was logged before; each point is there once."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
-from hmtas.errors import InputError
+from benchmarks.faults import silent_server
+from hmtas.errors import InputError, TransientError
 from hmtas.files import read_json, write_json
 from hmtas.formats.labels import ACTIONS
-from hmtas.tracking import client as mlflow_client
-from hmtas.tracking.client import connect, public_uri, tracking_uri, ui_line
+from hmtas.tracking.client import check_store, connect, public_uri, tracking_uri, ui_line
 from hmtas.tracking.parent import Parent
 from hmtas.tracking.run import sync_run
 from hmtas.tracking.table import metric_names, read_table
+from tests.support.blocked import answering, read_only
 from tests.support.tracked import copy_database, free_port, make_run, write_score
 
 
@@ -213,11 +216,10 @@ def test_which_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "there.db").touch()
     there = f"sqlite:///{tmp_path}/there.db"
     assert tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
-    assert tracking_uri(tmp_path / "out") == f"sqlite:///{tmp_path}/out/mlflow.db"
-    assert tracking_uri(recorded=there) == there
-    assert tracking_uri(recorded="sqlite:////gone/x.db") == f"sqlite:///{tmp_path}/mlflow.db"
+    assert tracking_uri(there) == there
+    assert tracking_uri("sqlite:////gone/x.db") == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
-    assert tracking_uri(recorded=there) == "http://host:5000"
+    assert tracking_uri(there) == "http://host:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///here.db")  # made absolute
     assert tracking_uri() == f"sqlite:///{tmp_path}/here.db"
 
@@ -254,14 +256,70 @@ def test_no_server_is_one_line_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize("uri", ["sqlite:///{}/not.db", "file:{}", "nonsense://x"])
-def test_no_store_is_one_line(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "uri",
+    ["sqlite:///{}/not.db", "sqlite:///{}/not.db/x", "sqlite:///{}", "file:{}", "nonsense://x",
+     "postgresql+nothing:///x"],
+)  # fmt: skip
+def test_no_store_is_one_line_at_once(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "not.db").write_text("this is no database")
-    monkeypatch.setattr(mlflow_client, "_RETRY_DELAYS_S", ())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(tmp_path))
+    run = make_run(tmp_path / "m")
+    started = time.monotonic()
     with pytest.raises(InputError, match="MLflow cannot open this store") as caught:
-        sync_run(make_run(tmp_path / "m"))
+        sync_run(run)
+    assert time.monotonic() - started < 8
     assert "\n" not in str(caught.value)
+    assert not (run / "mlflow.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "raised", "words"),
+    [
+        (401, b"log in", InputError, "error code 401 .*log in.*MLFLOW_TRACKING_USERNAME"),
+        (403, b"no", InputError, "error code 403 .*MLFLOW_TRACKING_TOKEN"),
+        (404, b"<html>\nno", InputError, "error code 404 .*is it an MLflow server"),
+        (503, b"", TransientError, "too many 503 error responses"),
+        (200, b"<html>", TransientError, "not in a valid JSON format"),
+    ],
+)
+def test_a_server_that_refuses_or_is_none_is_one_line_at_once(
+    status: int, body: bytes, raised: type[InputError], words: str
+) -> None:
+    with answering(status, body) as uri:
+        started = time.monotonic()
+        with pytest.raises(InputError, match=words) as caught:
+            check_store(uri, "e")
+        assert time.monotonic() - started < 8
+    assert type(caught.value) is raised
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_never_answers_is_left_soon() -> None:
+    with silent_server() as uri:
+        started = time.monotonic()
+        with pytest.raises(TransientError, match="timed out"):
+            check_store(uri, "e")
+        assert time.monotonic() - started < 15
+
+
+def test_a_database_that_may_be_read_alone(client: MlflowClient, tmp_path: Path) -> None:
+    uri = client.tracking_uri
+    connect.cache_clear()
+    with read_only(tmp_path / "work"):
+        connect(uri)
+        with pytest.raises(InputError, match=r"cannot open this store .*(denied|permitted)"):
+            check_store(uri, "e")
+    check_store(uri, "e")
+
+
+def test_a_database_that_another_process_writes_is_sound(client: MlflowClient) -> None:
+    with contextlib.closing(sqlite3.connect("mlflow.db")) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        check_store(client.tracking_uri, "e")
 
 
 def test_a_deleted_experiment_is_said(client: MlflowClient, tmp_path: Path) -> None:
@@ -291,16 +349,24 @@ def test_processes_that_create_one_database_at_once(tmp_path: Path) -> None:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/fresh.db"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", program, str(make_run(tmp_path / name))], env=environment
+            [sys.executable, "-c", program, str(make_run(tmp_path / name))],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for name in ("a", "b")
     ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert said == ["", ""], "a line for each of fifty migrations"
     assert len(active(connect(f"sqlite:///{tmp_path}/fresh.db"), "e")) == 2
 
 
 def test_a_tracking_server_is_served_too(
-    mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mlflow_server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     run = make_run(tmp_path / "m", files=True)
@@ -313,3 +379,4 @@ def test_a_tracking_server_is_served_too(
         run_id, "predictions/valid.arrow", str(tmp_path)
     )
     assert Path(stored).read_bytes() == b"probabilities"
+    assert capfd.readouterr() == ("", ""), "stdout is for tables and JSON"
