@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hmtas.ablation.train import Job
     from hmtas.ablation.variants import Planned, Study
     from hmtas.store.local import EmbeddingStore
+    from hmtas.tracking.parent import Parent
 
 TABLES, PICTURES = "tables", "pictures"
 _FAMILIES = "; ".join(
@@ -128,8 +129,7 @@ def ablate(
         prefetch_games(opened, [*opened.games("train"), *opened.games(split)])
     again = shlex.join(["hmtas", *sys.argv[1:]])
     params = {"store": store, "what": what, "seeds": seeds, "split": split, **chosen}
-    parent = Parent(out, experiment, "ablation", params)
-    outbox = Outbox(parent)
+    outbox = Outbox(Parent(out, experiment, "ablation", params))
     outbox.start()
     try:
         train_all(
@@ -150,14 +150,7 @@ def ablate(
         raise
     result = _score(opened, split, studies, planned, jobs, windows, bootstrap)
     files = _write(result, out)
-
-    def send() -> None:
-        for job in every:
-            parent.sync(job.run)
-        parent.attach([path.absolute() for path in files])
-        parent.close(_metrics(result))
-
-    outbox.finish(again, send)
+    outbox.finish(again, lambda: _send(outbox.parent, every, files, result))
     if as_json:
         files_json = {"out": str(out), "files": [str(path) for path in files]}
         emit({**result.model_dump(mode="json"), **files_json})
@@ -290,6 +283,16 @@ def _write(result: "AblationResult", out: Path) -> list[Path]:
         write_json(path.with_suffix(".json"), alone.model_dump(mode="json"))
         files += [path, path.with_suffix(".json")]
     return [*files, *write_pictures(result, out / PICTURES)]
+
+
+def _send(
+    parent: "Parent", jobs: "Sequence[Job]", files: Sequence[Path], result: "AblationResult"
+) -> None:
+    """Bring MLflow up to date with the runs, and with what came of them."""
+    for job in jobs:
+        parent.sync(job.run)
+    parent.attach([path.absolute() for path in files])
+    parent.close(_metrics(result))
 
 
 def _metrics(result: "AblationResult") -> dict[str, float]:
