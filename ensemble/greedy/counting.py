@@ -14,7 +14,6 @@ from ensemble.greedy.library import Column
 from ensemble.greedy.peaks import (
     FIRST,
     KEPT,
-    LAST_PLACE,
     NUM_ROWS,
     STOP,
     keep_peaks,
@@ -122,76 +121,60 @@ def count(
         total: The members so far.
         candidate_C: int64, the models to try, one at a time; -1 tries the members as they are.
         halves: The halves to count.
-        counts: Of these candidates.
+        counts: Counts of these candidates.
     """
     column, blocks, scale = action
     num_rows, num_blocks = np.diff(column.first_H).max(), np.diff(blocks.first_H).max()
     key_X = np.empty(num_rows, dtype=np.int64)
-    block_SB = np.empty((NUM_ROWS, num_blocks + 1), dtype=np.int64)
-    spot_SN = np.empty((3, num_blocks + 1), dtype=np.int64)
+    block_SB = np.empty((NUM_ROWS, num_blocks), dtype=np.int64)
+    spot_SN = np.empty((3, num_blocks), dtype=np.int64)
     for c in range(len(candidate_C)):
         m = candidate_C[c]
         num = total.num + (1 if m >= 0 else 0)
+        least = int(np.ceil(scale.floor * num))
         for n in range(len(halves.half_N)):
-            h, weight = halves.half_N[n], halves.weight_N[n]
+            h = halves.half_N[n]
             first, stop = column.first_H[h], column.first_H[h + 1]
-            if m >= 0:
-                _fill(total.code_X[first:stop], column.code_MX[m, first:stop], key_X)
-            else:
-                _fill(total.code_X[first:stop], NO_CODES, key_X)
-            _drop(key_X[: stop - first], make_key(int(np.ceil(scale.floor * num)), LAST_PLACE))
-            start_B = blocks.start_B[blocks.first_H[h] : blocks.first_H[h + 1] + 1]
+            code_X = column.code_MX[m, first:stop] if m >= 0 else NO_CODES
+            _fill(total.code_X[first:stop], code_X, least, key_X)
+            start_B = blocks.start_B[blocks.first_H[h] : blocks.first_H[h + 1] + 1] - first
             of_half_SB = block_SB[:, : len(start_B) - 1]
-            for b in range(len(start_B) - 1):
-                of_half_SB[FIRST, b] = start_B[b] - first
-                of_half_SB[STOP, b] = start_B[b + 1] - first
+            of_half_SB[FIRST], of_half_SB[STOP] = start_B[:-1], start_B[1:]
             keep_peaks(key_X, column.row_X[first:stop], blocks.reach, of_half_SB)
-            num_spots = _lay_out(of_half_SB[KEPT], column.cell_X[first:stop], spot_SN)
-            truth = column.truth_M[column.truth_first_H[h] : column.truth_first_H[h + 1]]
-            _match(truth, scale.tolerance_D, spot_SN[:, :num_spots])
-            for i in range(num_spots):
-                k = scale.bin_of[spot_SN[VALUE, i] // num]
-                while k + 1 < len(scale.edge_K) and spot_SN[VALUE, i] >= num * scale.edge_K[k + 1]:
-                    k += 1  # the rest of the division reaches a threshold between two codes
-                counts.detections_CK[c, k] += weight
-                hit = spot_SN[HIT, i]
-                d = 0
-                while hit != 0:
-                    if hit & 1:
-                        counts.hits_CDK[c, d, k] += weight
-                    hit >>= 1
-                    d += 1
+            spots_SN = _lay_out(of_half_SB[KEPT], column.cell_X[first:stop], spot_SN)
+            truth_M = column.truth_M[column.truth_first_H[h] : column.truth_first_H[h + 1]]
+            _match(truth_M, scale.tolerance_D, spots_SN)
+            _rank(spots_SN, num, scale)
+            for i in range(spots_SN.shape[1]):
+                k, hit = spots_SN[VALUE, i], spots_SN[HIT, i]
+                counts.detections_CK[c, k] += halves.weight_N[n]
+                for d in range(len(scale.tolerance_D)):
+                    if hit >> d & 1:
+                        counts.hits_CDK[c, d, k] += halves.weight_N[n]
 
 
 @njit(cache=True, nogil=True)
-def _fill(total_X: np.ndarray, code_X: np.ndarray, key_X: np.ndarray) -> None:
-    """Keys of the sum of the members and a candidate, or of the members alone."""
+def _fill(total_X: np.ndarray, code_X: np.ndarray, least: int, key_X: np.ndarray) -> None:
+    """Keys of the sum of the members and a candidate, if any; -1 for sums below `least`."""
     for x in range(len(total_X)):
         value = int(total_X[x])
         if len(code_X) > 0:
             value += int(code_X[x])
-        key_X[x] = make_key(value, x)
+        key_X[x] = make_key(value, x) if value >= least else -1
 
 
 @njit(cache=True, nogil=True)
-def _drop(key_X: np.ndarray, least: int) -> None:
-    """What lies below the threshold does not count."""
-    for x in range(len(key_X)):
-        key_X[x] = key_X[x] if key_X[x] >= least else -1
-
-
-@njit(cache=True, nogil=True)
-def _lay_out(kept_B: np.ndarray, cell_X: np.ndarray, spot_SN: np.ndarray) -> int:
-    """Spots in order of time, a later one in the place of one in its cell; how many there are."""
+def _lay_out(kept_B: np.ndarray, cell_X: np.ndarray, spot_SN: np.ndarray) -> np.ndarray:
+    """The spots in order of time, a later one in the place of one in its cell."""
     num_spots = 0
-    for b in range(len(kept_B)):
-        if kept_B[b] >= 0:
-            cell = cell_X[place_of(kept_B[b])]
+    for key in kept_B:
+        if key >= 0:
+            cell = cell_X[place_of(key)]
             if num_spots == 0 or spot_SN[CELL, num_spots - 1] != cell:
                 num_spots += 1
             spot_SN[CELL, num_spots - 1] = cell
-            spot_SN[VALUE, num_spots - 1] = value_of(kept_B[b])
-    return num_spots
+            spot_SN[VALUE, num_spots - 1] = value_of(key)
+    return spot_SN[:, :num_spots]
 
 
 @njit(cache=True, nogil=True)
@@ -214,6 +197,17 @@ def _match(truth_M: np.ndarray, tolerance_D: np.ndarray, spot_SN: np.ndarray) ->
                 i += 1
             if best >= 0:
                 spot_SN[HIT, best] |= bit
+
+
+@njit(cache=True, nogil=True)
+def _rank(spot_SN: np.ndarray, num: int, scale: Scale) -> None:
+    """Put the highest threshold that the mean of `num` codes reaches in the place of their sum."""
+    for i in range(spot_SN.shape[1]):
+        value = spot_SN[VALUE, i]
+        k = scale.bin_of[value // num]
+        while k + 1 < len(scale.edge_K) and value >= num * scale.edge_K[k + 1]:
+            k += 1  # the rest of the division reaches a threshold between two codes
+        spot_SN[VALUE, i] = k
 
 
 @njit(cache=True, nogil=True)

@@ -84,22 +84,18 @@ def _first_to_go(
     """Which neighbour has a better row in the window of this block's best: -1, 1, or 0 for none."""
     top = block_SB[TOP, here]
     row = row_X[place_of(top)]
-    if here > 0 and block_SB[TOP, here - 1] > top:
-        if row - row_X[place_of(block_SB[TOP, here - 1])] <= reach:
-            return -1
-        x = block_SB[STOP, here - 1] - 1
-        while x >= block_SB[FIRST, here - 1] and row - row_X[x] <= reach:
+    for side in (-1, 1):
+        there = here + side
+        if not 0 <= there < block_SB.shape[1] or block_SB[TOP, there] <= top:
+            continue
+        if abs(row_X[place_of(block_SB[TOP, there])] - row) <= reach:
+            return side
+        first, stop = block_SB[FIRST, there], block_SB[STOP, there]
+        x = stop - 1 if side < 0 else first
+        while first <= x < stop and abs(row_X[x] - row) <= reach:
             if key_X[x] > top:
-                return -1
-            x -= 1
-    if here + 1 < block_SB.shape[1] and block_SB[TOP, here + 1] > top:
-        if row_X[place_of(block_SB[TOP, here + 1])] - row <= reach:
-            return 1
-        x = block_SB[FIRST, here + 1]
-        while x < block_SB[STOP, here + 1] and row_X[x] - row <= reach:
-            if key_X[x] > top:
-                return 1
-            x += 1
+                return side
+            x += side
     return 0
 
 
@@ -112,17 +108,14 @@ def _keep(
     row = row_X[place_of(top)]
     block_SB[KEPT, here] = top
     block_SB[TOP, here] = -1
-    if here > 0 and block_SB[TOP, here - 1] >= 0:
-        first, stop = block_SB[FIRST, here - 1], block_SB[STOP, here - 1]
-        while stop > first and row - row_X[stop - 1] <= reach:
+    for there in (here - 1, here + 1):
+        if not 0 <= there < block_SB.shape[1] or block_SB[TOP, there] < 0:
+            continue
+        first, stop = block_SB[FIRST, there], block_SB[STOP, there]
+        while there < here and first < stop and row - row_X[stop - 1] <= reach:
             stop -= 1
-        block_SB[STOP, here - 1] = stop
-        if place_of(block_SB[TOP, here - 1]) >= stop:
-            block_SB[TOP, here - 1] = _best(key_X, first, stop)
-    if here + 1 < block_SB.shape[1] and block_SB[TOP, here + 1] >= 0:
-        first, stop = block_SB[FIRST, here + 1], block_SB[STOP, here + 1]
-        while first < stop and row_X[first] - row <= reach:
+        while there > here and first < stop and row_X[first] - row <= reach:
             first += 1
-        block_SB[FIRST, here + 1] = first
-        if place_of(block_SB[TOP, here + 1]) < first:
-            block_SB[TOP, here + 1] = _best(key_X, first, stop)
+        block_SB[FIRST, there], block_SB[STOP, there] = first, stop
+        if not first <= place_of(block_SB[TOP, there]) < stop:
+            block_SB[TOP, there] = _best(key_X, first, stop)

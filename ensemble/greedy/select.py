@@ -15,9 +15,8 @@ Ties go to the first name, and a model that says exactly what another one says i
 (ensemble.greedy.library): neither the order of models nor a copy changes anything.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -113,7 +112,8 @@ def select(
             "to select on; were other games predicted?"
         )
     bags = []
-    with _judge(library, windows_s, screen=config.screen) as judge:
+    with ThreadPoolExecutor(num_cores()) as pool:  # the compiled part lets go of the interpreter
+        judge = _Judge(library, windows_s, pool, screen=config.screen)
         for number in range(config.bags):
             rng = np.random.default_rng([config.seed, number])
             models, weight_of = _draw(rng, len(library.names), games, config)
@@ -284,9 +284,3 @@ class _Judge:
             total_C += precisions(chosen, num_events, self._actions[0].scale.weight_D)
         mean: np.ndarray = total_C / len(counts_A)
         return mean
-
-
-@contextmanager
-def _judge(library: Library, windows_s: np.ndarray, *, screen: bool) -> Iterator[_Judge]:
-    with ThreadPoolExecutor(num_cores()) as pool:  # the compiled part lets go of the interpreter
-        yield _Judge(library, windows_s, pool, screen=screen)
