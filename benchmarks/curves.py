@@ -36,7 +36,7 @@ from hmtas.store.local import EmbeddingStore
 from hmtas.terminal.console import say
 from hmtas.training.loop import fit
 from tune.space.default import build_space, space_document
-from tune.space.dimensions import first_point, settings_of, suggest
+from tune.space.dimensions import first_points, settings_of, suggest
 from tune.study.settings import sweep_base
 
 FILE = Path(__file__).parent / "curves.json"
@@ -116,7 +116,7 @@ def random_points(base: Config, space: Any, num: int) -> list[dict[str, Any]]:
     """The preset's own point, then random ones, in the form of Optuna trials."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.enqueue_trial(first_point(base, space))
+    study.enqueue_trial(first_points(base, space)[0])
     points = []
     for _ in range(num):
         trial = study.ask()

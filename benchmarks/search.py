@@ -41,7 +41,7 @@ from hmtas.files import read_json
 from tune.search.pruning import make_pruner
 from tune.search.samplers import make_sampler
 from tune.space.default import build_space
-from tune.space.dimensions import Choice, first_point, nearest_point, suggest
+from tune.space.dimensions import Choice, first_points, nearest_point, suggest
 from tune.study.options import FINAL_SEEDS, TIGHT, TOP, Options
 from tune.study.settings import StudySettings, grace_of
 
@@ -207,7 +207,7 @@ def search(
         else make_sampler(method.options, learner.space, num_trials=num_trials, seed=seed)
     )
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial(first_point(learner.base, learner.space))
+    study.enqueue_trial(first_points(learner.base, learner.space)[0])
     pruner = make_pruner(settings, NOWHERE)
     trials: list[Running] = []
     waiting: list[tuple[float, int]] = []

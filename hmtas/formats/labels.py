@@ -56,7 +56,6 @@ def read_events(
     root: Path,
     game: str,
     actions: Sequence[str] = ACTIONS,
-    label_file: str = LABEL_FILE,
     times: Times = "position",
 ) -> dict[int, Events]:
     """Read one game's annotations.
@@ -69,7 +68,6 @@ def read_events(
         root: Tree of games.
         game: Folder below it.
         actions: Names, in the order of the indices.
-        label_file: Name of the file in that folder.
         times: `game_time` takes whole seconds always, as the evaluator did when the scores of
             2021 were published.
 
@@ -79,7 +77,7 @@ def read_events(
     Raises:
         InputError: If the file is unreadable, a label is unknown, or a time is malformed.
     """
-    path = root / game / label_file
+    path = root / game / LABEL_FILE
     document = read_json(path)
     annotations = document.get("annotations") if isinstance(document, dict) else None
     if not isinstance(annotations, list):

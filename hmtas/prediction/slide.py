@@ -94,17 +94,6 @@ def pad_rows(rows_TD: Tensor, seq_len: int) -> Tensor:
     return rows_TD[torch.from_numpy(index).to(rows_TD.device)]
 
 
-def predict_logits(
-    model: SpottingModel,
-    half: Half,
-    widths: Mapping[str, int],
-    seq_len: int,
-    device: torch.device | str = "cpu",
-) -> Logits:
-    """Logits of one half; for several, keep one `Predictor`."""
-    return Predictor(model, widths, seq_len, device=device).logits(half)
-
-
 def predict_half(predictor: Predictor, half: Half, *, rate_hz: float = 1.0) -> Probabilities:
     """Probabilities of every row of a half. Background is dropped."""
     values: np.ndarray = predictor.logits(half).fused_BC[:, 1:].sigmoid().numpy()

@@ -38,7 +38,6 @@ VISUAL_FILE = "baidu_soccer_embeddings"
 VISUAL_STREAMS = tuple(name for name in THESIS_STREAMS if name != "vggish")
 _SHORTER = 0.15  # share of the files that are some rows short
 _MAX_SHORTER = 2
-_MIN_ROWS = 8  # of the shortest half
 
 
 class SeasonConfig(Frozen):

@@ -14,7 +14,6 @@ from typing import Any
 
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, locked, sha256_json
-from hmtas.formats.labels import ACTIONS
 from hmtas.place import check_space
 from hmtas.records import HalfId
 from hmtas.store.check import LateLabel, PackPlan, plan_pack
@@ -70,28 +69,10 @@ class PackReport:
 
 
 def pack(
-    games: Path,
-    store: Path,
-    *,
-    splits: Path | None = None,
-    only_splits: Sequence[str] | None = None,
-    slack_s: float = 5.0,
-    rate_hz: float = 1.0,
-    actions: Sequence[str] = ACTIONS,
-    streams: Sequence[str] | None = None,
-    on_half: Callable[[], None] = lambda: None,
+    games: Path, store: Path, *, on_half: Callable[[], None] = lambda: None, **options: Any
 ) -> PackReport:
-    """Check a season and pack it; see `plan_pack` and `run_pack`."""
-    plan = plan_pack(
-        games,
-        splits=splits,
-        only_splits=only_splits,
-        slack_s=slack_s,
-        rate_hz=rate_hz,
-        actions=actions,
-        streams=streams,
-    )
-    return run_pack(plan, store, on_half=on_half)
+    """Check a season and pack it; the options are those of `plan_pack`."""
+    return run_pack(plan_pack(games, **options), store, on_half=on_half)
 
 
 def run_pack(

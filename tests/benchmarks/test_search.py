@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 from tests.support.small import make_config
 from tune.commands.model import model
 from tune.space.default import build_space, space_document
-from tune.space.dimensions import first_point, suggest
+from tune.space.dimensions import first_points, suggest
 from tune.study.options import Options
 from tune.study.settings import sweep_base
 
@@ -44,7 +44,7 @@ def table() -> dict[str, Any]:
     wanted = {"dimensions": {"seq_len": {"low": 2, "high": 7}, "gamma": gammas}}
     space = build_space(base, [], overrides=wanted)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.enqueue_trial(first_point(base, space))
+    study.enqueue_trial(first_points(base, space)[0])
     trials = []
     for point in range(40):
         trial = study.ask()

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast, get_args
 from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
 from hmtas.validation import validated
-from tune.space.dimensions import BY_ACTION, POWER, SCALE, WINDOWS, Choice, Range, Space, setting_of
+from tune.space.dimensions import BY_ACTION, POWER, SCALE, WINDOWS, Choice, Range, Space
 from tune.space.file import HEADS, WIDTH, check_point, read_entry, read_when, resolve
 
 Weights = Literal["rate", "group", "per_action", "fixed"]
@@ -280,8 +280,3 @@ def _ordered(dimensions: Dimensions) -> Dimensions:
             return {**ordered, **left}
         ordered |= {key: left.pop(key) for key in free}
     return ordered
-
-
-def searched_settings(space: Space) -> list[str]:
-    """The settings that a space varies, each once, without those tied to them."""
-    return list(dict.fromkeys(setting_of(key) for key in space.dimensions))

@@ -206,11 +206,6 @@ def nearest_point(
     return point
 
 
-def first_point(base: Config, space: Space) -> dict[str, Any]:
-    """The point closest to a configuration, in the form of an Optuna trial."""
-    return encoded(nearest_point(base, space))
-
-
 def first_points(
     base: Config, space: Space, tried: Iterable[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 from hmtas.model.checkpoint import load_model
 from hmtas.model.windows import window_rows
-from hmtas.prediction.slide import Predictor, predict_half, predict_logits, predict_run, predicted
+from hmtas.prediction.slide import Predictor, predict_half, predict_run, predicted
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import RECORD, predictions_path
 from hmtas.store.halves import Half
@@ -46,7 +46,7 @@ def test_sharing_rows_changes_nothing(store: EmbeddingStore, run: Path) -> None:
     x = {k: torch.from_numpy(v.astype(np.float32)[index]) for k, v in half.streams.items()}
     with torch.no_grad():
         naive = model(x).fused_BC
-    shared = predict_logits(model, half, store.streams, 4).fused_BC
+    shared = Predictor(model, store.streams, 4).logits(half).fused_BC
     torch.testing.assert_close(shared, naive, atol=1e-5, rtol=1e-5)
 
 

@@ -19,7 +19,6 @@ from tune.space.dimensions import (
     Choice,
     Range,
     Space,
-    first_point,
     first_points,
     settings_of,
     suggest,
@@ -54,7 +53,7 @@ def test_any_point_is_a_valid_configuration(name: str, weights: str, search_wind
 
 def test_the_first_point_of_a_search_over_17_weights_is_the_preset() -> None:
     space = build_space(M7, ACTIONS, weights="per_action", search_windows=True)
-    params = sample(space, first_point(M7, space))
+    params = sample(space, first_points(M7, space)[0])
     config = M7.updated(settings_of(params, space))
     assert {
         a: config.train.class_weights.by_action[a] for a in ("Goal", "Penalty", "Red card")
@@ -69,7 +68,7 @@ def test_the_first_point_of_a_search_over_17_weights_is_the_preset() -> None:
 
 def test_the_first_point_in_the_form_of_rates_is_the_default_weight_for_all() -> None:
     space = build_space(M7, ACTIONS)
-    settings = settings_of(first_point(M7, space), space)
+    settings = settings_of(first_points(M7, space)[0], space)
     assert (settings[SCALE], settings[POWER]) == (10.0, 0.0)
     assert settings["train.seq_len"] == 3
     assert settings["train.gamma"] == 0.7
@@ -80,7 +79,7 @@ def test_the_first_point_lies_inside_a_narrowed_range() -> None:
     space = build_space(
         M7, ACTIONS, overrides={"seq_len": {"low": 4, "high": 6}, "width": [64, 96]}
     )
-    settings = settings_of(first_point(M7, space), space)
+    settings = settings_of(first_points(M7, space)[0], space)
     assert (settings["train.seq_len"], settings["model.width"]) == (4, 96)
 
 
@@ -181,7 +180,7 @@ def test_heads_divide_the_width_in_every_sample() -> None:
         seen.add((config.model.width, config.model.num_heads))
         study.tell(trial, 0.0)
     assert seen == {(48, 2), (48, 3), (48, 8), (64, 2), (64, 8), (96, 2), (96, 3), (96, 8)}
-    assert settings_of(first_point(M7, space), space)["model.num_heads"] == 8
+    assert settings_of(first_points(M7, space)[0], space)["model.num_heads"] == 8
 
 
 def test_heads_that_divide_no_width_are_an_error_at_once() -> None:
