@@ -4,7 +4,6 @@ Every default is the thesis's (Sections 4 and 5.3). A run writes its `Config` as
 checkpoint; the same file repeats it.
 """
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
@@ -18,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from hmtas.errors import InputError, join_problems
+from hmtas.errors import InputError, did_you_mean, join_problems
 from hmtas.validation import Frozen, findings_of, validated
 
 THESIS_NMS_WINDOWS_S = {
@@ -205,7 +204,8 @@ class Config(Frozen):
         problems = []
         for name, value in settings.items():
             try:
-                _assign(document, name, value)
+                parent, key = locate_setting(name)
+                _walk(document, parent)[key] = value
             except InputError as error:
                 problems.append(str(error))
         try:
@@ -252,27 +252,28 @@ def setting_paths(document: Mapping[str, Any] | None = None, prefix: str = "") -
 _KEYED_BY_ACTION = {"by_action", "windows_s"}  # keyed by the store's actions, not by us
 
 
-def _assign(document: dict[str, Any], name: str, value: Any) -> None:
-    """Put `value` at a path of the document, or at the one path that ends in `name`."""
+def locate_setting(name: str) -> tuple[str, str]:
+    """The place of a setting, such as ("train", "seq_len") for `train.seq_len` or `seq_len`.
+
+    What is keyed by actions has a place for any action: a store may have others than SoccerNet's.
+
+    Raises:
+        InputError: If no setting, or more than one, has this name.
+    """
     paths = setting_paths()
     for path in paths:
-        if path.rpartition(".")[2] in _KEYED_BY_ACTION:
-            for prefix in (path, path.rpartition(".")[2]):
-                if name.startswith(f"{prefix}."):
-                    _walk(document, path)[name[len(prefix) + 1 :]] = value
-                    return
+        leaf = path.rpartition(".")[2]
+        for prefix in (path, leaf) if leaf in _KEYED_BY_ACTION else ():
+            if name.startswith(f"{prefix}."):
+                return path, name[len(prefix) + 1 :]
     found = [path for path in paths if path == name or path.endswith(f".{name}")]
-    if len(found) == 1:
-        parent, _, leaf = found[0].rpartition(".")
-        _walk(document, parent)[leaf] = value
-        return
-    if found:
+    if len(found) > 1:
         raise InputError(f"{name!r} could be any of {', '.join(found)}")
-    known = paths + [path.rpartition(".")[2] for path in paths]
-    close = difflib.get_close_matches(name, known, n=1)
-    raise InputError(
-        f"unknown setting {name!r}" + (f", did you mean {close[0]!r}?" if close else "")
-    )
+    if not found:
+        known = paths + [path.rpartition(".")[2] for path in paths]
+        raise InputError(f"unknown setting {name!r}{did_you_mean(name, known)}")
+    parent, _, key = found[0].rpartition(".")
+    return parent, key
 
 
 def _walk(document: dict[str, Any], path: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The one exception a user's mistake raises."""
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -33,6 +34,12 @@ def describe_error(error: BaseException) -> str:
     """An error on one line; what is not bad input has its class with it."""
     line = first_line(error)
     return line if isinstance(error, InputError) else f"{type(error).__name__}: {line}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to add to an error about an unknown name: the closest known one, if any is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def join_problems(problems: Iterable[str]) -> str:

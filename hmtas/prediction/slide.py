@@ -1,7 +1,7 @@
 """Slide over a half: embeddings to probabilities (thesis Section 4.3)."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from hmtas.model.windows import window_rows
 from hmtas.prediction.shared_windows import SharedWindows
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs.probabilities import Provenance, read_probabilities, write_probabilities
-from hmtas.runs.record import WEIGHTS, predictions_path, read_run
+from hmtas.runs.record import WEIGHTS, RunRecord, predictions_path, read_run
 from hmtas.store.halves import Half
 from hmtas.store.local import EmbeddingStore
 
@@ -136,6 +136,21 @@ def predict_run(
 
     with halves_at_once(device) as pool:
         predicted = list(pool.map(predict, halves))
+    return write_predictions(
+        run, record, store, split=split, predicted=predicted, precision=precision
+    )
+
+
+def write_predictions(
+    run: Path,
+    record: RunRecord,
+    store: EmbeddingStore,
+    *,
+    split: str,
+    predicted: Iterable[Probabilities],
+    precision: Precision = "fp32",
+) -> Path:
+    """Store the probabilities of a split in a run folder, with where they come from."""
     path = predictions_path(run, split)
     provenance = Provenance(
         run=record.name,

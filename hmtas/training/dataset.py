@@ -1,10 +1,13 @@
 """Batches of windows or chunks, cut on the fly from the memory-mapped store.
 
 Nothing is written per window. Halves are read in random order, a block of them at a time, and
-the samples of a block are shuffled: the disk is read in long runs, memory holds one block.
+the samples of a block are shuffled: the disk is read in long runs, memory holds one block. A
+season whose rows all fit on a GPU stays there, and nothing crosses to it in an epoch but which
+samples are in a batch; the batches are the same, bit for bit and in the same order.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +19,7 @@ from hmtas.training.chunks import SampleLayout
 from hmtas.training.rows import Buffers, Rows, read_rows
 
 BLOCK_BYTES = 256 * 2**20
+FREE_SHARE = 0.8  # of a GPU's free memory, for rows; the rest is for gradients and activations
 
 
 class WindowDataset:
@@ -27,6 +31,7 @@ class WindowDataset:
         streams: Streams that the model uses, in its order.
         seq_len: L, rows of a window.
         chunk_windows: Windows of a chunk; 0 for single windows.
+        device: Where all rows stay, read here once; None reads blocks of them in every epoch.
     """
 
     def __init__(
@@ -37,11 +42,16 @@ class WindowDataset:
         streams: Sequence[str],
         seq_len: int,
         chunk_windows: int = 0,
+        device: torch.device | str | None = None,
     ) -> None:
         self.store = store
         self.halves = tuple(halves)
         self.streams = tuple(streams)
         self.cut = SampleLayout(seq_len, chunk_windows)
+        self.rows: Rows | None = None
+        if device is not None:
+            self.rows, bases = self._read(self.halves, device=device)
+            self._base = dict(zip(self.halves, bases, strict=True))
 
     def __len__(self) -> int:
         return sum(self._num_rows(self.halves))
@@ -81,8 +91,13 @@ class WindowDataset:
 
     def _open(self, halves: Sequence[HalfId], memory: Buffers) -> tuple[Rows, Sequence[int]]:
         """The rows of a block, and where each of its halves begins among them."""
+        if self.rows is None:
+            return self._read(halves, memory=memory)
+        return self.rows, [self._base[half] for half in halves]
+
+    def _read(self, halves: Sequence[HalfId], **where: Any) -> tuple[Rows, list[int]]:
         return read_rows(
-            self.store, halves, streams=self.streams, seq_len=self.cut.seq_len, memory=memory
+            self.store, halves, streams=self.streams, seq_len=self.cut.seq_len, **where
         )
 
     def _blocks(self, rng: np.random.Generator) -> Iterator[list[HalfId]]:
@@ -115,3 +130,19 @@ class WindowDataset:
 
     def _num_rows(self, halves: Sequence[HalfId]) -> list[int]:
         return [self.store.halves[half].num_rows for half in halves]
+
+
+def resident_bytes(store: EmbeddingStore, halves: Sequence[HalfId], streams: Sequence[str]) -> int:
+    """Memory that the rows of some halves take on a device, targets included."""
+    row_bytes = 2 * sum(store.streams[name] for name in streams) + len(store.actions) + 1
+    return row_bytes * sum(store.halves[half].num_rows for half in halves)
+
+
+def resident_device(
+    store: EmbeddingStore, halves: Sequence[HalfId], streams: Sequence[str], device: torch.device
+) -> torch.device | None:
+    """The device, if it is a GPU with room for all rows; None where blocks are read."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return device if resident_bytes(store, halves, streams) <= FREE_SHARE * free else None

@@ -17,10 +17,10 @@ import numpy as np
 from hmtas import __version__
 from hmtas.config import Config
 from hmtas.errors import InputError
+from hmtas.prediction.slide import write_predictions
 from hmtas.records import Events, HalfId, Probabilities
 from hmtas.runs.environment import this_environment
-from hmtas.runs.probabilities import Provenance, write_probabilities
-from hmtas.runs.record import RunRecord, predictions_path, write_run
+from hmtas.runs.record import RunRecord, write_run
 from hmtas.store.halves import Half
 from hmtas.store.local import EmbeddingStore
 
@@ -174,12 +174,11 @@ def run_baseline(
     if not games:
         raise InputError(f"{store.place}: no game of split 'train' has labels; nothing to fit on")
     model = fit_linear(store, games, used, radius_s=radius_s, on_half=on_half)
-    created = datetime.now(UTC).isoformat(timespec="seconds")
     excluded = tuple(name for name in store.streams if name not in used)
     record = RunRecord(
         name=NAME,
         version=__version__,
-        created=created,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
         config=_config(excluded, store.actions, nms_window_s),
         store=store.place,
         store_checksum=store.checksum,
@@ -191,22 +190,16 @@ def run_baseline(
         radius_s=radius_s,
         fitted_games=games,
     )
+
+    def predict(half: HalfId) -> Probabilities:
+        found = model.predict(store.open_half(half), store.rate_hz)
+        on_half()
+        return found
+
     paths = []
     for split in splits:
-        provenance = Provenance(
-            run=NAME,
-            split=split,
-            store=store.place,
-            store_checksum=store.checksum,
-            actions=store.actions,
-            rate_hz=store.rate_hz,
-            seq_len=1,
-            fitted_games=games,
-            created=created,
-        )
-        halves = _predict(model, store, store.halves_of(store.games(split)), on_half)
-        paths.append(predictions_path(out, split))
-        write_probabilities(paths[-1], halves, provenance)
+        predicted = [predict(half) for half in store.halves_of(store.games(split))]
+        paths.append(write_predictions(out, record, store, split=split, predicted=predicted))
     write_run(out, record)
     return paths
 
@@ -225,16 +218,6 @@ def num_steps(store: EmbeddingStore, splits: Sequence[str]) -> int:
     """How often `run_baseline` calls `on_half`."""
     train = [game for game in store.games("train") if store.has_labels(game)]
     return 4 * len(train) + 2 * sum(len(store.games(split)) for split in splits)
-
-
-def _predict(
-    model: LinearModel, store: EmbeddingStore, halves: list[HalfId], on_half: Callable[[], None]
-) -> list[Probabilities]:
-    predicted = []
-    for half in halves:
-        predicted.append(model.predict(store.open_half(half), store.rate_hz))
-        on_half()
-    return predicted
 
 
 def _choose_streams(store: EmbeddingStore, wanted: Sequence[str] | None) -> dict[str, int]:

@@ -29,8 +29,8 @@ from hmtas.runs.environment import Environment, changes, this_environment
 from hmtas.runs.record import WEIGHTS, EpochRecord, RunRecord, write_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.batches import Batch
+from hmtas.training.dataset import WindowDataset, resident_device
 from hmtas.training.games import GamePlan, begin_run, plan_games, shard
-from hmtas.training.resident import open_dataset
 from hmtas.training.stepping import Stepper, build_optimizer
 from hmtas.training.validate import validate
 
@@ -159,13 +159,14 @@ class _Training:
         self.optimizer = build_optimizer(self.model, train)
         self._resume()
         self.wrapped = parallel.wrap(self.model)
-        self.data = open_dataset(
+        halves = store.halves_of(shard(games.fitted, parallel.rank, parallel.size))
+        self.data = WindowDataset(
             store,
-            store.halves_of(shard(games.fitted, parallel.rank, parallel.size)),
+            halves,
             streams=tuple(record.streams),
             seq_len=train.seq_len,
             chunk_windows=train.chunk_windows,
-            device=device,
+            device=resident_device(store, halves, tuple(record.streams), device),
         )
         events = store.events_of(games.fitted).values()
         num_events_A = np.bincount(

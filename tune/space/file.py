@@ -1,11 +1,10 @@
 """The entries of a space file: names, ranges, choices, conditions and points, checked."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hmtas.config import Config, setting_paths
-from hmtas.errors import InputError
+from hmtas.config import Config, locate_setting
+from hmtas.errors import InputError, did_you_mean
 from hmtas.validation import validated
 from tune.space.dimensions import (
     BY_ACTION,
@@ -20,6 +19,9 @@ from tune.space.dimensions import (
 
 WIDTH = "model.width"
 HEADS = "model.num_heads"
+_BY_ACTION = tuple(
+    f"{prefix}." for path in (BY_ACTION, WINDOWS) for prefix in (path, path.rpartition(".")[2])
+)
 
 
 def resolve(name: str, actions: Sequence[str]) -> str:
@@ -28,29 +30,16 @@ def resolve(name: str, actions: Sequence[str]) -> str:
     Raises:
         InputError: If there is no such setting or action, or there are several.
     """
-    for open_path in (BY_ACTION, WINDOWS):
-        for prefix in (open_path, open_path.rpartition(".")[2]):
-            if name.startswith(f"{prefix}."):
-                action = name[len(prefix) + 1 :]
-                if action not in actions:
-                    raise InputError(
-                        f"unknown action {action!r} in {name!r}{_hint(action, actions)}"
-                    )
-                return f"{open_path}.{action}"
-    plain, at, label = name.partition("@")
-    paths = [path for path in setting_paths() if path not in (BY_ACTION, WINDOWS)]
-    found = [path for path in paths if path == plain or path.endswith(f".{plain}")]
-    if len(found) > 1:
-        raise InputError(f"{name!r} could be any of {', '.join(found)}")
-    if not found:
-        known = paths + [path.rpartition(".")[2] for path in paths]
-        raise InputError(f"unknown setting {name!r}{_hint(plain, known)}")
-    return f"{found[0]}{at}{label}"
-
-
-def _hint(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
+    # An action may hold an "@"; elsewhere it begins a label.
+    by_action = name.startswith(_BY_ACTION)
+    plain, at, label = (name, "", "") if by_action else name.partition("@")
+    parent, key = locate_setting(plain)
+    path = f"{parent}.{key}"
+    if parent in (BY_ACTION, WINDOWS) and key not in actions:
+        raise InputError(f"unknown action {key!r} in {name!r}{did_you_mean(key, actions)}")
+    if path in (BY_ACTION, WINDOWS):
+        raise InputError(f"{name!r} has a setting for each action, such as {path}.{actions[0]}")
+    return f"{path}{at}{label}"
 
 
 def read_entry(

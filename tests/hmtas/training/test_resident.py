@@ -7,8 +7,7 @@ import torch
 from hmtas.store.local import EmbeddingStore
 from hmtas.training import dataset
 from hmtas.training.batches import Batch
-from hmtas.training.dataset import WindowDataset
-from hmtas.training.resident import ResidentDataset, open_dataset, resident_bytes
+from hmtas.training.dataset import WindowDataset, resident_bytes, resident_device
 from tests.support.small import STREAMS, make_store
 
 
@@ -32,7 +31,7 @@ def test_the_batches_are_those_of_blocks(
     halves = store.halves_of(store.games("train"))
     settings = {"streams": tuple(STREAMS), "seq_len": 3, "chunk_windows": chunk_windows}
     blocks = WindowDataset(store, halves, **settings)  # type: ignore[arg-type]
-    resident = ResidentDataset(store, halves, device="cpu", **settings)  # type: ignore[arg-type]
+    resident = WindowDataset(store, halves, device="cpu", **settings)  # type: ignore[arg-type]
     for share in (1.0, 0.3):
         pairs = [
             list(data.batches(32, np.random.default_rng(5), share)) for data in (blocks, resident)
@@ -43,9 +42,9 @@ def test_the_batches_are_those_of_blocks(
 
 def test_a_processor_reads_blocks_and_the_memory_is_counted(store: EmbeddingStore) -> None:
     halves = store.halves_of(store.games("train"))
-    data = open_dataset(store, halves, streams=tuple(STREAMS), seq_len=3)
-    assert type(data) is WindowDataset
-    rows = ResidentDataset(store, halves, streams=tuple(STREAMS), seq_len=3, device="cpu").rows
+    assert resident_device(store, halves, tuple(STREAMS), torch.device("cpu")) is None
+    rows = WindowDataset(store, halves, streams=tuple(STREAMS), seq_len=3, device="cpu").rows
+    assert rows is not None
     tensors = (*rows.streams.values(), rows.target_RC)
     assert resident_bytes(store, halves, tuple(STREAMS)) == sum(t.nbytes for t in tensors)
 
@@ -54,8 +53,9 @@ def test_a_processor_reads_blocks_and_the_memory_is_counted(store: EmbeddingStor
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_with_room_keeps_the_rows(store: EmbeddingStore) -> None:
     halves = store.halves_of(store.games("train"))
-    data = open_dataset(store, halves, streams=tuple(STREAMS), seq_len=3, device="cuda")
-    assert isinstance(data, ResidentDataset)
+    device = resident_device(store, halves, tuple(STREAMS), torch.device("cuda"))
+    assert device is not None
+    data = WindowDataset(store, halves, streams=tuple(STREAMS), seq_len=3, device=device)
     batch = next(data.batches(32, np.random.default_rng(5)))
     blocks = WindowDataset(store, halves, streams=tuple(STREAMS), seq_len=3)
     expected = next(blocks.batches(32, np.random.default_rng(5)))
