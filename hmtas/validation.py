@@ -1,7 +1,7 @@
 """One base for the frozen pydantic records, and one way from pydantic's findings to our errors."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -30,6 +30,17 @@ def findings_of(error: ValidationError) -> list[str]:
             clause += f", got {finding['input']!r}"
         clauses.append(clause.replace("Value error, ", ""))
     return clauses
+
+
+def one_of(option: str, word: str, kind: Any) -> Any:
+    """A word of the command line that is one of a `Literal`.
+
+    Raises:
+        InputError: If it is none of them.
+    """
+    if word not in get_args(kind):
+        raise InputError(f"--{option} must be one of {', '.join(get_args(kind))}, got {word!r}")
+    return word
 
 
 def validated(model: type[M], value: Any, place: str, *, cause: str = "") -> M:

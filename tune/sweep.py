@@ -102,8 +102,7 @@ def resume_study(
                 raise InputError(f"--trials {trials}: {folder} has {record.num_trials}; only more")
             update["more"] = trials - record.settings.num_trials
         if concurrent is not None:
-            load = record.load or Load()
-            update["load"] = load.model_copy(update={"concurrent": concurrent})
+            update["load"] = record.resources.model_copy(update={"concurrent": concurrent})
         if address is not None:
             update["address"] = address
         return record.model_copy(update=update)

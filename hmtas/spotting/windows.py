@@ -53,17 +53,6 @@ simulation 50 is best on unseen games, on average and at worst, where 10 or 25 g
 costs less than 0.1 points against less borrowing where 100 are (benchmarks/nms.py)."""
 
 
-def parse_method(text: str) -> Method:
-    """Check a method's name.
-
-    Raises:
-        InputError: If there is no such method.
-    """
-    if text not in get_args(Method):
-        raise InputError(f"--method must be one of {', '.join(get_args(Method))}, got {text!r}")
-    return cast(Method, text)
-
-
 def parse_kinds(text: str) -> tuple[NmsKind, ...]:
     """Read rules of suppression such as `hard,linear`.
 

@@ -11,6 +11,7 @@ from hmtas.config import parse_settings
 from hmtas.errors import InputError
 from hmtas.place import check_folder
 from hmtas.presets import preset
+from hmtas.validation import one_of
 from tune.commands.space import Fixed, PresetName, space_of
 from tune.commands.study import Study
 from tune.study.budget import UNLIMITED_TRIALS
@@ -134,13 +135,17 @@ def model(
     """
     from hmtas.store.remote import open_store
     from hmtas.tracking.run import check_tracking
-    from tune.study.options import parse_options
+    from tune.study.options import Objective, Options, PrunerName, SamplerName
     from tune.study.settings import Load, StudySettings, grace_of, sweep_base, with_windows
     from tune.study.warm import with_warm_start
     from tune.sweep import run_study
 
-    options = parse_options(
-        sampler=sampler, objective=objective, pruner=pruner, top=top, final_seeds=final_seeds
+    options = Options(
+        sampler=one_of("sampler", sampler, SamplerName),
+        objective=one_of("objective", objective, Objective),
+        pruner=one_of("pruner", pruner, PrunerName),
+        top=top,
+        final_seeds=final_seeds,
     )
     fixed: dict[str, Any] = {"train.seed": seed}
     if max_epochs is not None:

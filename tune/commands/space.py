@@ -11,6 +11,7 @@ from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
 from hmtas.terminal.console import emit, say, show
+from hmtas.validation import one_of
 
 if TYPE_CHECKING:
     from hmtas.store.local import EmbeddingStore
@@ -70,7 +71,7 @@ def space_of(
     split: str,
 ) -> "Space":
     """The space around `base` for a store, with the changes of a file."""
-    from tune.space.default import build_space, parse_weights
+    from tune.space.default import Weights, build_space
 
     store.games(split)
     overrides = read_json(space_file) if space_file else {}
@@ -80,7 +81,7 @@ def space_of(
         return build_space(
             base,
             store.actions,
-            weights=parse_weights(weights),
+            weights=one_of("weights", weights, Weights),
             search_windows=search_windows,
             overrides=overrides,
         )

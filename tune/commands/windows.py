@@ -9,6 +9,7 @@ from hmtas.commands.options import Json
 from hmtas.place import check_folder
 from hmtas.runs.record import score_path
 from hmtas.terminal.console import progress
+from hmtas.validation import one_of
 
 
 def windows(
@@ -44,7 +45,7 @@ def windows(
     other games chose. Actions with few events borrow from the others.
     """
     from hmtas.scoring.games import refuse_test_split
-    from hmtas.spotting.windows import NUM_FOLDS, every_setting, parse_kinds, parse_method
+    from hmtas.spotting.windows import NUM_FOLDS, Method, every_setting, parse_kinds
     from hmtas.tracking.run import check_tracking, log_saved, tracked
     from tune.commands.tables import show_tuned
     from tune.windows.fit import check_run, tune_run
@@ -55,7 +56,7 @@ def windows(
         check_folder(run, score_path(run, split).parent)
     in_mlflow = tracked(runs)
     check_tracking(in_mlflow)
-    chosen = parse_method(method)
+    chosen = one_of("method", method, Method)
     settings = every_setting(parse_kinds(kinds))
     steps = {"fixed": 0, "optuna": len(settings) + (1 + NUM_FOLDS) * trials}
     tuned = []

@@ -10,7 +10,7 @@ from hmtas.config import Config, setting_paths
 from hmtas.presets import preset
 from tune.study.budget import read_budget
 from tune.study.record import StudyRecord
-from tune.study.settings import Load, sweep_base
+from tune.study.settings import sweep_base
 
 SPACE_FILE = "space.json"
 
@@ -35,7 +35,7 @@ def reproduce_line(run: Path) -> str:
 
 def model_line(folder: Path, record: StudyRecord) -> str:
     """The command that begins the same study, in the same folder."""
-    settings, options, load = record.settings, record.settings.options, record.load or Load()
+    settings, options, load = record.settings, record.settings.options, record.resources
     flags = {
         "name": record.name,
         "out": folder.parent,

@@ -45,7 +45,6 @@ from tune.search.view import live_view
 from tune.study.budget import start_budget, stop_budget
 from tune.study.finalists import write_final
 from tune.study.record import RAY, RECORD, StudyRecord, read_study, write_study
-from tune.study.settings import Load
 from tune.study.warm import describe
 
 RESTARTS = 3  # of a trial whose process dies, each from its last epoch
@@ -74,7 +73,7 @@ def drive(
     """
     notes = _check(record)
     with _resumable(folder), _ray(record, dashboard=dashboard), full_disk(folder):
-        concurrent = check_resources(record.load or Load(), record.settings.workers_per_trial)
+        concurrent = check_resources(record.resources, record.settings.workers_per_trial)
         if record.address is None:  # nodes of a cluster copy what they train on themselves
             _prefetch(record)
         write_study(folder, record.model_copy(update={"status": "running"}))
@@ -95,7 +94,7 @@ def drive(
 
 def _check(record: StudyRecord) -> list[str]:
     """Refuse what cannot run; what to say of the rest."""
-    settings, load = record.settings, record.load or Load()
+    settings, load = record.settings, record.resources
     games = plan_games(open_store(settings.store), settings.base.train)
     check_workers(settings.workers_per_trial, load.gpus_per_trial, len(games.fitted))
     notes = check_sampler(settings.options, settings.space)
@@ -121,7 +120,7 @@ def _ray(record: StudyRecord, *, dashboard: bool) -> Iterator[None]:
     """The Ray that the trials run on, and a driver that can be interrupted."""
     # Tune's own handler of an interrupt would end the trials as if they were complete.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    threads = (record.load or Load()).cpus_per_trial
+    threads = record.resources.cpus_per_trial
     with contextlib.ExitStack() as stack:
         with postponed():  # a Ray that is left half-way up ends neither itself nor us
             stack.enter_context(ray_session(record.address, dashboard=dashboard, threads=threads))
@@ -147,7 +146,7 @@ def _prefetch(record: StudyRecord) -> None:
 
 
 def _announce(folder: Path, record: StudyRecord, concurrent: int, notes: Sequence[str]) -> None:
-    settings, load = record.settings, record.load or Load()
+    settings, load = record.settings, record.resources
     workers = settings.workers_per_trial
     say(
         f"{record.num_trials} trials, {concurrent} at a time with "
@@ -180,8 +179,12 @@ def _run_trials(
 
 def _tuner(folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox) -> Tuner:
     job = Job.of(folder, record)
-    nested = job.workers > 1  # then it is the workers who take the CPUs
-    own = HEAD_NODE if nested else {"CPU": float(job.threads), "GPU": job.gpus}
+    nested = job.settings.workers_per_trial > 1  # then it is the workers who take the CPUs
+    own = (
+        HEAD_NODE
+        if nested
+        else {"CPU": float(job.load.cpus_per_trial), "GPU": job.load.gpus_per_trial}
+    )
     shutil.rmtree(folder / RAY, ignore_errors=True)
     return Tuner(
         with_resources(make_trainable(job), PlacementGroupFactory([own])),
@@ -212,7 +215,7 @@ def _predict_stopped(folder: Path, record: StudyRecord, job: Job) -> None:
     calls = {
         run: (run, job)
         for run in runs
-        if (run / WEIGHTS).is_file() and not predictions_path(run, job.split).is_file()
+        if (run / WEIGHTS).is_file() and not predictions_path(run, job.settings.split).is_file()
     }
     if not calls:
         return
@@ -221,7 +224,7 @@ def _predict_stopped(folder: Path, record: StudyRecord, job: Job) -> None:
             predict_trial,
             calls,
             at_once=len(calls),
-            options={"num_cpus": job.threads, "num_gpus": job.gpus},
+            options={"num_cpus": job.load.cpus_per_trial, "num_gpus": job.load.gpus_per_trial},
             on_end=lambda run, error: advance(),
         )
     for error in errors.values():

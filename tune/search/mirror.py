@@ -210,8 +210,7 @@ def frozen_trial(folder: Path, record: StudyRecord, row: TrialRow) -> "FrozenTri
     )
     attributes: dict[str, Any] = {_ID: row.id, _STATUS: row.status, "epochs": row.epochs}
     more = {"error": row.error, "tight": row.best_tight, "loose": row.best_loose}
-    metric = "loose" if options.objective == "loose" else "tight"
-    curve = {epoch.epoch: getattr(epoch, metric) for epoch in history_of(folder / row.run)}
+    curve = {epoch.epoch: getattr(epoch, options.metric) for epoch in history_of(folder / row.run)}
     trial = create_trial(
         state=state,
         params=point,
@@ -235,7 +234,7 @@ def _state(row: TrialRow, values: tuple[float, ...] | None, num_metrics: int) ->
     """
     from optuna.trial import TrialState
 
-    if row.status in ("waiting", "running"):
+    if row.is_open:
         return TrialState.RUNNING
     if values is None:
         return TrialState.FAIL

@@ -65,8 +65,7 @@ class MlflowCallback(Callback):
         return self.outbox.parent.folder / TRIALS / str(trial.trial_id)
 
     def _row(self, trial: Trial) -> TrialRow:
-        rows = read_study(self.outbox.parent.folder).trials
-        return next(row for row in rows if row.id == trial.trial_id)
+        return read_study(self.outbox.parent.folder).trial(trial.trial_id)
 
 
 def start_tracking(folder: Path, record: StudyRecord) -> Outbox:
@@ -94,7 +93,7 @@ def send_study(folder: Path, record: StudyRecord) -> None:
         if row.status == "failed":
             parent.sync(folder / row.run, "FAILED", row.error)
         else:
-            ended = row.status in ("done", "stopped")
+            ended = row.succeeded
             parent.sync(folder / row.run, "FINISHED" if ended else None)
     report = folder / REPORT
     if report.is_file():

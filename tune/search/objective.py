@@ -56,15 +56,15 @@ def run_trial(
         params: One point, as `tune.space.dimensions.suggest` sampled it.
         job: What is the same for every trial.
         trial_id: Name of the trial, of its run and of its run folder.
-        report: Gets `METRIC`, the epoch and its losses after each epoch.
+        report: Gets the best scores so far, the epoch and its losses after each epoch.
 
     Raises:
         InputError: If the point is no valid configuration, or the store is not usable.
         FloatingPointError: If the metric is not finite.
     """
-    config = job.base.updated(settings_of(params, job.space))
-    best = BestEpoch(job.objective)
-    train(Path(job.trials) / trial_id, config, job, lambda epoch: report(best.metrics(epoch)))
+    config = job.settings.base.updated(settings_of(params, job.settings.space))
+    best = BestEpoch(job.settings.options.objective)
+    train(job.trials / trial_id, config, job, lambda epoch: report(best.metrics(epoch)))
 
 
 def train(
@@ -77,7 +77,7 @@ def train(
 
     A run that is started again reports the epochs in its folder again, and resumes after them.
     """
-    train_run = train_nested if job.workers > 1 else _train_here
+    train_run = train_nested if job.settings.workers_per_trial > 1 else _train_here
     train_run(run, config, job, on_epoch)
 
 
@@ -91,16 +91,16 @@ def _train_here(
 
     def attempt() -> None:
         fit_and_predict(
-            open_store(job.store),
+            open_store(job.settings.store),
             config,
             run,
-            job.split,
-            preset=job.preset,
+            job.settings.split,
+            preset=job.settings.preset,
             report=lambda epoch, _: on_epoch(epoch),
             device=job.device,
         )
 
-    torch.set_num_threads(job.threads)
+    torch.set_num_threads(job.load.cpus_per_trial)
     with writer_lock(run):
         for epoch in history_of(run):
             on_epoch(epoch)
@@ -119,8 +119,8 @@ def predict_trial(run: Path, job: Job) -> None:
     from hmtas.prediction.slide import predict_run
     from hmtas.store.remote import open_store
 
-    torch.set_num_threads(job.threads)
+    torch.set_num_threads(job.load.cpus_per_trial)
     with writer_lock(run):  # it may not have heard yet that it was stopped
-        predict_run(run, open_store(job.store), job.split, device=job.device)
+        predict_run(run, open_store(job.settings.store), job.settings.split, device=job.device)
         write_run(run, read_run(run).model_copy(update={"status": "done"}))
         remove_checkpoints(run)

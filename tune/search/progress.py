@@ -17,7 +17,7 @@ from tune.search.view import score_text
 from tune.search.workers import release_workers
 from tune.study.budget import UNLIMITED_TRIALS
 from tune.study.record import TRIALS, StudyRecord, TrialRow, read_study, score_of, write_study
-from tune.study.summary import ENDED, best_so_far
+from tune.study.summary import best_so_far
 
 SAY_EVERY_S = 20.0  # between two lines about trials that are still running
 
@@ -61,16 +61,11 @@ class StudyCallback(Callback):
         """Say how a trial ended, and free its workers."""
         release_workers(self.folder / TRIALS / str(trial.trial_id))
         record = self._write(trials)
-        self._say(self._count(record) + _line(record, trial.trial_id))
+        row = record.trial(trial.trial_id)
+        if not row.is_open:  # else what it met ends the study, which says so
+            self._say(self._count(record) + _line(record, row))
 
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Say why a trial failed; the study goes on, unless all would fail so."""
-        release_workers(self.folder / TRIALS / str(trial.trial_id))
-        record = self._write(trials)
-        if any(row.id == trial.trial_id and row.status == "failed" for row in record.trials):
-            self._say(self._count(record) + _line(record, trial.trial_id))
+    on_trial_error = on_trial_complete
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -87,9 +82,7 @@ class StudyCallback(Callback):
         record = read_study(self.folder)
         running = {trial.trial_id: trial for trial in trials}
         rows = tuple(
-            _row(row, running[row.id])
-            if row.id in running and row.status in ("waiting", "running")
-            else row
+            _row(row, running[row.id]) if row.id in running and row.is_open else row
             for row in record.trials
         )
         if rows != record.trials:
@@ -101,7 +94,7 @@ class StudyCallback(Callback):
         """How far the study is, before what a line says; a live view says it better."""
         if is_lively():
             return ""
-        ended = sum(row.status in ENDED for row in record.trials)
+        ended = sum(not row.is_open for row in record.trials)
         of = "" if record.num_trials >= UNLIMITED_TRIALS else f"/{record.num_trials}"
         best = best_so_far(self.folder, record)
         return f"[{ended}{of}] " + (f"best {score_text(best)}  " if best else "")
@@ -119,12 +112,11 @@ def _row(row: TrialRow, trial: Trial) -> TrialRow:
     return row.model_copy(update={"status": status, **known})
 
 
-def _line(record: StudyRecord, trial_id: str) -> str:
-    row = next(row for row in record.trials if row.id == trial_id)
+def _line(record: StudyRecord, row: TrialRow) -> str:
     if row.status == "failed":
         return f"{row.id} failed: {row.error}"
     how = "stopped early after" if row.status == "stopped" else "finished"
-    objective = record.settings.options.objective
-    score, name = score_of(row, objective), "loose" if objective == "loose" else "tight"
-    found = "no score" if score is None else f"{name} {100 * score:5.2f} %"
+    options = record.settings.options
+    score = score_of(row, options.objective)
+    found = "no score" if score is None else f"{options.metric} {100 * score:5.2f} %"
     return f"{row.id} {how} {row.epochs} epochs, {row.seconds:.0f} s: {found}"

@@ -30,7 +30,6 @@ from tune.study.record import (
     TrialRow,
     TrialStatus,
     read_study,
-    with_row,
     write_study,
 )
 
@@ -121,8 +120,8 @@ class StudySearch(SearchAlgorithm):
     def _note_end(self, trial_id: str, result: dict[str, Any], error: bool) -> None:
         trial = self._live.pop(trial_id, None)
         record = read_study(self.folder)
-        row = next(row for row in record.trials if row.id == trial_id)
-        if row.status not in ("waiting", "running"):
+        row = record.trial(trial_id)
+        if not row.is_open:
             return
         if error and trial is not None:
             row = self._failed(row, _last_error(trial))
@@ -131,7 +130,7 @@ class StudySearch(SearchAlgorithm):
         row = row.model_copy(
             update={"told": 1 + max((row.told or 0 for row in record.trials), default=0)}
         )
-        write_study(self.folder, with_row(record, row))
+        write_study(self.folder, record.with_row(row))
         self.ask_tell.tell_row(row)
 
     def _trial(self, name: str, params: Mapping[str, Any]) -> Trial:

@@ -174,7 +174,7 @@ def ended_reports(folder: Path, objective: Objective) -> dict[str, list[Report]]
     reports: dict[str, list[Report]] = {}
     for row in read_study(folder).trials:
         run = folder / row.run
-        if row.status in ("waiting", "running") or not (run / RECORD).is_file():
+        if row.is_open or not (run / RECORD).is_file():
             continue
         best = BestEpoch(objective)
         # One that was stopped may have trained a little more before it heard of it.

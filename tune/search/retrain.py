@@ -78,7 +78,8 @@ def compare_finalists(folder: Path, runs: dict[str, list[Path]], job: Job, metri
     from hmtas.statistics.winner import corrected_winner
 
     counts = [
-        [count_run(run, job.store, job.split, metric) for run in found] for found in runs.values()
+        [count_run(run, job.settings.store, job.settings.split, metric) for run in found]
+        for found in runs.values()
     ]
     groups, trainings, deviation, means = resample_candidates(counts)
     trials = list(runs)
@@ -97,7 +98,7 @@ def compare_finalists(folder: Path, runs: dict[str, list[Path]], job: Job, metri
     winner = corrected_winner([training for found in counts for training in found], groups=groups)
     return Final(
         metric=metric,
-        split=job.split,
+        split=job.settings.split,
         num_games=means.num_games,
         seed_deviation=deviation,
         picked=trials[picked],

@@ -9,58 +9,39 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hmtas.config import Config
 from hmtas.files import locked
 from hmtas.runs.record import RECORD, EpochRecord
-from tune.space.dimensions import Space
 from tune.study.options import GAMES, LOOSE, TIGHT, Objective
 from tune.study.record import TRIALS, StudyRecord
-from tune.study.settings import Load
+from tune.study.settings import Load, StudySettings
 
 WRITER_TIMEOUT_S = 60.0  # that a process may outlive its driver
 FAILED = "failed"  # in a trial's last report: why it cannot go on
 HEAD_NODE = {"node:__internal_head__": 0.001}  # a place on the head of a cluster, and no CPU
-METRIC = TIGHT  # tight Average-mAP of the best epoch so far, in [0, 1]
 
 
 class Job(NamedTuple):
     """What the trials of a study have in common."""
 
-    store: str  # path or address of the embedding store
-    trials: str  # folder of the run folders
-    base: Config  # what the study holds fixed
-    preset: str
-    space: Space
-    split: str  # predicted by every trial
-    threads: int  # CPUs of one trial, or of each of its workers
-    device: str
-    objective: Objective = "tight"
-    workers: int = 1  # that train a trial together (tune.search.workers)
-    gpus: float = 0.0  # of each of them
-
-    def task_options(self) -> dict[str, Any]:
-        """What one training takes of Ray; workers take the CPUs themselves."""
-        if self.workers > 1:
-            return {"num_cpus": 0, "resources": HEAD_NODE}
-        return {"num_cpus": self.threads, "num_gpus": self.gpus}
+    trials: Path  # folder of the run folders
+    settings: StudySettings
+    load: Load
 
     @classmethod
     def of(cls, folder: Path, record: StudyRecord) -> "Job":
         """The job of the trials of the study in a folder."""
-        settings, load = record.settings, record.load or Load()
-        return cls(
-            store=settings.store,
-            trials=str(folder / TRIALS),
-            base=settings.base,
-            preset=settings.preset,
-            space=settings.space,
-            split=settings.split,
-            threads=load.cpus_per_trial,
-            device="cuda" if load.gpus_per_trial > 0 else "cpu",
-            objective=settings.options.objective,
-            workers=settings.workers_per_trial,
-            gpus=load.gpus_per_trial,
-        )
+        return cls(folder / TRIALS, record.settings, record.resources)
+
+    @property
+    def device(self) -> str:
+        """Where a trial, or each of its workers, computes."""
+        return "cuda" if self.load.gpus_per_trial > 0 else "cpu"
+
+    def task_options(self) -> dict[str, Any]:
+        """What one training takes of Ray; workers take the CPUs themselves."""
+        if self.settings.workers_per_trial > 1:
+            return {"num_cpus": 0, "resources": HEAD_NODE}
+        return {"num_cpus": self.load.cpus_per_trial, "num_gpus": self.load.gpus_per_trial}
 
 
 def discard_run(run: Path) -> None:

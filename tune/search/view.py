@@ -18,7 +18,7 @@ from rich.text import Text
 
 from hmtas.errors import InputError
 from hmtas.terminal.console import is_lively, terminal
-from hmtas.terminal.text import duration
+from hmtas.terminal.text import duration, percent
 from tune.study.summary import BestTrial, RunningTrial, Summary, read_summary
 
 REFRESH_HZ = 1.0
@@ -134,18 +134,17 @@ def best_line(best: BestTrial) -> str:
     other = ("loose", best.loose) if best.metric == "tight" else ("tight", best.tight)
     parts = [f"{best.metric} {score_text(best)}"]
     if other[1] is not None:
-        parts.append(f"{other[0]} {100 * other[1]:.2f} %")
+        parts.append(f"{other[0]} {percent(other[1])} %")
     parts.append(best.trial if best.epoch is None else f"{best.trial} at epoch {best.epoch}")
     return ", ".join(parts)
 
 
 def score_text(best: BestTrial) -> str:
     """Score and interval in percent, such as "39.98 % [35.1, 44.8]"."""
-    score = (best.loose if best.metric == "loose" else best.tight) or 0.0
+    text = f"{percent(best.loose if best.metric == 'loose' else best.tight)} %"
     if best.interval is None:
-        return f"{100 * score:.2f} %"
-    low, high = best.interval
-    return f"{100 * score:.2f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        return text
+    return f"{text} [{', '.join(percent(end, 1) for end in best.interval)}]"
 
 
 def _times(summary: Summary) -> list[str]:

@@ -54,14 +54,16 @@ def train_nested(
     release_workers(run)  # of a process of this trial that died
     for epoch in history_of(run):
         on_epoch(epoch)
-    store = open_store(job.store)
+    store = open_store(job.settings.store)
     begin_run(store, config, plan_games(store, config.train), run, name=run.name)
-    training = Training(store, config, run.absolute(), run.name, job.preset)
+    training = Training(store, config, run.absolute(), run.name, job.settings.preset)
     try:
         run_workers(
-            partial(nested_worker, training, job.threads, job.split),
+            partial(nested_worker, training, job.load.cpus_per_trial, job.settings.split),
             training.out,
-            WorkerResources(job.workers, job.threads, job.gpus),
+            WorkerResources(
+                job.settings.workers_per_trial, job.load.cpus_per_trial, job.load.gpus_per_trial
+            ),
             on_epoch,
             trainer=TrainerWithoutCleaner,
             callbacks=[PlacementGroupObserver(partial(_note_workers, training.out))],

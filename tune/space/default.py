@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
@@ -33,17 +33,6 @@ GROUPS = (
 POINTS = "points"
 PARTS = ("dimensions", "fixed", "tied", POINTS)
 MAX_WIDTHS = 64
-
-
-def parse_weights(text: str) -> Weights:
-    """Check the name of a form of class weights.
-
-    Raises:
-        InputError: If there is no such form.
-    """
-    if text not in get_args(Weights):
-        raise InputError(f"--weights must be one of {', '.join(get_args(Weights))}, got {text!r}")
-    return cast(Weights, text)
 
 
 def build_space(

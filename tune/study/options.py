@@ -1,10 +1,9 @@
 """How a study searches, as data: sampler, objective, pruner, what is retrained, what it knows."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field
 
-from hmtas.errors import InputError
 from hmtas.validation import Frozen
 
 SamplerName = Literal["tpe", "cmaes", "gp", "random"]
@@ -85,30 +84,3 @@ class Options(Frozen):
     def metric(self) -> Metric:
         """What trials are ranked by: loose Average-mAP if that alone is maximised, else tight."""
         return "loose" if self.objective == "loose" else "tight"
-
-
-def parse_options(
-    *, sampler: str, objective: str, pruner: str, top: int, final_seeds: int
-) -> Options:
-    """Check the words of the command line.
-
-    Raises:
-        InputError: If there is no such sampler, objective or pruner.
-    """
-    words = (
-        ("sampler", sampler, get_args(SamplerName)),
-        ("objective", objective, get_args(Objective)),
-        ("pruner", pruner, get_args(PrunerName)),
-    )
-    for option, word, known in words:
-        if word not in known:
-            raise InputError(f"--{option} must be one of {', '.join(known)}, got {word!r}")
-    return Options.model_validate(
-        {
-            "sampler": sampler,
-            "objective": objective,
-            "pruner": pruner,
-            "top": top,
-            "final_seeds": final_seeds,
-        }
-    )

@@ -14,7 +14,7 @@ from tune.study.record import TrialRow
 
 def values_of(row: TrialRow, metrics: Sequence[str]) -> tuple[float, ...] | None:
     """What a trial was told with; None where it failed."""
-    if row.status not in ("done", "stopped"):
+    if not row.succeeded:
         return None
     scores = {TIGHT: row.best_tight, LOOSE: row.best_loose}
     found = [score for name in metrics if (score := scores[name]) is not None]

@@ -52,6 +52,16 @@ class TrialRow(Frozen):
     asked_after: int = 0  # trials whose scores the sampler knew when it proposed this one
     told: int | None = None  # its place among the trials whose end the sampler heard of
 
+    @property
+    def is_open(self) -> bool:
+        """Is it still to run, or running?"""
+        return self.status in ("waiting", "running")
+
+    @property
+    def succeeded(self) -> bool:
+        """Did it end with a score, by itself or stopped early?"""
+        return self.status in ("done", "stopped")
+
 
 class StudyRecord(Frozen):
     """A study and its trials, in the order they were sampled: all that a new driver needs."""
@@ -72,6 +82,20 @@ class StudyRecord(Frozen):
         """How many it is to have."""
         return self.settings.num_trials + self.more
 
+    def trial(self, name: str) -> TrialRow:
+        """The row of a trial."""
+        return next(row for row in self.trials if row.id == name)
+
+    def with_row(self, row: TrialRow) -> "StudyRecord":
+        """The record with one trial's row in place of its older one."""
+        rows = tuple(row if old.id == row.id else old for old in self.trials)
+        return self.model_copy(update={"trials": rows})
+
+    @property
+    def resources(self) -> Load:
+        """Trials at once, and what each takes."""
+        return self.load or Load()
+
 
 def write_study(folder: Path, record: StudyRecord) -> None:
     """Write the record of a study, atomically."""
@@ -90,12 +114,6 @@ def read_study(folder: Path) -> StudyRecord:
             "`hmtas tune model STORE --name NAME --out DIR`"
         )
     return read_record(folder / RECORD, StudyRecord)
-
-
-def with_row(record: StudyRecord, row: TrialRow) -> StudyRecord:
-    """The record with one trial's row in place of its older one."""
-    rows = tuple(row if old.id == row.id else old for old in record.trials)
-    return record.model_copy(update={"trials": rows})
 
 
 def check_same(folder: Path, old: StudySettings, new: StudySettings) -> None:
@@ -161,8 +179,7 @@ def choose_finalists(record: StudyRecord, top: int) -> list[TrialRow]:
         rows = pareto_front(record) + rows
     chosen: list[TrialRow] = []
     for row in rows:
-        ended = row.status in ("done", "stopped")
-        if ended and all(row.settings != other.settings for other in chosen):
+        if row.succeeded and all(row.settings != other.settings for other in chosen):
             chosen.append(row)
     return chosen[:top]
 
@@ -174,7 +191,7 @@ def best_of(record: StudyRecord, final: Final | None) -> TrialRow | None:
     with the best score on the games that stop the training.
     """
     if final is not None and record.status == "done":
-        return next(row for row in record.trials if row.id == final.picked)
+        return record.trial(final.picked)
     return next(iter(ranked(record)), None)
 
 

@@ -3,6 +3,7 @@
 It is made from the files of the study alone, and only reads them: any process may ask at any time.
 """
 
+from collections import Counter
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -12,7 +13,6 @@ from tune.study.budget import UNLIMITED_TRIALS, budget_now
 from tune.study.lock import driver_of
 from tune.study.record import StudyRecord, TrialRow, history_of, ranked, read_study, score_of
 
-ENDED = ("done", "stopped", "failed")
 MAX_RUNNING_SHARE = 0.9  # of a trial that runs longer than the others took: it is not over yet
 
 
@@ -103,7 +103,7 @@ def summarize(folder: Path, record: StudyRecord) -> Summary:
         for row in rows
         if row.status == "running" and driver is not None
     )
-    num = {status: sum(row.status == status for row in rows) for status in ENDED}
+    num = Counter(row.status for row in rows)
     return Summary(
         name=record.name,
         status="done" if record.status == "done" else unfinished,
@@ -112,7 +112,7 @@ def summarize(folder: Path, record: StudyRecord) -> Summary:
         done=num["done"],
         stopped=num["stopped"],
         failed=num["failed"],
-        waiting=len(rows) - sum(num.values()) - len(running),
+        waiting=sum(row.is_open for row in rows) - len(running),
         running=running,
         max_epochs=record.settings.base.train.max_epochs,
         best=best_so_far(folder, record),
@@ -153,12 +153,12 @@ def rest_s(
         spent_s: Seconds so far.
         left_s: Seconds there are; None: as many as it needs.
     """
-    ended = [row.seconds for row in rows if row.status in ENDED]
+    ended = [row.seconds for row in rows if not row.is_open]
     if total is None:
         return left_s
     if not ended or not spent_s:
         return None
     mean_s = fmean(ended)
-    begun = [row.seconds / mean_s for row in rows if row.status not in ENDED and mean_s > 0]
+    begun = [row.seconds / mean_s for row in rows if row.is_open and mean_s > 0]
     work = len(ended) + sum(min(share, MAX_RUNNING_SHARE) for share in begun)
     return min(spent_s * (total - work) / work, float("inf") if left_s is None else left_s)

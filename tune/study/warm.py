@@ -33,7 +33,7 @@ def warm_start(study: Path, settings: StudySettings) -> WarmStart:
         InputError: If there is no study, or none of its trials has a score.
     """
     earlier = read_study(study)
-    rows = [row for row in earlier.trials if row.status in ("done", "stopped")]
+    rows = [row for row in earlier.trials if row.succeeded]
     scored = [(score, row) for row in rows if (score := score_of(row, settings.options.objective))]
     if not scored:
         raise InputError(f"--from {study}: no trial of that study has a score to learn from")

@@ -24,9 +24,10 @@ from hmtas.store.local import EmbeddingStore
 from hmtas.training.linear import run_baseline
 from hmtas.training.loop import fit
 from tests.support.small import make_config, make_store
+from tests.tune.search.test_samplers import make_settings
 from tune.search.objective import predict_trial
 from tune.search.trial import Job
-from tune.space.dimensions import Space
+from tune.study.settings import Load
 
 QUICK = FusionConfig(epochs=1, feedforward=8, num_layers=1, held_out_share=0.0)
 
@@ -191,10 +192,8 @@ def test_a_trial_that_was_stopped_is_stopped_again(store: EmbeddingStore, tmp_pa
     run, config = tmp_path / "trial", make_config(max_epochs=9, patience=9)
     with pytest.raises(KilledError):
         fit(store, config, run, name="trial", report=killed_after(2))
-    job = Job(
-        str(store.path), str(tmp_path), config, "smoke", Space(dimensions={}), "valid", 1, "cpu"
-    )
-    predict_trial(run, job)
+    settings = make_settings().model_copy(update={"store": str(store.path)})
+    predict_trial(run, Job(tmp_path, settings, Load()))
     document = reproduce(run)
     assert document["kind"] == "bits"
     again = read_run(tmp_path / "trial-again")

@@ -33,10 +33,10 @@ from hmtas.spotting.windows import (
     fit_exact,
     fit_global,
     parse_kinds,
-    parse_method,
     precision_of,
 )
 from hmtas.store.local import EmbeddingStore
+from hmtas.validation import one_of
 from tests.support.small import make_store
 from tests.support.tracked import make_run
 from tune.commands.cli import app
@@ -444,7 +444,7 @@ def test_spots_and_files_are_refused_before_any_run_is_fitted(
 
 def test_an_unknown_method_or_rule_is_an_input_error() -> None:
     with pytest.raises(InputError, match="one of exact, optuna, global, fixed, got 'best'"):
-        parse_method("best")
+        one_of("method", "best", Method)
     assert parse_kinds("linear,hard") == ("linear", "hard")
     for text in ("soft", "hard,hard", ""):
         with pytest.raises(InputError, match=f"--kinds must be some of .* got '{text}'"):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.formats.labels import ACTIONS
 from tests.support.small import make_config
@@ -11,7 +12,7 @@ from tune.search.ask_tell import AskTell
 from tune.search.samplers import check_sampler
 from tune.space.default import build_space
 from tune.space.dimensions import settings_of
-from tune.study.options import KnownTrial, Options, WarmStart, parse_options
+from tune.study.options import KnownTrial, Options, WarmStart
 from tune.study.settings import StudySettings, sweep_base
 
 OVERRIDES: dict[str, Any] = {
@@ -87,11 +88,10 @@ def test_what_a_sampler_cannot_do_at_all_is_an_error_before_the_sweep() -> None:
 
 
 def test_unknown_words_are_input_errors() -> None:
-    words = {"sampler": "tpe", "objective": "tight", "pruner": "asha", "top": 3, "final_seeds": 2}
-    assert parse_options(**words) == Options(top=3)  # type: ignore[arg-type]
+    words = ["tune", "model", "store", "--name", "s", "--out", "studies"]
     for option, known in (("sampler", "tpe, cmaes"), ("objective", "tight"), ("pruner", "asha")):
         with pytest.raises(InputError, match=f"--{option} must be one of {known}.*got 'x'"):
-            parse_options(**{**words, option: "x"})  # type: ignore[arg-type]
+            build()([*words, f"--{option}", "x"], standalone_mode=False)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])

@@ -26,9 +26,9 @@ from tests.support.small import make_config, make_store
 from tests.support.tracked import make_run
 from tune.search import resources as cluster
 from tune.search.objective import run_trial
-from tune.search.trial import METRIC, BestEpoch, Job
+from tune.search.trial import BestEpoch, Job
 from tune.space.dimensions import Choice, Range, Space
-from tune.study.options import Options
+from tune.study.options import TIGHT, Options
 from tune.study.record import (
     StudyRecord,
     TrialRow,
@@ -60,16 +60,8 @@ def make_settings(store: EmbeddingStore, space: Space, **changes: Any) -> StudyS
 
 
 def make_job(store: EmbeddingStore, trials: Path) -> Job:
-    return Job(
-        store=str(store.path),
-        trials=str(trials),
-        base=sweep_base(make_config()),
-        preset="smoke",
-        space=Space(dimensions={"train.seq_len": Range(low=2, high=3, integer=True)}),
-        split="valid",
-        threads=1,
-        device="cpu",
-    )
+    space = Space(dimensions={"train.seq_len": Range(low=2, high=3, integer=True)})
+    return Job(trials, make_settings(store, space), Load())
 
 
 def test_a_trial_reports_its_best_epoch_so_far_and_predicts(
@@ -81,7 +73,7 @@ def test_a_trial_reports_its_best_epoch_so_far_and_predicts(
     record = read_run(tmp_path / "t")
     assert record.config.train.seq_len == 2
     assert [r["epoch"] for r in reports] == [e.epoch for e in record.history]
-    best = [r[METRIC] for r in reports]
+    best = [r[TIGHT] for r in reports]
     assert best == [max(e.tight or 0 for e in record.history[: i + 1]) for i in range(len(best))]
     assert predictions_path(tmp_path / "t", "valid").is_file()
     assert set(record.stopped_games) < set(store.games("train")), "valid games must stay clean"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hmtas.errors import InputError
 from hmtas.formats.labels import ACTIONS
 from hmtas.presets import PRESETS, preset
-from tune.space.default import build_space, parse_weights, space_document
+from hmtas.validation import one_of
+from tune.space.default import Weights, build_space, space_document
 from tune.space.dimensions import (
     BY_ACTION,
     POWER,
@@ -44,7 +45,7 @@ def sample(space: Space, params: dict[str, Any] | None = None) -> dict[str, Any]
 def test_any_point_is_a_valid_configuration(name: str, weights: str, search_windows: bool) -> None:
     base = preset(name)
     space = build_space(
-        base, ACTIONS, weights=parse_weights(weights), search_windows=search_windows
+        base, ACTIONS, weights=one_of("weights", weights, Weights), search_windows=search_windows
     )
     config = base.updated(settings_of(sample(space), space))
     assert 2 <= config.train.seq_len <= 7
@@ -158,7 +159,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
 
 def test_an_unknown_form_of_weights_is_an_input_error() -> None:
     with pytest.raises(InputError, match="--weights must be one of rate, group, per_action, fixed"):
-        parse_weights("both")
+        one_of("weights", "both", Weights)
 
 
 @given(st.text(alphabet="a/%2F->. ", min_size=1))
@@ -243,7 +244,9 @@ def test_a_printed_space_reads_back_as_itself(weights: str) -> None:
         "fusion_dropout": [0.1, 0.2],
         "points": [{"seq_len": 5}],
     }
-    space = build_space(M7, ACTIONS, weights=parse_weights(weights), overrides=overrides)
+    space = build_space(
+        M7, ACTIONS, weights=one_of("weights", weights, Weights), overrides=overrides
+    )
     printed = json.loads(json.dumps(space_document(space)))
     assert build_space(M7, ACTIONS, overrides=printed) == space
 
