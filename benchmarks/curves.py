@@ -138,7 +138,7 @@ def train(place: str, config: Config, known: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch) / "run"
 
-        def on_epoch(epoch: EpochRecord, _: dict[str, float]) -> None:
+        def on_epoch(epoch: EpochRecord) -> None:
             assert epoch.tight is not None
             before = curves["held_out"][-1] if curves["held_out"] else -1.0
             curves["held_out"].append(round(max(before, epoch.tight), 5))

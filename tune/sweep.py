@@ -32,17 +32,17 @@ def run_study(
     fresh: bool = False,
     hours: float | None = None,
 ) -> StudyRecord:
-    """Run a study, or go on with the one in `folder`.
+    """Run a study, or resume the one in `folder`.
 
     Args:
         folder: DIR/NAME; on a cluster, one that all its nodes see.
         settings: What decides the result.
         experiment: MLflow experiment of the sweep.
         load: Trials at once and what each needs.
-        address: Of a running Ray cluster; None starts one on this machine.
+        address: Address of a running Ray cluster; None starts one on this machine.
         dashboard: Start Ray's dashboard with it.
         fresh: Remove what is in `folder` first.
-        hours: That it may take, in all its drivers' lives; None keeps those it had.
+        hours: Hours it may take, over all its drivers; None keeps the hours it had.
 
     Returns:
         The study with every trial.
@@ -78,14 +78,16 @@ def resume_study(
     address: str | None = None,
     dashboard: bool = False,
 ) -> StudyRecord:
-    """Go on with a study from what is in its folder alone.
+    """Resume a study from what is in its folder alone.
+
+    The options are those of `run_study`; None keeps what the study had.
 
     Args:
         folder: DIR/NAME.
-        hours: That it may take, in all its drivers' lives; None keeps those it had.
-        trials: That it is to have in the end; None keeps their number.
-        concurrent: Trials at once; None keeps their number.
-        address: Of a running Ray cluster; None keeps what it ran on.
+        hours: Hours it may take, over all its drivers.
+        trials: Trials it is to have in the end.
+        concurrent: Trials at once.
+        address: Address of a running Ray cluster.
         dashboard: Start Ray's dashboard with Ray.
 
     Raises:

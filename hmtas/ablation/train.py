@@ -103,8 +103,8 @@ def train_all(
         split: Split that every run predicts.
         outbox: Shows the runs in MLflow while they train.
         concurrency: Runs at once; as many as fit unless given.
-        gpus_per_run: GPUs, or a share of one, for each.
-        address: Of a running Ray cluster; None starts one on this machine.
+        gpus_per_run: GPUs, or a share of one, for each run.
+        address: Address of a running Ray cluster; None starts one on this machine.
 
     Raises:
         InputError: If they do not fit the cluster, or some failed: with their names and reasons.

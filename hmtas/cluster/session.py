@@ -31,7 +31,7 @@ def ray_session(
     """Start or join Ray for the length of a block; one that is already running is used as it is.
 
     Args:
-        address: Of a running cluster; None starts one on this machine.
+        address: Address of a running cluster; None starts one on this machine.
         dashboard: Start Ray's own pages with it, on loopback.
         threads: OMP threads of a worker on this machine.
 

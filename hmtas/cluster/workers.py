@@ -58,7 +58,7 @@ def train(
     """Train one model with Ray Train; see `hmtas.training.loop.fit` for what it writes.
 
     Every worker reads its own games of the memory-mapped store. A worker that dies is replaced,
-    and the training goes on after its last complete epoch.
+    and the training resumes after its last complete epoch.
 
     Args:
         store: Path or address of the store.
@@ -67,8 +67,8 @@ def train(
         name: Name of the run.
         preset: The preset that `config` came from, for the record.
         num_workers: Processes that train together.
-        use_gpu: A GPU for each of them.
-        address: Of a running Ray cluster; None starts one on this machine.
+        use_gpu: Give each of them a GPU.
+        address: Address of a running Ray cluster; None starts one on this machine.
         stop_after: Epochs after which the training ends, whatever the configuration says.
         on_epoch: Called in this process soon after every epoch.
 
@@ -117,8 +117,8 @@ def run_workers(
         out: Run folder, absolute.
         share: How many, and what each takes; Ray waits for ever for what is not there.
         on_epoch: Called in a thread of this process soon after every epoch.
-        trainer: In place of `TorchTrainer`.
-        callbacks: More of Ray Train's.
+        trainer: Trainer to use in place of `TorchTrainer`.
+        callbacks: Further callbacks of Ray Train.
 
     Raises:
         InputError: If a worker found a mistake of the user's.
@@ -159,12 +159,7 @@ def run_workers(
 
 
 def check_workers(num_workers: int, kind: str, available: float) -> None:
-    """Refuse what Ray would wait for, for ever.
-
-    Args:
-        num_workers: Processes that train together.
-        kind: What each of them needs one of: CPU or GPU.
-        available: How many there are.
+    """Refuse more workers than there are CPUs or GPUs: Ray would wait for ever.
 
     Raises:
         InputError: If there are fewer.
@@ -194,7 +189,7 @@ def train_worker(training: Training, num_threads: int) -> bool:
         distributed.broadcast(flag, src=0)
         return bool(flag.item())
 
-    def report(entry: EpochRecord, best: dict[str, float]) -> None:
+    def report(entry: EpochRecord) -> None:
         ray.train.report(entry.model_dump(mode="json"))
 
     try:

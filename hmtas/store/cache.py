@@ -7,30 +7,19 @@ and which the next one continues if that process dies.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from hmtas.errors import InputError
 from hmtas.files import full_disk, locked, sha256_file
 from hmtas.place import check_space
 from hmtas.store.bucket import Bucket
+from hmtas.store.index import StoredFile
 
 CACHE = "HMTAS_CACHE"
-
-
-class CopiedFile(NamedTuple):
-    """A file to be copied.
-
-    Attributes:
-        name: Relative to the store.
-        sha256: What its bytes must give.
-        num_bytes: Its size; None where the index does not say.
-    """
-
-    name: str
-    sha256: str
-    num_bytes: int | None = None
+NUM_AT_ONCE = 8  # files copied at once by `fetch_all`
 
 
 def cache_folder() -> Path:
@@ -60,16 +49,16 @@ class NodeCache:
     """Files of one store, copied from its service when they are asked for."""
 
     def __init__(self, bucket: Bucket, folder: Path) -> None:
-        self._bucket, self._folder = bucket, folder
+        self.bucket, self._folder = bucket, folder
 
-    def has(self, file: CopiedFile) -> bool:
+    def has(self, file: StoredFile) -> bool:
         """Whether a file is there; its size suffices, as it was checked when it was copied."""
         path = self._folder / file.name
         if file.num_bytes is None:
             return path.is_file() and sha256_file(path) == file.sha256
         return _size(path) == file.num_bytes
 
-    def check_space(self, files: Iterable[CopiedFile]) -> None:
+    def check_space(self, files: Iterable[StoredFile]) -> None:
         """Refuse to begin what the disk cannot hold.
 
         Raises:
@@ -80,10 +69,25 @@ class NodeCache:
             if not self.has(file):
                 arrived = _size(_part(self._folder / file.name)) or 0
                 needed += (file.num_bytes or 0) - arrived
-        what = f"the files of {self._bucket.address('')}"
+        what = f"the files of {self.bucket.address('')}"
         check_space(self._folder, needed, what, f"name a folder of a larger disk in {CACHE}")
 
-    def fetch(self, file: CopiedFile) -> None:
+    def fetch_all(self, files: Sequence[StoredFile]) -> Iterator[None]:
+        """Copy files, several at a time; yields after each, also if it was there already.
+
+        Raises:
+            InputError: If the disk cannot hold them, or a file is missing or not what was packed.
+            ServiceError: If the service fails.
+        """
+        self.check_space(files)
+        pool = ThreadPoolExecutor(NUM_AT_ONCE)
+        try:
+            for done in as_completed([pool.submit(self.fetch, file) for file in files]):
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def fetch(self, file: StoredFile) -> None:
         """Copy a file, if it is not there; one process copies, the others wait for it.
 
         Raises:
@@ -103,14 +107,14 @@ class NodeCache:
                 part.replace(path)
             lock.unlink(missing_ok=True)
 
-    def _copy(self, file: CopiedFile, part: Path, stream: BinaryIO) -> None:
+    def _copy(self, file: StoredFile, part: Path, stream: BinaryIO) -> None:
         """Fill a part, going on where it ends; from the start if that comes out wrong."""
         found = ""
         for _ in range(2):
             start = stream.seek(0, os.SEEK_END)
             if file.num_bytes is None or start > file.num_bytes:
                 start = stream.truncate(0)
-            self._bucket.download(file.name, stream, start, file.num_bytes)
+            self.bucket.download(file.name, stream, start, file.num_bytes)
             stream.flush()
             os.fsync(stream.fileno())
             found = sha256_file(part)
@@ -118,7 +122,7 @@ class NodeCache:
                 return
             stream.truncate(0)
         raise InputError(
-            f"{self._bucket.address(file.name)}: its SHA-256 is {found}, twice, but the index "
+            f"{self.bucket.address(file.name)}: its SHA-256 is {found}, twice, but the index "
             f"says {file.sha256}; was it damaged or replaced after the upload? Upload it again"
         )
 

@@ -16,6 +16,20 @@ JOURNAL_FILE = "pack.journal"
 HALVES_DIR = "halves"
 
 
+class StoredFile(NamedTuple):
+    """A file of a store, and what its bytes must be.
+
+    Attributes:
+        name: Path relative to the store.
+        sha256: SHA-256 of its bytes.
+        num_bytes: Its size; None where the index does not say.
+    """
+
+    name: str
+    sha256: str
+    num_bytes: int | None = None
+
+
 class StoredHalf(NamedTuple):
     """What the index knows of one half."""
 
@@ -25,6 +39,10 @@ class StoredHalf(NamedTuple):
     file: str  # relative to the store
     sha256: str
     num_bytes: int
+
+    def as_file(self) -> StoredFile:
+        """The file that holds it."""
+        return StoredFile(self.file, self.sha256, self.num_bytes)
 
 
 class Index(Frozen):

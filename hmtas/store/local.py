@@ -6,8 +6,8 @@ On disk, written by `hmtas.store.pack`:
     halves/<game>/<half>.arrow   one record batch, a column FixedSizeList<float16>[F] per stream
 
 Arrays are views of the mapped files, read-only, and every process on a machine shares one copy of
-them in memory. `hmtas.store.remote.open_store` opens stores by their path or address, those in an
-S3-like service too; this class reads one that is on the disk.
+them in memory. `hmtas.store.remote.open_store` opens stores by their path or address; the files of
+one in an S3-like service are copied to this machine when they are read.
 """
 
 import dataclasses
@@ -15,37 +15,53 @@ import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hmtas.errors import InputError
 from hmtas.formats.labels import HALVES
 from hmtas.records import Events, HalfId
 from hmtas.store.halves import Half, map_half, read_labels
-from hmtas.store.index import Index, StoredHalf, read_index
+from hmtas.store.index import LABELS_FILE, Index, StoredFile, StoredHalf, read_index
+
+if TYPE_CHECKING:
+    from hmtas.store.cache import NodeCache
 
 MAX_OPEN = 4096  # halves kept mapped; a mapping costs address space, no memory and no open file
 
 
+Reopen = Callable[[str, str], "EmbeddingStore"]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class EmbeddingStore:
-    """A packed season. Opening reads the index alone; pickling keeps the path alone.
+    """A packed season. Opening reads the index alone; pickling keeps place and checksum alone.
 
     Attributes:
         path: Folder of its files, absolute.
         index: What `store.json` says.
         streams: Name to width, in their fixed order.
         halves: Every half, in the order of games.
+        cache: Brings the files of a store in a service to `path`; None for one on the disk.
     """
 
     path: Path
     index: Index
     streams: dict[str, int]
     halves: dict[HalfId, StoredHalf]
+    cache: "NodeCache | None" = dataclasses.field(default=None, repr=False)
+    _reopen: "Reopen | None" = dataclasses.field(default=None, repr=False)
     _open: OrderedDict[HalfId, Half] = dataclasses.field(default_factory=OrderedDict, repr=False)
 
     @classmethod
-    def open(cls, path: Path) -> "EmbeddingStore":
+    def open(
+        cls, path: Path, *, cache: "NodeCache | None" = None, reopen: "Reopen | None" = None
+    ) -> "EmbeddingStore":
         """Read the index of a store.
+
+        Args:
+            path: Folder of the store, or of its copy on this machine.
+            cache: Brings the files of a store in a service there.
+            reopen: Opens it in another process, by its place and checksum.
 
         Raises:
             InputError: If there is no finished store at `path`, its schema version is another,
@@ -54,19 +70,20 @@ class EmbeddingStore:
         path = path.resolve()
         index = read_index(path)
         halves = {item.half: item for item in index.halves}
-        return cls(path=path, index=index, streams=dict(index.streams), halves=halves)
+        streams = dict(index.streams)
+        return cls(path, index, streams, halves, cache=cache, _reopen=reopen)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.path, self.checksum)
+        return self._reopen or _reopen, (self.place, self.checksum)
 
     @property
     def place(self) -> str:
         """What opens the store again: its path, or its address in a service."""
-        return str(self.path)
+        return str(self.path) if self.cache is None else self.cache.bucket.url
 
     def address(self, file: str) -> str:
         """One of the store's files in words, for messages."""
-        return str(self.path / file)
+        return str(self.path / file) if self.cache is None else self.cache.bucket.address(file)
 
     @property
     def rate_hz(self) -> float:
@@ -124,7 +141,7 @@ class EmbeddingStore:
         mapped = self._open.get(half)
         if mapped is None:
             stored = self._stored(half)
-            self.fetch(stored)
+            self.fetch(stored.as_file())
             mapped = map_half(self.path, stored, self.streams)
             self._open[half] = mapped
             if len(self._open) > MAX_OPEN:
@@ -132,29 +149,35 @@ class EmbeddingStore:
         return mapped
 
     def absent(self, halves: Iterable[HalfId]) -> list[HalfId]:
-        """Those of some halves that are not on this machine's disk yet; of a folder, none."""
-        for half in halves:
-            self._stored(half)
-        return []
+        """Those of some halves that are not on this machine's disk yet."""
+        stored = [self._stored(half) for half in halves]
+        return [s.half for s in stored if self.cache and not self.cache.has(s.as_file())]
 
     def prefetch(
         self, halves: Iterable[HalfId], *, on_half: Callable[[], None] = lambda: None
     ) -> None:
-        """Bring halves that will be read to this machine's disk, where they are already.
+        """Copy halves that will be read to this machine's disk, if they are not there.
 
         Args:
-            halves: Which ones.
-            on_half: Called after each.
+            halves: Halves to copy, several at a time.
+            on_half: Called in this thread after each, also if it was there.
+
+        Raises:
+            InputError: If the disk cannot hold them, or a file is missing or not what was packed.
+            ServiceError: If the service fails.
         """
-        for half in halves:
-            self._stored(half)
+        files = [self._stored(half).as_file() for half in halves]
+        for _ in files if self.cache is None else self.cache.fetch_all(files):
             on_half()
 
-    def fetch(self, stored: StoredHalf) -> None:
-        """Bring one half to this machine's disk, where it is already."""
+    def fetch(self, file: StoredFile) -> None:
+        """Copy a file to this machine's disk, if it is not there; raises as `prefetch`."""
+        if self.cache is not None:
+            self.cache.fetch(file)
 
     def fetch_labels(self) -> None:
-        """Bring the labels to this machine's disk, where they are already."""
+        """Copy the labels to this machine's disk, if they are not there."""
+        self.fetch(StoredFile(LABELS_FILE, self.index.labels_sha256))
 
     def events(self, half: HalfId) -> Events:
         """Annotations of one half, none where the game is not annotated.
@@ -188,8 +211,8 @@ class EmbeddingStore:
         return read_labels(self.path, self.index)
 
 
-def _reopen(path: Path, checksum: str) -> EmbeddingStore:
-    store = EmbeddingStore.open(path)
+def _reopen(path: str, checksum: str) -> EmbeddingStore:
+    store = EmbeddingStore.open(Path(path))
     if store.checksum != checksum:
         raise InputError(f"{path}: the store was packed again while it was in use; start again")
     return store

@@ -5,24 +5,18 @@ changed; every other file is copied once (`hmtas.store.cache`), on demand or ahe
 and mapped from there. Workers of one machine share the copy.
 """
 
-import dataclasses
 import re
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hmtas.errors import InputError
 from hmtas.files import atomic_path
-from hmtas.records import HalfId
 from hmtas.store.bucket import Bucket
-from hmtas.store.cache import CopiedFile, NodeCache, cache_folder, private_folder
-from hmtas.store.index import INDEX_FILE, LABELS_FILE, StoredHalf, parse_index
+from hmtas.store.cache import NodeCache, cache_folder, private_folder
+from hmtas.store.index import INDEX_FILE, parse_index
 from hmtas.store.local import EmbeddingStore
 from hmtas.terminal.console import progress
-
-NUM_AT_ONCE = 8  # files copied at once by `prefetch`
 
 
 def is_remote(place: str | Path) -> bool:
@@ -42,7 +36,7 @@ def open_store(place: str | Path) -> EmbeddingStore:
     """
     if is_remote(place):
         bucket = Bucket(str(place))
-        return RemoteStore.at(bucket, _copied_index(bucket))
+        return remote_store(bucket, _copied_index(bucket))
     if isinstance(place, str) and place.startswith("file://"):
         place = unquote(urlsplit(place).path)
     if re.match(r"[a-z0-9]+:/[^/]", str(place)) and not Path(place).exists():
@@ -58,82 +52,15 @@ def prefetch_games(store: EmbeddingStore, games: Iterable[str]) -> None:
             store.prefetch(absent, on_half=on_half)
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class RemoteStore(EmbeddingStore):
-    """A store in a service. Pickling keeps address and checksum: another machine makes its copy.
-
-    Attributes:
-        bucket: Where it is.
-        node_cache: Its files on this machine.
-    """
-
-    bucket: Bucket = dataclasses.field(repr=False)
-    node_cache: NodeCache = dataclasses.field(repr=False)
-
-    @classmethod
-    def at(cls, bucket: Bucket, folder: Path) -> "RemoteStore":
-        """The store in a service whose index is in a folder; its other files will be, too."""
-        local = EmbeddingStore.open(folder)
-        return cls(
-            path=local.path,
-            index=local.index,
-            streams=local.streams,
-            halves=local.halves,
-            bucket=bucket,
-            node_cache=NodeCache(bucket, local.path),
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.place, self.checksum)
-
-    @property
-    def place(self) -> str:
-        """Its address."""
-        return self.bucket.url
-
-    def address(self, file: str) -> str:
-        """One of the store's files in words, for messages."""
-        return self.bucket.address(file)
-
-    def absent(self, halves: Iterable[HalfId]) -> list[HalfId]:
-        """Those of some halves that are not on this machine's disk yet."""
-        return [h for h in halves if not self.node_cache.has(_copied(self._stored(h)))]
-
-    def prefetch(
-        self, halves: Iterable[HalfId], *, on_half: Callable[[], None] = lambda: None
-    ) -> None:
-        """Copy halves, several at a time; those that are there already only count.
-
-        Args:
-            halves: Which ones.
-            on_half: Called in this thread after each.
-
-        Raises:
-            InputError: If the disk cannot hold them, or a file is missing or not what was packed.
-            ServiceError: If the service fails.
-        """
-        files = [_copied(self._stored(half)) for half in halves]
-        self.node_cache.check_space(files)
-        pool = ThreadPoolExecutor(NUM_AT_ONCE)
-        try:
-            for done in as_completed([pool.submit(self.node_cache.fetch, file) for file in files]):
-                done.result()
-                on_half()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def fetch(self, stored: StoredHalf) -> None:
-        """Copy one half, if it is not on this machine's disk; see `prefetch` for what it raises."""
-        self.node_cache.fetch(_copied(stored))
-
-    def fetch_labels(self) -> None:
-        """Copy the labels, if they are not on this machine's disk."""
-        self.node_cache.fetch(CopiedFile(LABELS_FILE, self.index.labels_sha256))
+def remote_store(bucket: Bucket, folder: Path) -> EmbeddingStore:
+    """The store in a service whose index is in a folder; its other files will be, too."""
+    cache = NodeCache(bucket, folder.resolve())
+    return EmbeddingStore.open(folder, cache=cache, reopen=_reopen)
 
 
-def _reopen(url: str, checksum: str) -> RemoteStore:
+def _reopen(url: str, checksum: str) -> EmbeddingStore:
     bucket = Bucket(url)
-    return RemoteStore.at(bucket, _copied_index(bucket, checksum))
+    return remote_store(bucket, _copied_index(bucket, checksum))
 
 
 def copy_index(bucket: Bucket, folder: Path | None = None) -> tuple[Path, str]:
@@ -176,7 +103,3 @@ def _copied_index(bucket: Bucket, checksum: str | None = None) -> Path:
             f"{bucket.url}: the store was packed again while it was in use; start again"
         )
     return folder
-
-
-def _copied(stored: StoredHalf) -> CopiedFile:
-    return CopiedFile(stored.file, stored.sha256, stored.num_bytes)

@@ -23,12 +23,12 @@ from hmtas.formats.labels import HALVES
 from hmtas.formats.splits import check_disjoint
 from hmtas.records import HalfId
 from hmtas.store.bucket import Bucket, ServiceError
-from hmtas.store.cache import cache_folder
+from hmtas.store.cache import NUM_AT_ONCE, cache_folder
 from hmtas.store.halves import half_metadata, map_half, read_labels
 from hmtas.store.index import INDEX_FILE, JOURNAL_FILE, LABELS_FILE, StoredHalf
 from hmtas.store.journal import read_journal
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.remote import NUM_AT_ONCE, RemoteStore, copy_index, is_remote, open_store
+from hmtas.store.remote import copy_index, is_remote, open_store, remote_store
 
 
 def verify(place: str | Path, *, on_half: Callable[[], None] = lambda: None) -> list[str]:
@@ -68,7 +68,7 @@ def _opened(place: str | Path) -> Iterator[EmbeddingStore]:
     bucket = Bucket(str(place))
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=".verify-") as scratch:
         copy_index(bucket, Path(scratch))
-        yield RemoteStore.at(bucket, Path(scratch))
+        yield remote_store(bucket, Path(scratch))
 
 
 def _check_index(store: EmbeddingStore) -> list[str]:
@@ -81,14 +81,14 @@ def _check_index(store: EmbeddingStore) -> list[str]:
 def _check_half(store: EmbeddingStore, stored: StoredHalf) -> list[str]:
     """What a half has wrong; of a store in a service, its scratch file is gone afterwards."""
     try:
-        store.fetch(stored)
+        store.fetch(stored.as_file())
         problems = _check_bytes(store, stored)
     except ServiceError:
         raise
     except InputError as error:
         problems = [str(error)]
     finally:
-        if isinstance(store, RemoteStore):
+        if store.cache is not None:
             (store.path / stored.file).unlink(missing_ok=True)
     return _at_their_place(store, problems)
 
@@ -179,8 +179,8 @@ def _is_constant(store: EmbeddingStore, half: HalfId) -> bool:
 def _check_files(store: EmbeddingStore) -> list[str]:
     """Files that do not belong, and a journal that would not be believed."""
     known = {INDEX_FILE, LABELS_FILE, JOURNAL_FILE, *(item.file for item in store.halves.values())}
-    if isinstance(store, RemoteStore):
-        found, left_over = list(store.bucket.files()), "upload"
+    if store.cache is not None:
+        found, left_over = list(store.cache.bucket.files()), "upload"
     else:
         paths = (path for path in store.path.rglob("*") if not path.is_dir())
         found, left_over = [path.relative_to(store.path).as_posix() for path in paths], "packing"

@@ -34,7 +34,7 @@ from hmtas.training.games import GamePlan, begin_run, plan_games, shard
 from hmtas.training.stepping import Stepper, build_optimizer
 from hmtas.training.validate import validate
 
-Report = Callable[[EpochRecord, dict[str, float]], None]
+Report = Callable[[EpochRecord], None]
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ def fit(
     *,
     name: str,
     preset: str | None = None,
-    report: Report | None = None,
+    report: Report = lambda entry: None,
     device: torch.device | str = "cpu",
     parallel: Parallel | None = None,
     stop_after: int | None = None,
 ) -> RunRecord:
     """Train a model and write its run folder.
 
-    A folder that holds an unfinished training of the same configuration goes on after its last
+    A folder that holds an unfinished training of the same configuration resumes after its last
     complete epoch; a finished one is returned as it is.
 
     Args:
@@ -77,12 +77,11 @@ def fit(
         out: Run folder; rank 0 writes there, the other workers only read.
         name: Name of the run.
         preset: The preset that `config` came from, for the record.
-        report: Called after every epoch with the epoch and the best so far (`best_loss`,
-            `best_tight`, `epoch`); what it raises ends the training.
+        report: Called after every epoch; what it raises ends the training.
         device: Where to compute.
         parallel: This process among others.
-        stop_after: Epochs after which the training ends, whatever the configuration says: as many
-            as a run has that was ended from outside.
+        stop_after: Epochs after which the training ends, whatever the configuration says, to
+            repeat a run that was stopped from outside.
 
     Raises:
         InputError: If `out` holds another run, the configuration does not fit the store, or the
@@ -107,9 +106,7 @@ def fit(
         stop_after=stop_after,
     )
     while not parallel.agree(training.finished()):
-        entry = training.run_epoch()
-        if report is not None:
-            report(entry, training.best())
+        report(training.run_epoch())
     return training.close()
 
 
@@ -120,7 +117,7 @@ def fit_and_predict(
     split: str,
     *,
     preset: str | None = None,
-    report: Report | None = None,
+    report: Report = lambda entry: None,
     device: torch.device | str = "cpu",
 ) -> None:
     """Train a model (see `fit`), then predict a split; what is done already is not done again."""
@@ -218,15 +215,6 @@ class _Training:
             )
         self._record_epoch(entry)
         return entry
-
-    def best(self) -> dict[str, float]:
-        """The best of every epoch so far; Tune keeps a trial's last report."""
-        history = self.record.history
-        best = {"epoch": float(len(history))}
-        if self.games.stopped and history[-1].tight is not None:
-            best["best_tight"] = max(e.tight for e in history if e.tight is not None)
-            best["best_loss"] = min(e.val_loss for e in history if e.val_loss is not None)
-        return best
 
     def close(self) -> RunRecord:
         """Mark the run as done; its checkpoint is of no more use."""

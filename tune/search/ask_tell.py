@@ -1,4 +1,4 @@
-"""The points of a study in the order they were proposed, also by a driver that goes on.
+"""The points of a study in the order they were proposed, also after a driver resumes it.
 
 Optuna's study lives in memory. Everything it knows follows from the order in which it was asked
 for points and told of scores, and study.json has that order: a new driver asks and tells again,
@@ -22,9 +22,6 @@ class AskTell:
     """Optuna's side of a study: the points to try first, then the sampler's.
 
     The preset's own setting comes first of all, so that a search never loses to its start.
-
-    Args:
-        settings: Of the study.
     """
 
     def __init__(self, settings: StudySettings) -> None:
@@ -57,9 +54,9 @@ class AskTell:
         """What became of a point.
 
         Args:
-            name: That it was asked for.
-            values: One for each number that is maximised; None where it failed.
-            point: By dimension; counts where the sampler was not asked for it in this process.
+            name: Trial that it was asked for.
+            values: One for each number that is maximised; None if the trial failed.
+            point: Value by dimension, used if this process did not ask the sampler for it.
         """
         trial = self._open.pop(name, None)
         if trial is None:
@@ -71,14 +68,11 @@ class AskTell:
             self.study.tell(trial, list(values))
 
     def replay(self, rows: Sequence[TrialRow]) -> int:
-        """Ask and tell again what was asked and told.
-
-        Args:
-            rows: Of the study, in the order they were asked for.
+        """Ask and tell again what was asked and told, in the order of the study's rows.
 
         Returns:
-            How many points came out otherwise than before, as those of another version of Optuna
-            would: the sampler is told of the points that were trained instead.
+            How many points differ from those asked for before, as they would with another version
+            of Optuna: the sampler is told of the points that were trained instead.
         """
         told = sorted((row for row in rows if row.told), key=lambda row: row.told or 0)
         asked: set[str] = set()

@@ -1,7 +1,7 @@
-"""One driver's life: Ray Tune over the trials that a study lacks, then what follows them.
+"""One driver of a study: Ray Tune over the trials that the study lacks, then what follows them.
 
 All it needs is in study.json and in the run folders, and all it does is there as soon as it is
-done: a driver may be killed at any time, and another one goes on.
+done: a driver may be killed at any time, and another one resumes the study.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ def drive(
     Args:
         folder: Folder of the study.
         record: The study as it is to be; written here.
-        hours: Hours the study may take, in all its drivers' lives; None keeps those it had.
+        hours: Hours the study may take, over all its drivers; None keeps the hours it had.
         dashboard: Start Ray's dashboard with Ray.
 
     Returns:

@@ -62,12 +62,7 @@ def dashboard_line(folder: Path) -> str:
 
 
 def rebuild(folder: Path, record: StudyRecord) -> Path:
-    """Write the storage of a study anew, complete or not at all.
-
-    Args:
-        folder: Of the study.
-        record: Of the study.
-    """
+    """Write the storage of a study anew, complete or not at all."""
     path = folder / FILE
     with atomic_path(path) as scratch, _storage(scratch, "OFF") as storage:
         _update_storage(storage, folder, record)
@@ -92,11 +87,7 @@ def sync(folder: Path, record: StudyRecord) -> None:
 
 @contextlib.contextmanager
 def mirrored(folder: Path) -> Iterator[None]:
-    """Keep the storage up to date for the length of a block, in a thread.
-
-    Args:
-        folder: Of the study; its study.json is there, and this process is its driver.
-    """
+    """Keep the storage up to date for the length of a block, in a thread of the driver."""
     ended = threading.Event()
     thread = threading.Thread(target=_follow, args=(folder, ended), daemon=True)
     thread.start()

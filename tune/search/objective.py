@@ -96,7 +96,7 @@ def _train_here(
             run,
             job.settings.split,
             preset=job.settings.preset,
-            report=lambda epoch, _: on_epoch(epoch),
+            report=on_epoch,
             device=job.device,
         )
 

@@ -35,12 +35,7 @@ from tune.study.record import (
 
 
 class StudySearch(SearchAlgorithm):
-    """Gives Tune the trials of a study, those first that an earlier driver left unfinished.
-
-    Args:
-        folder: Of the study; its study.json is there.
-        concurrent: Trials at once.
-    """
+    """Gives Tune the trials of a study, first those that an earlier driver left unfinished."""
 
     def __init__(self, folder: Path, concurrent: int) -> None:
         self.folder, self.concurrent = folder, concurrent

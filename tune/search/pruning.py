@@ -69,12 +69,7 @@ def check_pruner(options: Options, num_games: int) -> list[str]:
 
 
 class Pruner(FIFOScheduler):
-    """Stops trials when the hours of the study are spent; its subclasses also stop weak ones.
-
-    Args:
-        settings: Settings of the study.
-        folder: Folder of the study.
-    """
+    """Stops trials when the hours of the study are spent; its subclasses also stop weak ones."""
 
     def __init__(self, settings: StudySettings, folder: Path) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

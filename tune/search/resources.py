@@ -28,7 +28,7 @@ def check_resources(load: Load, workers: int = 1) -> int:
 
     Args:
         load: Trials at once, and what a worker takes.
-        workers: Of one trial; they may lie on several nodes, and its own process takes no CPU.
+        workers: Workers of a trial, perhaps on several nodes; its own process takes no CPU.
 
     Raises:
         InputError: If the trials need more CPUs or GPUs than there are.

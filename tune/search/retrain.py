@@ -67,10 +67,10 @@ def compare_finalists(folder: Path, runs: dict[str, list[Path]], job: Job, metri
     """Score the trainings on the split they predicted, and compare the finalists.
 
     Args:
-        folder: Of the study.
+        folder: Folder of the study.
         runs: Trial to the run folders of its trainings.
-        job: Where the labels are.
-        metric: What they are compared by.
+        job: Says where the labels are.
+        metric: Score they are compared by.
     """
     from hmtas.scoring.run import count_run
     from hmtas.statistics.seeds import resample_candidates

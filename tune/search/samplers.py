@@ -58,11 +58,7 @@ def make_sampler(
 ) -> optuna.samplers.BaseSampler:
     """A sampler by name; the same seed samples the same points where one trial runs at a time.
 
-    Args:
-        options: Its name, and what is maximised.
-        space: Where it samples.
-        num_trials: How long the study is: of a short one, fewer points are drawn at random.
-        seed: Of the sampler.
+    A short study draws fewer points at random before the sampler has a model.
     """
     startup = min(NUM_STARTUP_TRIALS, max(2, num_trials // 3))
     with warnings.catch_warnings():

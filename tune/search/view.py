@@ -74,12 +74,7 @@ def _live(console: Console, folder: Path, *, by: bool, transient: bool) -> Itera
 
 
 def picture(summary: Summary, *, by: bool = True) -> RenderableType:
-    """Bar, trials, best, time, and the trials that run, a line each.
-
-    Args:
-        summary: Of the study.
-        by: Say who drives it.
-    """
+    """Bar, trials, best, time, and the trials that run, a line each; `by` also says who drives."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")

@@ -155,12 +155,7 @@ def is_active(dimension: Range | Choice, values: Mapping[str, Any]) -> bool:
 
 
 def settings_of(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """The settings a sampled point stands for, ready for `Config.updated`.
-
-    Args:
-        params: What `suggest` sampled, as Ray hands it to a trial.
-        space: Where it was sampled.
-    """
+    """The settings of a point that `suggest` sampled, as Ray hands it to a trial."""
     return settings_of_point({_decode(name): value for name, value in params.items()}, space)
 
 
@@ -186,12 +181,7 @@ def point_of(settings: Mapping[str, Any], space: Space) -> dict[str, Any]:
 def nearest_point(
     config: Config, space: Space, settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The point of the space closest to a configuration, by dimension.
-
-    Args:
-        config: The configuration.
-        space: Where to look.
-        settings: Values by setting path that count instead of those of `config`.
+    """The point of the space closest to a configuration changed by some settings, by dimension.
 
     Class weights by rate cannot express the thesis's four exceptions: there it is scale = the
     default weight, power 0.

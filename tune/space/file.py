@@ -48,18 +48,18 @@ def read_entry(
     """One entry: a dimension, or the value that fixes it; each of its ends must be valid.
 
     Args:
-        base: What the study starts from.
-        key: The dimension.
-        wanted: What a user wrote.
-        default: What would be searched there.
-        apart: Judge a width without the number of heads, and heads without the width, as they are
-            fitted together later.
+        base: Configuration that the study starts from.
+        key: Dimension of the entry.
+        wanted: What the user wrote.
+        default: What would be searched there otherwise.
+        apart: Judge a width without the number of heads, and heads without the width: they are
+            fitted to each other later.
 
     Returns:
         The entry without its condition, and the condition as it was given.
 
     Raises:
-        InputError: If it is none, or a value is not valid for the setting.
+        InputError: If it is neither, or a value is not valid for the setting.
     """
     entry, when = wanted, None
     path = setting_of(key)

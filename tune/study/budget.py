@@ -58,11 +58,9 @@ def read_budget(folder: Path) -> Budget:
 
 
 def budget_now(folder: Path, *, alive: bool) -> Budget:
-    """What a study may take and has taken by now, for whoever looks on.
+    """What a study may take and has taken by now, for anyone who looks on.
 
-    Args:
-        folder: Of the study.
-        alive: Does its driver live? The clock of one that was killed stands still.
+    The clock of a driver that is not `alive` stands still.
 
     Raises:
         InputError: If the file is malformed.

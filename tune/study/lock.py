@@ -27,10 +27,7 @@ STALE_AFTER_S = 60.0  # a driver without a sign of life for longer has most like
 
 @contextlib.contextmanager
 def driver_lock(folder: Path) -> Iterator[None]:
-    """Be the one driver of a study for the length of a block.
-
-    Args:
-        folder: Of the study; made if it is not there.
+    """Be the one driver of a study for the length of a block; makes its folder.
 
     Raises:
         InputError: If another driver is at work, naming its host and process.

@@ -24,13 +24,7 @@ def values_of(row: TrialRow, metrics: Sequence[str]) -> tuple[float, ...] | None
 def finished_trial(
     point: Mapping[str, Any], values: Sequence[float], space: Space
 ) -> "FrozenTrial":
-    """A point by dimension, and what came of it, as Optuna knows it.
-
-    Args:
-        point: A point of the space.
-        values: One for each number that is maximised.
-        space: Where it lies.
-    """
+    """A point by dimension and its value for each number that is maximised, as Optuna has it."""
     from optuna.trial import create_trial
 
     params, distributions = point_in(point, space)

@@ -151,7 +151,7 @@ def rest_s(
         rows: Trials so far.
         total: Trials in all; None where the hours end the study.
         spent_s: Seconds so far.
-        left_s: Seconds there are; None: as many as it needs.
+        left_s: Seconds left; None without a limit.
     """
     ended = [row.seconds for row in rows if not row.is_open]
     if total is None:

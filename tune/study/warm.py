@@ -27,7 +27,7 @@ def warm_start(study: Path, settings: StudySettings) -> WarmStart:
 
     Args:
         study: Folder of the earlier study, finished or not.
-        settings: Of the new study.
+        settings: Settings of the new study.
 
     Raises:
         InputError: If there is no study, or none of its trials has a score.
@@ -65,10 +65,10 @@ def with_warm_start(
     """The settings of a study with what it takes over from an earlier one.
 
     Args:
-        settings: Of the new study.
+        settings: Settings of the new study.
         study: Folder of the earlier study; None for a cold start.
-        folder: Of the new study: one that goes on keeps what it took over when it began, as the
-            earlier study may have grown since. None where it starts over.
+        folder: Folder of the new study: if it resumes, it keeps what it took over when it began,
+            as the earlier study may have grown since. None if it starts over.
     """
     if study is None:
         return settings

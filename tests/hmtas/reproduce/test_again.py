@@ -181,7 +181,7 @@ class KilledError(Exception):
 
 
 def killed_after(epoch: int):  # type: ignore[no-untyped-def]
-    def report(entry: EpochRecord, best: dict[str, float]) -> None:
+    def report(entry: EpochRecord) -> None:
         if entry.epoch == epoch:
             raise KilledError
 

@@ -25,7 +25,7 @@ class KilledError(Exception):
 
 
 def stop_after(epoch: int):  # type: ignore[no-untyped-def]
-    def report(entry: EpochRecord, best: dict[str, float]) -> None:
+    def report(entry: EpochRecord) -> None:
         if entry.epoch == epoch:
             raise KilledError
 
@@ -34,14 +34,14 @@ def stop_after(epoch: int):  # type: ignore[no-untyped-def]
 
 def test_a_run_folder_holds_everything(store: EmbeddingStore, tmp_path: Path) -> None:
     config = make_config()
-    seen = []
-    record = fit(store, config, tmp_path, name="run", report=lambda e, b: seen.append((e, b)))
+    seen: list[EpochRecord] = []
+    record = fit(store, config, tmp_path, name="run", report=seen.append)
     assert record == read_run(tmp_path)
     assert record.status == "done"
     assert record.config == config
     assert record.fitted_games == store.games("train")
     assert record.stopped_games == store.games("valid")
-    assert [entry for entry, _ in seen] == list(record.history)
+    assert seen == list(record.history)
     assert set(record.history[0].val_stream_losses) == set(store.streams)
     assert not (tmp_path / CHECKPOINT).exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
