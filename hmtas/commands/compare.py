@@ -8,9 +8,10 @@ import typer
 
 from hmtas.commands.options import Json
 from hmtas.errors import InputError
-from hmtas.terminal.console import emit, say
+from hmtas.terminal.console import emit, progress, say
 
 if TYPE_CHECKING:
+    from hmtas.scoring.paired import PairedComparison
     from hmtas.tracking.table import ComparedRun
 
 Runs = Annotated[
@@ -62,14 +63,17 @@ def compare(
     Examples: `hmtas compare --experiment sweep1`; `hmtas compare runs/m7 runs/m6 --split test`;
     `hmtas compare mine.zip theirs.zip --games GAMES --split test`
     """
-    from hmtas.commands.compare_pairs import compare_spots, show_paired
-    from hmtas.commands.compare_table import show_runs
+    from hmtas.commands.compare_table import show_paired, show_runs
     from hmtas.scoring.inputs import is_spots
     from hmtas.tracking.client import ui_line
     from hmtas.tracking.table import read_table
 
     if any(is_spots(run) for run in runs or ()):
-        compare_spots(runs or (), split, games, split_file, as_json=as_json)
+        paired = _compare_spots(runs or [], split, games, split_file)
+        if as_json:
+            emit({"paired": paired.model_dump(mode="json")})
+        else:
+            show_paired(paired)
         return
     if games or split_file:
         raise InputError("--games and --splits are for spots; runs name the store of their labels")
@@ -84,21 +88,19 @@ def compare(
     if not table:
         raise InputError(f"experiment {experiment!r} holds no model or ensemble yet")
     splits = sorted({s for row in table for s in row.scores}, key=lambda s: (s != "valid", s))
-    paired, unpaired = _paired(table, ids, split) if len(ids) > 1 else (None, "")
+    same_games = _compare_runs(table, ids, split) if len(ids) > 1 else None
     if split is not None:
-        if split not in splits and not paired:
+        if split not in splits and same_games is None:
             known = ", ".join(splits) or "none"
             raise InputError(f"no run has a score on split {split!r}; splits with scores: {known}")
         splits = [split]
-    best = table[0] if "valid" in table[0].scores else None
-    if unpaired:
-        say(f"not compared on the same games: {unpaired}")
     if as_json:
-        emit({**_document(table, best, experiment, uri), "paired": paired})
+        paired_json = same_games and same_games.model_dump(mode="json")
+        emit({**_document(table, experiment, uri), "paired": paired_json})
         return
     show_runs(table, splits, experiment)
-    if paired:
-        show_paired(paired)
+    if same_games is not None:
+        show_paired(same_games)
     typer.echo(f"MLflow: {ui_line(uri)}")
 
 
@@ -119,11 +121,27 @@ def _rows_of(runs: list[Path]) -> "tuple[list[ComparedRun], dict[str, Path], str
     return read_runs(stores[0], ids), ids, stores[0], experiments
 
 
-def _paired(
+def _compare_spots(
+    paths: list[Path], split: str | None, games: str | None, splits: Path | None
+) -> "PairedComparison":
+    """Folders or zips of spots, of which MLflow knows nothing, also with runs."""
+    from hmtas.scoring.paired import compare_paired
+
+    named = {str(path): path for path in paths}
+    if len(named) < 2:
+        raise InputError(
+            f"{paths[0]}: there is nothing to compare it with; name two or more, "
+            "or score it with `hmtas score`"
+        )
+    with progress("Comparing", 2 * len(named)) as step:
+        return compare_paired(named, split, {}, games=games, splits=splits, on_step=step)
+
+
+def _compare_runs(
     rows: "list[ComparedRun]", ids: dict[str, Path], split: str | None
-) -> tuple[dict[str, Any] | None, str]:
-    """The runs on the same games, in the order they were named; else why not."""
-    from hmtas.commands.compare_pairs import PICKED_ON, paired_document
+) -> "PairedComparison | None":
+    """The runs on the same games, in the order they were named, if they can be compared there."""
+    from hmtas.scoring.paired import PICKED_ON, compare_paired
 
     row_of = {row.run_id: row for row in rows}
     names = Counter(row.name for row in rows)
@@ -135,9 +153,11 @@ def _paired(
         if "valid" in row.scores:
             valid_tight[name] = row.scores["valid"].tight
     try:
-        return paired_document(runs, split or PICKED_ON, valid_tight), ""
+        with progress("Comparing", 2 * len(runs)) as step:
+            return compare_paired(runs, split or PICKED_ON, valid_tight, on_step=step)
     except InputError as error:
-        return None, str(error)
+        say(f"not compared on the same games: {error}")
+        return None
 
 
 def _choose(experiment: str | None) -> tuple[str, str]:
@@ -161,11 +181,10 @@ def _choose(experiment: str | None) -> tuple[str, str]:
     return client.tracking_uri, experiment
 
 
-def _document(
-    rows: "list[ComparedRun]", best: "ComparedRun | None", experiment: str, uri: str
-) -> dict[str, Any]:
+def _document(rows: "list[ComparedRun]", experiment: str, uri: str) -> dict[str, Any]:
     from hmtas.tracking.client import public_uri
 
+    best = rows[0] if "valid" in rows[0].scores else None
     return {
         "experiment": experiment,
         "tracking_uri": public_uri(uri),

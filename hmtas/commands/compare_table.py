@@ -1,112 +1,154 @@
-"""How the runs of an experiment look on a terminal: one row each. Numbers are percent."""
+"""How a comparison looks on a terminal: the runs of an experiment, and runs on the same games."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from hmtas.terminal.console import show
+from hmtas.terminal.table import Table
+from hmtas.terminal.text import NOTHING, estimate, interval, percent, points
 
 if TYPE_CHECKING:
+    from hmtas.scoring.paired import PairedComparison
     from hmtas.tracking.table import ComparedRun, SplitScore
 
 
 def show_runs(rows: "Sequence[ComparedRun]", splits: Sequence[str], experiment: str) -> None:
-    """The table, and what it says in sentences.
+    """The runs of an experiment, and what the table says in sentences.
 
     Args:
         rows: Best validation score first.
         splits: Whose scores to show.
         experiment: The title.
     """
-    rendered = _table(rows, splits, experiment, intervals=True)
-    needed = Console(width=1000, height=25).measure(rendered).minimum
+    table = _runs_table(rows, splits, experiment, intervals=True)
+    needed = Console(width=1000, height=25).measure(table).minimum
     narrow = sys.stdout.isatty() and needed > Console().width
-    show(_table(rows, splits, experiment, intervals=False) if narrow else rendered)
-    best = rows[0] if "valid" in rows[0].scores else None
-    for line in _verdict(rows, best):
+    show(_runs_table(rows, splits, experiment, intervals=False) if narrow else table)
+    for line in _said_of_runs(rows):
         typer.echo(line)
     if narrow:
         typer.echo("The 95 % intervals are left out: they need a wider terminal, or --json.")
 
 
-def _table(
+def show_paired(comparison: "PairedComparison") -> None:
+    """Runs on the same games, each against the reference, and what the table says in sentences."""
+    of_split = f" of {comparison.split}" if comparison.split else ""
+    typer.echo(
+        f"The same {comparison.num_games} games{of_split}: tight Average-mAP in %, "
+        f"and the difference from {comparison.reference} in points"
+    )
+    show(_paired_table(comparison))
+    for line in _said_of_pairs(comparison):
+        typer.echo(line)
+
+
+def _runs_table(
     rows: "Sequence[ComparedRun]", splits: Sequence[str], experiment: str, *, intervals: bool
 ) -> Table:
-    table = Table(
-        title=f"{experiment}: Average-mAP in %, best validation score first",
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    table.add_column("name", overflow="fold", min_width=12)
-    table.add_column("kind", no_wrap=True)
-    for header in ("L", "gamma", "best\nepoch"):
-        table.add_column(header, justify="right", no_wrap=True)
+    heads = ["name", "kind", "L", "gamma", "best\nepoch"]
     for split in splits:
-        table.add_column(f"{split}\ntight", justify="right", no_wrap=True)
-        if intervals:
-            table.add_column("\n95 %", no_wrap=True, style="dim")
-        table.add_column(f"{split}\nloose", justify="right", no_wrap=True)
-    all_finished = all(row.status == "FINISHED" for row in rows)
-    if not all_finished:
-        table.add_column("status", no_wrap=True)
-    for place, row in enumerate(rows):
-        gamma = None if row.gamma is None else f"{row.gamma:.2f}"
-        cells = [row.name, row.kind, *(str(v or "-") for v in (row.seq_len, gamma, row.best_epoch))]
+        heads += [f"{split}\ntight", *(["\n95 %"] if intervals else []), f"{split}\nloose"]
+    unfinished = any(row.status != "FINISHED" for row in rows)
+    cells = []
+    for row in rows:
+        gamma = NOTHING if row.gamma is None else f"{row.gamma:.2f}"
+        found = [row.name, row.kind, str(row.seq_len or NOTHING), gamma]
+        found.append(str(row.best_epoch or NOTHING))
         for split in splits:
-            tight, interval, loose = _cells(row.scores.get(split))
-            cells += [tight, interval, loose] if intervals else [tight, loose]
-        if not all_finished:
-            cells.append(row.status.lower())
-        best = place == 0 and "valid" in row.scores
-        table.add_row(*(Text(cell) for cell in cells), style="bold" if best else None)
-    return table
+            tight, ends, loose = _score_cells(row.scores.get(split))
+            found += [tight, *([ends] if intervals else []), loose]
+        cells.append((*found, *([row.status.lower()] if unfinished else [])))
+    return Table(
+        title=f"{experiment}: Average-mAP in %, best validation score first",
+        heads=(*heads, *(["status"] if unfinished else [])),
+        rows=tuple(cells),
+        words=frozenset({0, 1, *([len(heads)] if unfinished else [])}),
+        strong=frozenset({0} if "valid" in rows[0].scores else ()),
+    )
 
 
-def _cells(score: "SplitScore | None") -> tuple[str, str, str]:
-    """Tight, its interval, loose; a space where others have their mark keeps figures aligned."""
+def _score_cells(score: "SplitScore | None") -> tuple[str, str, str]:
+    """Tight, its interval, loose."""
     if score is None:
-        return "- ", "", "-"
-    interval = _range(score.interval) if score.interval else ""
-    loose = "-" if score.loose is None else f"{100 * score.loose:.2f}"
-    return f"{100 * score.tight:.2f}{'*' if score.cross_fitted else ' '}", interval, loose
+        return _marked(NOTHING, False), "", NOTHING
+    ends = interval(score.interval) if score.interval else ""
+    return _marked(percent(score.tight), score.cross_fitted), ends, percent(score.loose)
 
 
-def _verdict(rows: "Sequence[ComparedRun]", best: "ComparedRun | None") -> list[str]:
-    """What the table says, in sentences."""
-    lines = []
-    if best is None:
-        lines.append(
-            "Best: none can be named, for no run has a validation score "
-            "(hmtas score RUN --split valid)."
-        )
-    else:
+def _marked(text: str, cross_fitted: bool) -> str:
+    """A space where others have their mark keeps figures aligned."""
+    return text + ("*" if cross_fitted else " ")
+
+
+def _said_of_runs(rows: "Sequence[ComparedRun]") -> Iterator[str]:
+    best = rows[0]
+    if "valid" in best.scores:
         test = best.scores.get("test")
-        lines.append(
+        yield (
             f"Best by validation: {best.name} ({best.kind}), tight {_said(best.scores['valid'])}. "
             + (f"On test: {_said(test)}." if test else "It has no test score yet.")
         )
+    else:
+        yield (
+            "Best: none can be named, for no run has a validation score "
+            "(hmtas score RUN --split valid)."
+        )
     if any(score.cross_fitted for row in rows for score in row.scores.values()):
-        lines.append("* cross-fitted over games: every game scored by a fit that left it out.")
+        yield "* cross-fitted over games: every game scored by a fit that left it out."
     without = [row.name for row in rows if not row.scores]
     if without:
         names = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if without[5:] else "")
-        lines.append(f"Without a score yet, listed last: {names}.")
-    return lines
+        yield f"Without a score yet, listed last: {names}."
 
 
 def _said(score: "SplitScore") -> str:
-    interval = f" (95 %: {_range(score.interval)})" if score.interval else ""
-    return f"{100 * score.tight:.2f}{interval}{', cross-fitted' if score.cross_fitted else ''}"
+    shown = estimate(score.tight, score.interval)
+    return f"{shown}{', cross-fitted' if score.cross_fitted else ''}"
 
 
-def _range(interval: tuple[float, float]) -> str:
-    return f"{100 * interval[0]:.1f}-{100 * interval[1]:.1f}"
+def _paired_table(comparison: "PairedComparison") -> Table:
+    rows = []
+    for run in sorted(comparison.runs, key=lambda run: -run.tight):
+        cells = (run.name, _marked(percent(run.tight), run.cross_fitted))
+        found = run.against_reference
+        if found is None:
+            rows.append((*cells, NOTHING, "", "", ""))
+            continue
+        ends = interval((found.low, found.high), signed=True)
+        needed = found.games_needed
+        games = f"> {comparison.most_games:,}" if needed is None else f"{needed:,}"
+        rows.append((*cells, points(found.difference), ends, found.verdict, games))
+    heads = ("name", "tight", "difference", "95 %", "verdict", "games needed")
+    return Table(heads=heads, rows=tuple(rows), words=frozenset({0, 4}))
+
+
+def _said_of_pairs(comparison: "PairedComparison") -> Iterator[str]:
+    """What the table says, and what it assumes."""
+    others = [run for run in comparison.runs if run.against_reference is not None]
+    first, reference, winner = others[0], comparison.reference, comparison.winner
+    if len(others) == 1 and first.against_reference is not None:
+        verdict = first.against_reference.verdict
+        if verdict == "cannot tell":
+            told = f"{comparison.num_games} games cannot tell {first.name} from {reference}"
+        else:
+            told = f"{first.name} is {verdict} than {reference}"
+        yield f"Verdict: {told}."
+    else:
+        whichever = ", whichever run is the best" if winner else ""
+        yield (
+            f"The {len(others)} intervals hold together at 95 %: they are corrected for their "
+            f"number (max-T over resampled games{whichever})."
+        )
+    yield (
+        "Games needed: to tell a difference of the size seen, if it is the true one, with "
+        f"{percent(comparison.power, 0)} % probability."
+    )
+    if winner:
+        yield (
+            f"{winner.name}: best of {winner.num_candidates} at {percent(winner.tight)}, "
+            f"corrected for having been picked: {percent(winner.corrected)}."
+        )

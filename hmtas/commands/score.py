@@ -1,5 +1,6 @@
 """`hmtas spot` and `hmtas score`: from stored probabilities to spots, from spots to a score."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,9 +10,12 @@ from hmtas.commands.options import Json
 from hmtas.errors import InputError
 from hmtas.place import check_file, check_folder
 from hmtas.terminal.console import emit, progress, say, show
+from hmtas.terminal.table import Table
+from hmtas.terminal.text import counted, interval, percent
 
 if TYPE_CHECKING:
     from hmtas.scoring.run import Spotted
+    from hmtas.scoring.score import SpotsScore
 
 Windows = Annotated[
     Path | None,
@@ -124,9 +128,8 @@ def score(
     Examples: `hmtas score runs/m7 --split valid`;
     `hmtas score submission.zip --games GAMES --split test`
     """
-    from hmtas.commands.score_table import score_tables, summary_table
     from hmtas.scoring.inputs import choose_games, is_run, load
-    from hmtas.scoring.score import SpotsScore, score_spots, write_score
+    from hmtas.scoring.score import score_spots, write_score
     from hmtas.tracking.run import check_tracking, log_saved, tracked
 
     if splits is not None and split is None:
@@ -153,14 +156,14 @@ def score(
         _warn_of_fitted_games(path, found, chosen)
         if path in runs:
             write_score(path, found.run_score(scores[str(path)]))
-    documents = {name: score.model_dump(mode="json") for name, score in scores.items()}
     if as_json:
+        documents = {name: score.model_dump(mode="json") for name, score in scores.items()}
         emit(documents if len(documents) > 1 else next(iter(documents.values())))
     else:
-        for name, document in documents.items():
-            show(score_tables(name, document))
-        if len(documents) > 1:
-            show(summary_table(documents))
+        for name, score in scores.items():
+            _show_score(name, score)
+        if len(scores) > 1:
+            show(_summary_table(scores))
     log_saved(in_mlflow)
 
 
@@ -173,3 +176,35 @@ def _warn_of_fitted_games(path: Path, found: "Spotted", chosen: list[str]) -> No
             f"note: {path} was fitted on {len(seen)} of these {len(chosen)} games; "
             "its score on new games will be lower"
         )
+
+
+def _show_score(name: str, score: "SpotsScore") -> None:
+    """The totals with their intervals, then every action, then every tolerance."""
+    num_events = counted(sum(score.num_events.values()), "event")
+    typer.echo(f"{name}  {counted(score.num_games, 'game')}, {num_events}, in percent")
+    both = (("tight", score.tight), ("loose", score.loose))
+    totals = [
+        (metric, percent(found.average_map), interval(found.interval),
+         percent(found.visible), percent(found.unshown))
+        for metric, found in both
+    ]  # fmt: skip
+    show(Table(heads=("Average-mAP", "all", "95 %", "visible", "unshown"), rows=tuple(totals)))
+    actions = [
+        (action, f"{number:,}", *(percent(found.per_action[action]) for _, found in both))
+        for action, number in score.num_events.items()
+    ]
+    absent = frozenset(n for n, number in enumerate(score.num_events.values()) if not number)
+    show(Table(heads=("action", "events", "tight", "loose"), rows=tuple(actions), faint=absent))
+    for metric, found in both:  # lines short enough for 80 columns
+        widths = (f"{width}: {percent(value, 1)}" for width, value in found.per_tolerance.items())
+        typer.echo(f"{metric} by seconds  {'  '.join(widths)}")
+    typer.echo()
+
+
+def _summary_table(scores: "Mapping[str, SpotsScore]") -> Table:
+    """Several scores side by side, the best tight Average-mAP first."""
+    rows = []
+    for name, score in sorted(scores.items(), key=lambda item: -item[1].tight.average_map):
+        cells = [(percent(s.average_map), interval(s.interval)) for s in (score.tight, score.loose)]
+        rows.append((name, *cells[0], *cells[1]))
+    return Table(heads=("", "tight", "95 %", "loose", "95 %"), rows=tuple(rows))

@@ -48,11 +48,13 @@ class Table:
         )
         for number, head in enumerate(self.heads):
             is_text = number in self.words
+            lines = [line for row in (self.heads, *self.rows) for line in row[number].splitlines()]
             table.add_column(
                 Text(head),
                 justify="left" if is_text else "right",
                 overflow="fold",
                 no_wrap=not is_text,
+                min_width=None if is_text else max(map(len, lines), default=0),
             )
         for place, row in enumerate(self.rows):
             style = "bold" if place in self.strong else "dim" if place in self.faint else None

@@ -16,10 +16,10 @@ from hmtas.ablation import train as ablation
 from hmtas.ablation.train import jobs_of, train_all
 from hmtas.ablation.variants import choose, plan
 from hmtas.cli import build
-from hmtas.commands.compare_pairs import paired_document
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.runs.record import predictions_path, read_run, score_path
+from hmtas.scoring.paired import compare_paired
 from hmtas.season.write import SeasonConfig, write_season
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import pack
@@ -88,7 +88,7 @@ def test_three_variants_with_two_seeds(
     _check_mlflow(mlflow_store, names, mean)
     # The runs are ordinary ones.
     pair = {name: out / "runs" / name for name in ("m7-s0", "m1-s0")}
-    assert paired_document(pair, "test", {})["num_games"] == 2
+    assert compare_paired(pair, "test", {}).num_games == 2
     # Again: nothing is trained, and the numbers are the same; in a table this time.
     ablate(*line, "--seeds", "2")
     printed = capsys.readouterr()

@@ -63,16 +63,16 @@ def test_one_table_best_validation_first(season: Path, capsys: pytest.CaptureFix
     out = lines(capsys)
     rows = [line for line in out if line.split()[0] in ("a", "b", "c", "d", "mean")]
     assert rows == [
-        "mean ensemble - - - 55.00* 52.0-57.0 70.00 52.00 49.0-54.0 70.00",
-        "b model 4 0.60 2 50.00 47.0-52.0 70.00 30.00 27.0-32.0 70.00",
-        "c model 4 0.60 2 45.00 42.0-47.0 70.00 - -",
-        "a model 4 0.60 2 40.00 37.0-42.0 70.00 60.00 57.0-62.0 70.00",
+        "mean ensemble - - - 55.00* 52.00 to 57.00 70.00 52.00 49.00 to 54.00 70.00",
+        "b model 4 0.60 2 50.00 47.00 to 52.00 70.00 30.00 27.00 to 32.00 70.00",
+        "c model 4 0.60 2 45.00 42.00 to 47.00 70.00 - -",
+        "a model 4 0.60 2 40.00 37.00 to 42.00 70.00 60.00 57.00 to 62.00 70.00",
         "d model 4 0.60 2 - - - -",
     ]
     best = next(line for line in out if line.startswith("Best"))
     assert best == (
-        "Best by validation: mean (ensemble), tight 55.00 (95 %: 52.0-57.0), cross-fitted. "
-        "On test: 52.00 (95 %: 49.0-54.0)."
+        "Best by validation: mean (ensemble), tight 55.00 [52.00, 57.00], cross-fitted. "
+        "On test: 52.00 [49.00, 54.00]."
     )
     assert "* cross-fitted over games: every game scored by a fit that left it out." in out
     assert "Without a score yet, listed last: d." in out
@@ -331,7 +331,7 @@ def test_intervals_allow_for_a_reference_that_these_games_picked(
         seen.append(picked)
         return compare_to(resampled, reference, picked=picked)
 
-    monkeypatch.setattr("hmtas.statistics.verdicts.compare_to", listening)
+    monkeypatch.setattr("hmtas.scoring.paired.compare_to", listening)
     runs = [
         predict(packed, name, {"valid": num, "test": num // 2})
         for name, num in (("a", 10), ("b", 6), ("c", 2))

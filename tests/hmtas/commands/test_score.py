@@ -227,7 +227,8 @@ def test_the_table_shows_totals_intervals_and_every_action(world: World) -> None
     for action in ACTIONS:
         assert action in out
     assert "100.00" in next(line for line in out.splitlines() if "Goal" in line)
-    assert "–" in next(line for line in out.splitlines() if "Penalty" in line)  # noqa: RUF001
+    penalty = next(line for line in out.splitlines() if "Penalty" in line)
+    assert penalty.split() == ["Penalty", "0", "-", "-"]
 
 
 def test_several_inputs_end_in_a_summary(world: World) -> None:

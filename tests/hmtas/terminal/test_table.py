@@ -52,6 +52,20 @@ def test_text_folds_and_numbers_do_not() -> None:
     assert "12345.67" in narrow
 
 
+def test_a_table_knows_how_narrow_it_can_be() -> None:
+    table = Table(heads=("name", "95 %"), rows=(("m7", "38.05 to 44.35"),), title="x" * 9)
+    needed = Console(width=1000).measure(table).minimum
+    assert " name " in drawn(table, needed)
+    assert " 38.05 to 44.35" in drawn(table, needed)
+    assert " name " not in drawn(table, needed - 1)
+
+
+def test_a_title_is_not_folded_as_narrow_as_the_table() -> None:
+    table = Table(heads=("a",), rows=(("1",),), title="A long title", caption="A long caption")
+    assert drawn(table, 40).splitlines()[0].rstrip() == "A long title"
+    assert drawn(table, 40).splitlines()[-1].rstrip() == "A long caption"
+
+
 def test_markup_in_a_cell_is_text() -> None:
     table = Table(heads=("name",), rows=(("[bold]x[/bold]",),))
     assert "[bold]x[/bold]" in drawn(table, 60)

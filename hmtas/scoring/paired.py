@@ -1,0 +1,143 @@
+"""Runs and submissions on the same games, one against another."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hmtas.errors import InputError
+from hmtas.scoring.inputs import choose_games, load
+from hmtas.statistics.games import check_paired
+from hmtas.statistics.intervals import LEVEL, resample
+from hmtas.statistics.verdicts import MOST_GAMES, POWER, Comparison, compare_to
+from hmtas.statistics.winner import corrected_winner
+from hmtas.validation import Frozen
+
+PICKED_ON = "valid"  # the split whose scores choose the best run
+
+
+class PairedRun(Frozen):
+    """One of the compared.
+
+    Attributes:
+        name: What it is called.
+        run_dir: Its place.
+        tight: Tight Average-mAP.
+        cross_fitted: Were its windows or weights fitted on these games?
+        against_reference: It minus the reference; None for the reference.
+    """
+
+    name: str
+    run_dir: str
+    tight: float
+    cross_fitted: bool
+    against_reference: Comparison | None
+
+
+class PickedRun(Frozen):
+    """The best of some runs, and its score corrected for having been picked."""
+
+    name: str
+    num_candidates: int
+    tight: float
+    corrected: float
+
+
+class PairedComparison(Frozen):
+    """Runs on the same games; scores and differences are shares of 1.
+
+    Attributes:
+        split: Whose games; None for all games of the spots.
+        num_games: How many.
+        reference: Name of the run that the others are compared with.
+        level: How often all intervals together cover the truth.
+        power: With which the games needed would tell.
+        most_games: More are not to be had.
+        runs: In the order they were named.
+        winner: The best of them, where these games picked it.
+    """
+
+    split: str | None
+    num_games: int
+    reference: str
+    level: float = LEVEL
+    power: float = POWER
+    most_games: int = MOST_GAMES
+    runs: tuple[PairedRun, ...]
+    winner: PickedRun | None
+
+
+def compare_paired(
+    runs: Mapping[str, Path],
+    split: str | None,
+    valid_tight: Mapping[str, float],
+    *,
+    games: str | None = None,
+    splits: Path | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> PairedComparison:
+    """Compare runs on the same games by their stored probabilities, tight Average-mAP.
+
+    Two runs are compared with each other, the first minus the second; more are each compared with
+    the best by validation.
+
+    Args:
+        runs: Two or more run folders, or folders or zips of spots, by the name to show.
+        split: Whose games; None takes all games of the spots.
+        valid_tight: Validation score by name, for another split than the validation one.
+        games: Where the labels are, see `hmtas score`; needed for spots.
+        splits: Split file, see there.
+        on_step: Called twice for each run.
+
+    Raises:
+        InputError: If a run cannot be scored on these games as the others are.
+    """
+    names = list(runs)
+    counts, cross_fitted = [], []
+    for path in runs.values():
+        found, labels = load(path, games, split)
+        chosen = choose_games(path, found, labels, split, splits)
+        counts.append(found.only(chosen).counts(labels.events(chosen, found.actions)))
+        cross_fitted.append(found.cross_fitted)
+        on_step()
+    check_paired(counts, [str(path) for path in runs.values()])
+    resampled = resample(counts, on_model=on_step)
+    picked = split in (PICKED_ON, None)
+    if len(names) == 2:
+        reference = 1
+    elif picked:
+        reference = int(resampled.scores.argmax())
+    else:
+        reference = names.index(_best(valid_tight, names))
+    compared = compare_to(resampled, reference, picked=picked)
+    winner = corrected_winner(counts) if picked else None
+    return PairedComparison(
+        split=split,
+        num_games=resampled.num_games,
+        reference=names[reference],
+        runs=tuple(
+            PairedRun(
+                name=name,
+                run_dir=str(runs[name]),
+                tight=float(resampled.scores[m]),
+                cross_fitted=cross_fitted[m],
+                against_reference=compared.get(m),
+            )
+            for m, name in enumerate(names)
+        ),
+        winner=winner
+        and PickedRun(
+            name=names[winner.candidate],
+            num_candidates=len(names),
+            tight=winner.score,
+            corrected=winner.corrected,
+        ),
+    )
+
+
+def _best(valid_tight: Mapping[str, float], names: Sequence[str]) -> str:
+    scored = [name for name in names if name in valid_tight]
+    if not scored:
+        raise InputError(
+            "no run has a validation score, so there is none to compare the others with; "
+            "run `hmtas score RUN --split valid`, or name two runs"
+        )
+    return max(scored, key=lambda name: valid_tight[name])
