@@ -39,7 +39,6 @@ DEFAULT_EXPERIMENT = "hmtas"
 # What goes into MLflow as files, once a run is no longer running.
 ARTIFACTS = ("run.json", "windows.json", "*.safetensors", "predictions/*.arrow", "scores/*.json")
 _MAX_METRICS = 1000  # MLflow's limits on one request, and on the length of a value
-_MAX_PARAMS = 100
 _MAX_PARAM_CHARS = 6000
 
 Status = Literal["RUNNING", "FINISHED", "FAILED"]
@@ -115,6 +114,8 @@ def sync_run(
     """
     record = read_run(run)
     client = connect(store_of(run))
+    from mlflow.entities import RunTag
+
     note = _find_or_create(client, run, record, experiment)
     if status is None:
         # A run stopped from outside says "running" for ever; what was said of it once stays.
@@ -124,7 +125,10 @@ def sync_run(
         note.params = True
     _log_epochs(client, note, record)
     score_tags = _log_scores(client, note, run, record)
-    _set_tags(client, note, {**_tags_of(run, record, status, parent), **score_tags, **(tags or {})})
+    tags = {**_tags_of(run, record, status, parent), **score_tags, **(tags or {})}
+    if changed := {name: value for name, value in tags.items() if note.tags.get(name) != value}:
+        client.log_batch(note.run_id, tags=[RunTag(*tag) for tag in changed.items()])
+        note.tags |= changed
     if status != "RUNNING":
         _log_files(client, note, run)
     if status != note.status:
@@ -160,13 +164,13 @@ def check_tracking(
     """Find out before long work whether MLflow will take its results.
 
     Args:
-        folders: Of runs and of parents of runs that will be logged.
-        experiment: Where to; that of each run unless given.
-        can_wait: Results wait for a server that does not answer just now.
+        folders: Folders of runs, or of parents of runs, that will be logged.
+        experiment: Experiment they will be logged to; that of each run unless given.
+        can_wait: Whether results can wait for a server that does not answer now.
 
     Raises:
         TransientError: If a server does not answer.
-        InputError: If a store is not to be used, see `check_store`.
+        InputError: If a store cannot be used, see `check_store`.
     """
     places = set()
     for folder in folders:
@@ -256,15 +260,13 @@ def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for name, value in params.items()
     }
-    every = [Param(name, text[:_MAX_PARAM_CHARS]) for name, text in texts.items()]
-    for batch in _batches(every, _MAX_PARAMS):
-        client.log_batch(run_id, params=batch)
+    client.log_batch(run_id, params=[Param(k, v[:_MAX_PARAM_CHARS]) for k, v in texts.items()])
 
 
-def log_metrics(client: "MlflowClient", run_id: str, metrics: Sequence["Metric"]) -> None:
+def log_metrics(client: "MlflowClient", run_id: str, points: Sequence["Metric"]) -> None:
     """Log points of curves; an equal one stays one."""
-    for batch in _batches(metrics, _MAX_METRICS):
-        client.log_batch(run_id, metrics=batch)
+    for start in range(0, len(points), _MAX_METRICS):
+        client.log_batch(run_id, metrics=points[start : start + _MAX_METRICS])
 
 
 def log_file(client: "MlflowClient", run_id: str, folder: Path, file: Path) -> None:
@@ -332,20 +334,6 @@ def _tags_of(run: Path, record: RunRecord, status: Status, parent: str | None) -
     if parent:
         tags["mlflow.parentRunId"] = parent
     return tags
-
-
-def _batches(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
-    return (items[i : i + size] for i in range(0, len(items), size))
-
-
-def _set_tags(client: "MlflowClient", note: RunLog, tags: Mapping[str, str]) -> None:
-    """Set the tags that are new or changed."""
-    from mlflow.entities import RunTag
-
-    changed = {k: v for k, v in tags.items() if note.tags.get(k) != v}
-    for batch in _batches([RunTag(k, v) for k, v in changed.items()], _MAX_PARAMS):
-        client.log_batch(note.run_id, tags=batch)
-    note.tags.update(changed)
 
 
 def _log_epochs(client: "MlflowClient", note: RunLog, record: RunRecord) -> None:
