@@ -8,21 +8,38 @@ another host nothing is known for sure, so its file must be removed by hand.
 
 import contextlib
 import fcntl
-import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from io import FileIO
 from pathlib import Path
-from typing import Any
 
 from hmtas.errors import InputError
+from hmtas.validation import Frozen
 
 FILE = "driver.json"
 HEARTBEAT_S = 10.0  # between two signs of life
 STALE_AFTER_S = 60.0  # a driver without a sign of life for longer has most likely died
+
+
+class Driver(Frozen):
+    """The process that drives a study, as it last wrote of itself."""
+
+    host: str
+    pid: int
+    began: str | None = None  # start time of the process: its number is given to others later
+    beat: float  # last sign of life, in seconds since 1970
+
+    @property
+    def is_local(self) -> bool:
+        """Is it a process of this host?"""
+        return self.host == socket.gethostname()
+
+    @property
+    def runs(self) -> bool:
+        """Does its process run? Asked on its own host."""
+        return self.began == _start_time(self.pid) is not None
 
 
 @contextlib.contextmanager
@@ -34,11 +51,13 @@ def driver_lock(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
-    # Not "a+": Linux would append what is to replace.
-    with FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
         locked = _lock(file)
-        other = _read(file)
-        if locked is False or (other is not None and _may_be_alive(other, locked)):
+        other = _read(path)
+        # Where there are no locks, and on other hosts, what it wrote of itself must do.
+        alive = other is not None and (not other.is_local or (not locked and other.runs))
+        if locked is False or alive:
             raise InputError(_busy_message(folder, other))
         _write(file)
         ended = threading.Event()
@@ -51,25 +70,20 @@ def driver_lock(folder: Path) -> Iterator[None]:
             beating.join()
             # Emptied, not removed: a second driver may hold the file open by now.
             _replace(file, b"")
+    finally:
+        os.close(file)
 
 
 def driver_of(folder: Path) -> str | None:
     """Who drives a study, such as "process 7 on host"; None if nobody does. Locks nothing."""
-    try:
-        found = json.loads((folder / FILE).read_bytes())
-    except (OSError, ValueError):
+    found = _read(folder / FILE)
+    if found is None:
         return None
-    if not isinstance(found, dict):
-        return None
-    host, pid, beat = (found.get(name) for name in ("host", "pid", "beat"))
-    if host == socket.gethostname():
-        lives = _may_be_alive(found, None)
-    else:
-        lives = isinstance(beat, int | float) and time.time() - beat < STALE_AFTER_S
-    return f"process {pid} on {host}" if lives else None
+    alive = found.runs if found.is_local else time.time() - found.beat < STALE_AFTER_S
+    return f"process {found.pid} on {found.host}" if alive else None
 
 
-def _lock(file: FileIO) -> bool | None:
+def _lock(file: int) -> bool | None:
     """True: locked; False: another process has it; None: this file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,66 +94,46 @@ def _lock(file: FileIO) -> bool | None:
     return True
 
 
-def _may_be_alive(other: dict[str, Any], locked: bool | None) -> bool:
-    """May the driver that wrote this still be at work, though we could open its file?"""
-    if other.get("host") != socket.gethostname():
-        return True
-    if locked:
-        return False
-    pid = other.get("pid")
-    return isinstance(pid, int) and other.get("began") == _start_time(pid) is not None
-
-
-def _busy_message(folder: Path, other: dict[str, Any] | None) -> str:
+def _busy_message(folder: Path, other: Driver | None) -> str:
     if other is None:
         return f"{folder}: another driver is starting this study; wait for it, or look again"
-    host, pid, beat = (other.get(name, "unknown") for name in ("host", "pid", "beat"))
-    age = f"{max(0.0, time.time() - beat):.0f} s ago" if isinstance(beat, int | float) else "once"
-    line = f"{folder}: process {pid} on {host} drives this study (last sign of life {age})"
-    if host == socket.gethostname():
-        return f"{line}; wait for it, or stop it: kill {pid}"
+    line = (
+        f"{folder}: process {other.pid} on {other.host} drives this study "
+        f"(last sign of life {max(0.0, time.time() - other.beat):.0f} s ago)"
+    )
+    if other.is_local:
+        return f"{line}; wait for it, or stop it: kill {other.pid}"
     return f"{line}; if it is dead, remove {folder / FILE} and try again"
 
 
-def _send_heartbeats(file: FileIO, ended: threading.Event) -> None:
+def _send_heartbeats(file: int, ended: threading.Event) -> None:
     while not ended.wait(HEARTBEAT_S):
-        with contextlib.suppress(OSError):  # a full disk is the study's to notice
-            _write(file)
+        _write(file)
 
 
-def _write(file: FileIO) -> None:
+def _write(file: int) -> None:
     pid = os.getpid()
-    mine = {
-        "host": socket.gethostname(),
-        "pid": pid,
-        "began": _start_time(pid),
-        "beat": time.time(),
-    }
-    _replace(file, json.dumps(mine).encode())
+    driver = Driver(host=socket.gethostname(), pid=pid, began=_start_time(pid), beat=time.time())
+    _replace(file, driver.model_dump_json().encode())
 
 
-def _replace(file: FileIO, content: bytes) -> None:
-    """In place: a new file would not be the locked one."""
+def _replace(file: int, content: bytes) -> None:
+    """In place, as a new file would not be the locked one; a full disk is the study's to notice."""
     with contextlib.suppress(OSError):
-        os.ftruncate(file.fileno(), 0)
-        os.pwrite(file.fileno(), content, 0)
-        os.fsync(file.fileno())
+        os.ftruncate(file, 0)
+        os.pwrite(file, content, 0)
+        os.fsync(file)
 
 
-def _read(file: FileIO) -> dict[str, Any] | None:
-    """Who wrote the file; None where it is empty or was cut short."""
-    file.seek(0)
-    with contextlib.suppress(ValueError):
-        found = json.loads(file.read())
-        return found if isinstance(found, dict) else None
+def _read(path: Path) -> Driver | None:
+    """Who wrote the file; None where it is missing, empty or was cut short."""
+    with contextlib.suppress(OSError, ValueError):
+        return Driver.model_validate_json(path.read_bytes())
     return None
 
 
 def _start_time(pid: int) -> str | None:
-    """When a process of this host began, in its kernel's ticks; None if there is no such one.
-
-    A number is given to another process sooner or later; both together are not.
-    """
+    """When a process of this host began, in its kernel's ticks; None if there is no such one."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         state, *fields = stat.rpartition(")")[2].split()
