@@ -8,11 +8,11 @@ from functools import partial
 import torch
 from torch.nn import functional
 
+from hmtas.formats.embeddings import THESIS_STREAMS as STREAMS
 from hmtas.model.network import SpottingModel, build_model
 from hmtas.prediction.shared_windows import Linear
 from hmtas.presets import preset
 
-STREAMS = {"tpn": 2048, "gta": 2048, "vtn": 384, "ircsn": 2048, "i3d_slow": 2048, "vggish": 128}
 NUM_OUTPUTS = 18
 CONFIG = preset("m7")
 SEQ_LEN = CONFIG.train.seq_len

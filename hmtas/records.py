@@ -24,6 +24,15 @@ class HalfId(NamedTuple):
         return f"{self.game}, half {self.half}"
 
 
+def _check_columns(half: HalfId, time_s: np.ndarray, *others: np.ndarray) -> None:
+    """Refuse columns of different lengths, and a time that cannot be."""
+    shapes = {time_s.shape, *(column.shape for column in others)}
+    if len(shapes) != 1 or time_s.ndim != 1:
+        raise ValueError(f"{half}: events and spots are arrays of one length, got {shapes}")
+    if not np.isfinite(time_s).all() or (time_s < 0).any():
+        raise ValueError(f"{half}: a time is negative or not finite")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Events:
     """Annotations of one half, in order of time.
@@ -44,11 +53,7 @@ class Events:
     visible: np.ndarray
 
     def __post_init__(self) -> None:
-        shapes = {self.time_s.shape, self.action.shape, self.visible.shape}
-        if len(shapes) != 1 or self.time_s.ndim != 1:
-            raise ValueError(f"{self.half}: events must be three (M,) arrays, got {shapes}")
-        if not np.isfinite(self.time_s).all() or (self.time_s < 0).any():
-            raise ValueError(f"{self.half}: an event's time is negative or not finite")
+        _check_columns(self.half, self.time_s, self.action, self.visible)
         if (np.diff(self.time_s) < 0).any():
             raise ValueError(f"{self.half}: events must be in order of time")
 
@@ -109,11 +114,7 @@ class Spots:
     confidence: np.ndarray
 
     def __post_init__(self) -> None:
-        shapes = {self.time_s.shape, self.action.shape, self.confidence.shape}
-        if len(shapes) != 1 or self.time_s.ndim != 1:
-            raise ValueError(f"{self.half}: spots must be three (N,) arrays, got {shapes}")
-        if not np.isfinite(self.time_s).all() or (self.time_s < 0).any():
-            raise ValueError(f"{self.half}: a spot's time is negative or not finite")
+        _check_columns(self.half, self.time_s, self.action, self.confidence)
         if not ((self.confidence >= 0) & (self.confidence <= 1)).all():
             raise ValueError(f"{self.half}: a confidence is outside [0, 1]")
 

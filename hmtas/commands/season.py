@@ -7,9 +7,9 @@ import typer
 
 from hmtas.commands.options import Json
 from hmtas.errors import InputError
+from hmtas.formats.embeddings import THESIS_STREAMS
 from hmtas.season.write import (
     SMALL_STREAMS,
-    THESIS_STREAMS,
     SeasonConfig,
     parse_streams,
     write_season,

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from hmtas.errors import InputError, join_problems
 from hmtas.files import atomic_path, read_json, write_json
+from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE
 from hmtas.formats.splits import SPLIT_FILE
 from hmtas.place import check_folder, check_space
@@ -24,18 +25,6 @@ from hmtas.validation import Frozen
 
 SEASON_FILE = "season.json"
 SMALL_STREAMS = {"tpn": 16, "gta": 16, "vtn": 12, "ircsn": 16, "i3d_slow": 16, "vggish": 8}
-THESIS_STREAMS = {
-    "tpn": 2048,
-    "gta": 2048,
-    "vtn": 384,
-    "ircsn": 2048,
-    "i3d_slow": 2048,
-    "vggish": 128,
-}
-"""Thesis Table 4.1, in the order of the blocks of the visual file; audio as in its code."""
-
-VISUAL_FILE = "baidu_soccer_embeddings"
-VISUAL_STREAMS = tuple(name for name in THESIS_STREAMS if name != "vggish")
 _SHORTER = 0.15  # share of the files that are some rows short
 _MAX_SHORTER = 2
 
@@ -59,7 +48,7 @@ class SeasonConfig(Frozen):
         bad = {
             name: width
             for name, width in streams.items()
-            if width < 1 or not name.replace("_", "").isalnum() or name == VISUAL_FILE
+            if width < 1 or not name.replace("_", "").isalnum() or name == BAIDU
         }
         if bad or not streams:
             raise ValueError(
@@ -218,11 +207,10 @@ class _File(NamedTuple):
 
 
 def _files(config: SeasonConfig) -> list[_File]:
-    visual = {name: THESIS_STREAMS[name] for name in VISUAL_STREAMS}
-    joined = visual.items() <= config.streams.items()
-    files = [_File(VISUAL_FILE, visual, "float32")] if joined else []
+    joined = BAIDU_BLOCKS.items() <= config.streams.items()
+    files = [_File(BAIDU, BAIDU_BLOCKS, "float32")] if joined else []
     for name, width in config.streams.items():
-        if not (joined and name in visual):
+        if not (joined and name in BAIDU_BLOCKS):
             files.append(_File(name, {name: width}, config.dtype))
     return files
 

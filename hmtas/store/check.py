@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hmtas.errors import InputError, join_problems
+from hmtas.formats.embeddings import BAIDU_BLOCKS
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, Splits, read_splits
 from hmtas.records import Events, HalfId
 from hmtas.store.sources import (
-    BAIDU_BLOCKS,
     SourceFile,
     SourceHalf,
     check_lengths,

@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from hmtas.errors import InputError
+from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
 from hmtas.records import HalfId
 
-BAIDU = "baidu_soccer_embeddings"
-BAIDU_BLOCKS = {"tpn": 2048, "gta": 2048, "vtn": 384, "ircsn": 2048, "i3d_slow": 2048}
 BAIDU_WIDTH = sum(BAIDU_BLOCKS.values())
 FLOAT16_MAX = 65504.0  # of float16
 _CHUNK_BYTES = 1 << 24  # read at once, so that one half in float16 is all that is ever held

@@ -187,12 +187,8 @@ class _Training:
         epoch = len(self.record.history) + 1
         started = time.monotonic()
         loss, num_windows = self._train(epoch)
-        entry = EpochRecord(
-            epoch=epoch,
-            train_loss=loss,
-            seconds=round(time.monotonic() - started, 3),
-            windows=num_windows * self.parallel.size,
-        )
+        seconds = round(time.monotonic() - started, 3)
+        validated = {}
         if self.parallel.rank == 0 and self.games.stopped:
             found = validate(
                 self.model,
@@ -203,16 +199,14 @@ class _Training:
                 weight_C=self.weight_C,
                 device=self.device,
             )
-            entry = entry.model_copy(
-                update={
-                    "val_loss": found.loss,
-                    "val_stream_losses": found.stream_losses,
-                    "tight": found.tight,
-                    "loose": found.loose,
-                    "game_tight": found.game_tight,
-                    "intervals": found.intervals,
-                }
-            )
+            validated = found._asdict()
+        entry = EpochRecord(
+            epoch=epoch,
+            train_loss=loss,
+            seconds=seconds,
+            windows=num_windows * self.parallel.size,
+            **validated,
+        )
         self._record_epoch(entry)
         return entry
 
@@ -257,10 +251,8 @@ class _Training:
         """Add an epoch to the record and save; a run without stopping keeps its last epoch."""
         train = self.config.train
         history = (*self.record.history, entry)
-        better = entry.tight is None or entry == min(
-            history,
-            key=lambda e: _stopping_key(e, train.stop_on),
-        )
+        best = min(history, key=lambda e: _stopping_key(e, train.stop_on))
+        better = entry.tight is None or entry == best
         update: dict[str, object] = {"history": history}
         if better:
             update["best_epoch"] = entry.epoch

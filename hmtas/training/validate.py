@@ -22,10 +22,13 @@ from hmtas.store.local import EmbeddingStore
 
 
 class Validation(NamedTuple):
-    """Losses over windows that do not overlap, as in the thesis; Average-mAP over every row."""
+    """What an `EpochRecord` says of the games that stop the training.
 
-    loss: float  # Equation 4.3
-    stream_losses: dict[str, float]  # Equation 4.1 of each stream's own head (Table 5.6)
+    Losses are over windows that do not overlap, as in the thesis; Average-mAP over every row.
+    """
+
+    val_loss: float  # Equation 4.3
+    val_stream_losses: dict[str, float]  # Equation 4.1 of each stream's own head (Table 5.6)
     tight: float  # in [0, 1]
     loose: float
     game_tight: tuple[float, ...]  # of each game alone, over its own actions; games sorted

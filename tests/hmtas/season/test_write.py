@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from hmtas.commands import season as season_command
 from hmtas.errors import InputError
 from hmtas.files import sha256_file
+from hmtas.formats.embeddings import THESIS_STREAMS
 from hmtas.formats.labels import ACTIONS, LABEL_FILE, read_events
 from hmtas.formats.splits import read_splits
 from hmtas.season.evidence import DEFAULT_PROFILE, PROFILES, draw_marks, embed
 from hmtas.season.match import HALF_MINUTES, SimulatedHalf, simulate_match
 from hmtas.season.write import (
     SMALL_STREAMS,
-    THESIS_STREAMS,
     SeasonConfig,
     game_name,
     parse_streams,

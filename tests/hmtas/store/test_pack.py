@@ -17,10 +17,11 @@ import pytest
 
 from hmtas.errors import InputError
 from hmtas.files import locked
+from hmtas.formats.embeddings import BAIDU_BLOCKS
 from hmtas.records import HalfId
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import LOCK_FILE, pack
-from hmtas.store.sources import BAIDU_BLOCKS, BAIDU_WIDTH
+from hmtas.store.sources import BAIDU_WIDTH
 from hmtas.store.verify import verify
 from tests.support.store_tree import (
     GAMES,

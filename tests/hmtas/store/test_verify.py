@@ -159,8 +159,8 @@ def test_labels_outside_their_half(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("half", "time_s", "problem"),
     [
-        ([0, 0], [-1.0, 3.0], "an event's time is negative or not finite"),
-        ([0, 0], [3.0, np.nan], "an event's time is negative or not finite"),
+        ([0, 0], [-1.0, 3.0], "a time is negative or not finite"),
+        ([0, 0], [3.0, np.nan], "a time is negative or not finite"),
         ([0, 0], [3.0, 2.0], "events must be in order of time"),
         ([9, 10], [3.0, 2.0], "they name a half that the index does not"),
         ([-1, 0], [3.0, 2.0], "they name a half that the index does not"),
