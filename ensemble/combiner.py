@@ -20,7 +20,7 @@ from ensemble.stack.mean import combine
 from hmtas.config import SpottingConfig
 from hmtas.metric.averages import TIGHT_S, score
 from hmtas.metric.counts import Histograms, histograms
-from hmtas.records import Events, HalfId, Probabilities, Score
+from hmtas.records import Events, HalfId, Score
 from hmtas.runs.ensemble import CombinerSettings, FitFacts, Space
 from hmtas.spotting.spots import spot
 
@@ -80,17 +80,10 @@ class Evidence:
     def _counts_of(self, name: str, spotting: SpottingConfig) -> Histograms:
         if name not in self._counts:
             actions = self.stacked.actions
-            spots = spot(self.probabilities(self.stacked.of_model(name)), actions, spotting)
+            halves = self.stacked.probabilities(self.stacked.of_model(name))
+            spots = spot(halves, actions, spotting)
             self._counts[name] = histograms(spots, self.events, TIGHT_S, len(actions))
         return self._counts[name]
-
-    def probabilities(self, halves: Mapping[HalfId, np.ndarray]) -> dict[HalfId, Probabilities]:
-        """Rows (T, A) on the grid of the models, as records."""
-        rate_hz = self.stacked.rate_hz
-        return {
-            half: Probabilities(half=half, values=rows, rate_hz=rate_hz)
-            for half, rows in halves.items()
-        }
 
     def library(self, space: Space, threshold: float = LEAST) -> Library:
         """The models' codes; only the last one is kept, as it may be large."""

@@ -18,24 +18,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ensemble.build.members import member_runs, read_ensemble, read_members, stack_members
 from ensemble.build.plan import Plan
 from ensemble.combiner import nothing
 from ensemble.combiners.crossfit import CrossFit, FoldFit, cross_fit
 from ensemble.combiners.methods import fitted_of, vote_of
-from ensemble.stack.align import Stack
 from hmtas import __version__
-from hmtas.runs.ensemble import EnsembleRecord, FoldRecord, MemberRecord
-from hmtas.runs.environment import this_environment
 from hmtas.errors import InputError
 from hmtas.files import write_json
-from hmtas.runs.probabilities import Provenance, write_probabilities
-from hmtas.records import HalfId, Probabilities
+from hmtas.runs.ensemble import EnsembleRecord, FoldRecord, MemberRecord
+from hmtas.runs.environment import this_environment
+from hmtas.runs.probabilities import store_predictions
+from hmtas.runs.record import MLFLOW_NOTE, RECORD, RunRecord, read_run, write_run
+from hmtas.scoring.games import refuse_foreign_games, refuse_seen
 from hmtas.store.remote import open_store
-from hmtas.runs.record import MLFLOW_NOTE, RECORD, RunRecord, predictions_path, read_run, write_run
-from hmtas.store.local import EmbeddingStore
 
 
 def fit_ensembles(
@@ -96,35 +92,23 @@ def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) ->
     stacked = stack_members(members)
     if stacked.actions != record.actions:
         raise InputError(f"{run}: its members now predict other actions; fit the ensemble again")
-    overlap = sorted(set(record.fitted_games) & set(stacked.games))
-    if overlap:
-        raise InputError(
-            f"{run}: it was fitted on {overlap[0]!r} and {len(overlap) - 1} more games of split "
-            f"{split!r}, so its score there would be a lie; `hmtas ensemble fit` wrote "
-            "cross-fitted probabilities of the games it was fitted on"
-        )
+    refuse_seen(
+        str(run),
+        stacked.games,
+        record.fitted_games,
+        advice="`hmtas ensemble fit` wrote cross-fitted probabilities of these games",
+    )
     predicted_on = members[0].stored.provenance
-    place, checksum = predicted_on.store, predicted_on.store_checksum
+    labels = {"store": predicted_on.store, "store_checksum": predicted_on.store_checksum}
     if store is not None:
         opened = open_store(store)
-        _check_split(stacked, opened, split)
-        place, checksum = opened.place, opened.checksum
+        refuse_foreign_games(str(run), stacked.games, opened, split)
+        labels = {"store": opened.place, "store_checksum": opened.checksum}
     fitted = fitted_of(ensemble, run, record.actions)
     halves = {half: fitted.combine(rows) for half, rows in stacked.halves.items()}
-    path = predictions_path(run, split)
-    _write_probabilities(
-        path, halves, stacked, record, split=split, store=place, store_checksum=checksum
+    return store_predictions(
+        run, record, split, list(stacked.probabilities(halves).values()), **labels
     )
-    return path
-
-
-def _check_split(stacked: Stack, store: EmbeddingStore, split: str) -> None:
-    surplus = sorted(set(stacked.games) - set(store.games(split)))
-    if surplus:
-        raise InputError(
-            f"{surplus[0]!r} and {len(surplus) - 1} more predicted games are not in split "
-            f"{split!r} of {store.place}; were the splits changed since the prediction?"
-        )
 
 
 def _check_target(target: Path) -> None:
@@ -163,22 +147,14 @@ def write_ensemble(
     """
     _check_target(target)
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    record = _record(plan, method, fit, target, folds, name or method)
+    record = _record(plan, method, fit, target, folds=folds, name=name or method)
     try:
         write_run(scratch, record)
         fit.fitted.save(scratch)
         for place, document in (documents or {}).items():
             write_json(scratch / place, document)
-        _write_probabilities(
-            predictions_path(scratch, plan.split),
-            fit.halves,
-            plan.evidence.stacked,
-            record,
-            split=plan.split,
-            store=record.store,
-            store_checksum=record.store_checksum,
-            cross_fitted=bool(fit.folds),
-        )
+        combined = list(plan.evidence.stacked.probabilities(fit.halves).values())
+        store_predictions(scratch, record, plan.split, combined, cross_fitted=bool(fit.folds))
         if target.exists():
             # MLflow's run of this folder is to be replaced, not doubled.
             with contextlib.suppress(FileNotFoundError):
@@ -190,7 +166,7 @@ def write_ensemble(
 
 
 def _record(
-    plan: Plan, method: str, fit: CrossFit, target: Path, folds: Sequence[FoldRecord], name: str
+    plan: Plan, method: str, fit: CrossFit, target: Path, *, folds: Sequence[FoldRecord], name: str
 ) -> RunRecord:
     stacked = plan.evidence.stacked
     records = [member.record for member in plan.members]
@@ -234,34 +210,3 @@ def _record(
         stopped_games=tuple(sorted({game for record in records for game in record.stopped_games})),
         best_epoch=ensemble.best_epoch,
     )
-
-
-def _write_probabilities(
-    path: Path,
-    halves: Mapping[HalfId, np.ndarray],
-    stacked: Stack,
-    record: RunRecord,
-    *,
-    split: str,
-    store: str,
-    store_checksum: str,
-    cross_fitted: bool = False,
-) -> None:
-    provenance = Provenance(
-        run=record.name,
-        kind="ensemble",
-        split=split,
-        store=store,
-        store_checksum=store_checksum,
-        actions=stacked.actions,
-        rate_hz=stacked.rate_hz,
-        fitted_games=record.fitted_games,
-        stopped_games=record.stopped_games,
-        cross_fitted=cross_fitted,
-        created=datetime.now(UTC).isoformat(),
-    )
-    rows = (
-        Probabilities(half=half, values=values, rate_hz=stacked.rate_hz)
-        for half, values in halves.items()
-    )
-    write_probabilities(path, rows, provenance)

@@ -9,10 +9,15 @@ from ensemble.stack.align import ModelOutput, Stack, stack
 from hmtas.errors import InputError
 from hmtas.runs.ensemble import EnsembleRecord
 from hmtas.runs.probabilities import StoredProbabilities, read_probabilities
-from hmtas.store.remote import open_store
 from hmtas.runs.record import RunRecord, predictions_path, read_run
-from hmtas.scoring.games import refuse_seen, refuse_test_games, refuse_unlabelled
+from hmtas.scoring.games import (
+    refuse_foreign_games,
+    refuse_seen,
+    refuse_test_games,
+    refuse_unlabelled,
+)
 from hmtas.store.local import EmbeddingStore
+from hmtas.store.remote import open_store
 
 
 class Member(NamedTuple):
@@ -148,12 +153,7 @@ def check_games(members: Sequence[Member], store: EmbeddingStore, split: str) ->
     for member in members:
         games = member.stored.games
         refuse_test_games(member.name, games, store)
-        foreign = sorted(set(games) - set(store.games(split)))
-        if foreign:
-            raise InputError(
-                f"{member.name}: {foreign[0]!r} is not in split {split!r} of {store.place}; "
-                "is it a run of another store, or were the splits changed?"
-            )
+        refuse_foreign_games(member.name, games, store, split)
         refuse_unlabelled(games, store)
         refuse_seen(
             member.name,

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ensemble.combiner import Combiner, Evidence
-from ensemble.greedy.select import GreedyConfig
 from ensemble.build.members import (
     Member,
     check_games,
@@ -16,7 +14,9 @@ from ensemble.build.members import (
     stopped_on,
     store_of,
 )
+from ensemble.combiner import Combiner, Evidence
 from ensemble.combiners.methods import USUAL, combiner_of
+from ensemble.greedy.select import GreedyConfig
 from ensemble.learned.network import FusionConfig
 from hmtas.errors import InputError
 from hmtas.scoring.games import refuse_test_split

@@ -89,7 +89,7 @@ def fitting_sets(
     games = [evidence.games, *(_others(evidence.games, fold) for fold in folds)]
     tables_MS = []
     for name in evidence.stacked.models:
-        halves = evidence.probabilities(evidence.stacked.of_model(name))
+        halves = evidence.stacked.probabilities(evidence.stacked.of_model(name))
         tables_MS.append(tabulate(halves, evidence.events, games, settings))
         on_model()
     sets = []
@@ -138,7 +138,7 @@ def nested_fit(
         fitted = combiner.fit(evidence, games, on_step)
         own = _own_games(combiner, fitted, evidence, games, on_step)
         spotting = _spotting(evidence, _fit_windows(evidence, own, games, settings))
-        rows = evidence.probabilities(_combined(fitted, evidence, held_out))
+        rows = evidence.stacked.probabilities(_combined(fitted, evidence, held_out))
         spots |= spot(rows, actions, spotting)
         unseen |= rows
         fits.append(FoldFit(held_out, fitted))
@@ -169,12 +169,12 @@ def _own_games(
 ) -> dict[HalfId, Probabilities]:
     """What to fit the windows on: the fitting games as unseen ones would look."""
     if not combiner.flatters:
-        return evidence.probabilities(_combined(fitted, evidence, games))
+        return evidence.stacked.probabilities(_combined(fitted, evidence, games))
     halves: dict[HalfId, np.ndarray] = {}
     for inner in game_folds(games, INNER_FOLDS):
         other = combiner.fit(evidence, _others(games, inner), on_step)
         halves |= _combined(other, evidence, inner)
-    return evidence.probabilities(halves)
+    return evidence.stacked.probabilities(halves)
 
 
 def _combined(fitted: Fitted, evidence: Evidence, games: Sequence[str]) -> dict[HalfId, np.ndarray]:

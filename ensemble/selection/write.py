@@ -79,7 +79,7 @@ def _score(plan: Plan, nested: Nested, halves: Mapping[HalfId, np.ndarray]) -> R
     """The cross-fitted score, as `hmtas tune windows` writes it."""
     evidence = plan.evidence
     actions = evidence.stacked.actions
-    spots = spot_fitted(evidence.probabilities(halves), actions, nested.windows, plan.split)
+    spots = spot_fitted(evidence.stacked.probabilities(halves), actions, nested.windows, plan.split)
     return RunScore(
         **dict(score_spots(spots, evidence.events, actions)),
         split=plan.split,

@@ -70,6 +70,13 @@ class Stack:
         output = self.outputs[self.models.index(name)]
         return _Made(tuple(self.num_rows), lambda half: self._row(output, half))
 
+    def probabilities(self, halves: Mapping[HalfId, np.ndarray]) -> dict[HalfId, Probabilities]:
+        """Rows (T, A) on the grid of the models, as records."""
+        return {
+            half: Probabilities(half=half, values=rows, rate_hz=self.rate_hz)
+            for half, rows in halves.items()
+        }
+
     def _rows(self, half: HalfId) -> np.ndarray:
         return np.stack([self._row(output, half) for output in self.outputs])
 

@@ -1,9 +1,8 @@
 """Slide over a half: embeddings to probabilities (thesis Section 4.3)."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,8 @@ from hmtas.model.threads import torch_threads
 from hmtas.model.windows import window_rows
 from hmtas.prediction.shared_windows import SharedWindows
 from hmtas.records import HalfId, Probabilities
-from hmtas.runs.probabilities import Provenance, read_probabilities, write_probabilities
-from hmtas.runs.record import WEIGHTS, RunRecord, predictions_path, read_run
+from hmtas.runs.probabilities import read_probabilities, store_predictions
+from hmtas.runs.record import WEIGHTS, predictions_path, read_run
 from hmtas.store.halves import Half
 from hmtas.store.local import EmbeddingStore
 
@@ -136,37 +135,15 @@ def predict_run(
 
     with halves_at_once(device) as pool:
         predicted = list(pool.map(predict, halves))
-    return write_predictions(
-        run, record, store, split=split, predicted=predicted, precision=precision
-    )
-
-
-def write_predictions(
-    run: Path,
-    record: RunRecord,
-    store: EmbeddingStore,
-    *,
-    split: str,
-    predicted: Iterable[Probabilities],
-    precision: Precision = "fp32",
-) -> Path:
-    """Store the probabilities of a split in a run folder, with where they come from."""
-    path = predictions_path(run, split)
-    provenance = Provenance(
-        run=record.name,
-        split=split,
+    return store_predictions(
+        run,
+        record,
+        split,
+        predicted,
         store=store.place,
         store_checksum=store.checksum,
-        actions=store.actions,
-        rate_hz=store.rate_hz,
-        seq_len=record.config.train.seq_len,
         precision=precision,
-        fitted_games=record.fitted_games,
-        stopped_games=record.stopped_games,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    write_probabilities(path, predicted, provenance)
-    return path
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ something on the file can refuse to fit it on games it must not touch.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -17,6 +18,7 @@ from hmtas.config import Precision
 from hmtas.errors import InputError
 from hmtas.files import atomic_path
 from hmtas.records import HalfId, Probabilities
+from hmtas.runs.record import RunRecord, predictions_path
 from hmtas.validation import Frozen
 
 if TYPE_CHECKING:
@@ -76,6 +78,42 @@ class StoredProbabilities(NamedTuple):
     def games(self) -> tuple[str, ...]:
         """The games covered, in the order of writing."""
         return tuple(dict.fromkeys(half.game for half in self.halves))
+
+
+def store_predictions(
+    run: Path, record: RunRecord, split: str, predicted: Sequence[Probabilities], **about: Any
+) -> Path:
+    """Store what a run predicts of a split in its folder.
+
+    Args:
+        run: Run folder.
+        record: Its record.
+        split: Split that was predicted.
+        predicted: One record per half.
+        about: Fields of `Provenance` of which the record says nothing or something else, such as
+            the store where it is not the one that the run was made on.
+
+    Returns:
+        The file written, `RUN/predictions/<split>.arrow`.
+
+    Raises:
+        InputError: If the disk is full.
+    """
+    of_record = record.model_dump(
+        include={"kind", "store", "store_checksum", "actions", "fitted_games", "stopped_games"}
+    )
+    provenance = {
+        **of_record,
+        "run": record.name,
+        "split": split,
+        "rate_hz": predicted[0].rate_hz if predicted else record.rate_hz,
+        "seq_len": record.config.train.seq_len if record.kind == "model" else None,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **about,
+    }
+    path = predictions_path(run, split)
+    write_probabilities(path, predicted, Provenance.model_validate(provenance))
+    return path
 
 
 def write_probabilities(

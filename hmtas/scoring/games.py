@@ -41,6 +41,20 @@ def refuse_test_games(who: str, games: Iterable[str], store: EmbeddingStore) -> 
         )
 
 
+def refuse_foreign_games(who: str, games: Iterable[str], store: EmbeddingStore, split: str) -> None:
+    """The games of a split are those of the store's split of that name, or some of them.
+
+    Raises:
+        InputError: If one is not.
+    """
+    foreign = sorted(set(games) - set(store.games(split)))
+    if foreign:
+        raise InputError(
+            f"{who}: {foreign[0]!r} is not in split {split!r} of {store.place}; "
+            "is it a run of another store, or were the splits changed?"
+        )
+
+
 def refuse_seen(
     who: str, games: Iterable[str], seen: Iterable[str], *, did: str = "was fitted on", advice: str
 ) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 from hmtas import __version__
 from hmtas.config import Config
 from hmtas.errors import InputError
-from hmtas.prediction.slide import write_predictions
 from hmtas.records import Events, HalfId, Probabilities
 from hmtas.runs.environment import this_environment
+from hmtas.runs.probabilities import store_predictions
 from hmtas.runs.record import RunRecord, write_run
 from hmtas.store.halves import Half
 from hmtas.store.local import EmbeddingStore
@@ -199,7 +199,7 @@ def run_baseline(
     paths = []
     for split in splits:
         predicted = [predict(half) for half in store.halves_of(store.games(split))]
-        paths.append(write_predictions(out, record, store, split=split, predicted=predicted))
+        paths.append(store_predictions(out, record, split, predicted))
     write_run(out, record)
     return paths
 

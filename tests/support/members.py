@@ -9,8 +9,8 @@ import numpy as np
 
 from hmtas.config import Config
 from hmtas.records import Events, HalfId, Probabilities
-from hmtas.runs.probabilities import Provenance, write_probabilities
-from hmtas.runs.record import RunRecord, predictions_path, write_run
+from hmtas.runs.probabilities import store_predictions
+from hmtas.runs.record import RunRecord, write_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import pack
 
@@ -114,16 +114,5 @@ def model(
             seen = rng.random(len(events.time_s)) < (1 if half.game in right else quality)
             values[events.time_s[seen].astype(int), events.action[seen]] = 0.9
             halves.append(Probabilities(half=half, values=values))
-        provenance = Provenance(
-            run=run.name,
-            split=split,
-            store=str(store.path),
-            store_checksum=store.checksum,
-            actions=ACTIONS,
-            rate_hz=1.0,
-            fitted_games=fitted_games,
-            stopped_games=record.stopped_games,
-            created=CREATED,
-        )
-        write_probabilities(predictions_path(run, split), halves, provenance)
+        store_predictions(run, record, split, halves)
     return run

@@ -7,15 +7,6 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from tests.support.members import (
-    ACTIONS,
-    NUM_ROWS,
-    SPLITS,
-    VALID,
-    annotated,
-    model,
-    write_store,
-)
 from typer.testing import CliRunner
 
 from ensemble.build.build import apply_ensemble, fit_ensembles
@@ -31,6 +22,15 @@ from hmtas.runs.probabilities import read_probabilities, write_probabilities
 from hmtas.runs.record import MLFLOW_NOTE, RECORD, predictions_path, read_run, write_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.tracking.run import RunLog
+from tests.support.members import (
+    ACTIONS,
+    NUM_ROWS,
+    SPLITS,
+    VALID,
+    annotated,
+    model,
+    write_store,
+)
 
 QUICK = FusionConfig(epochs=1, feedforward=8, num_layers=1, held_out_share=0.0)
 
@@ -221,7 +221,9 @@ def test_a_member_fitted_on_the_games_is_refused(
     store: EmbeddingStore, runs: list[Path], tmp_path: Path
 ) -> None:
     leaky = model(tmp_path / "leaky", store, fitted_games=("train 0", "valid 2"))
-    with pytest.raises(InputError, match=r"leaky was fitted on 1 of 6 games \(the first 'valid 2'\)"):
+    with pytest.raises(
+        InputError, match=r"leaky was fitted on 1 of 6 games \(the first 'valid 2'\)"
+    ):
         plan_fit([*runs, leaky], "valid")
 
 
@@ -316,8 +318,12 @@ def test_apply_refuses_games_it_was_fitted_on_and_members_trained_again(
     runs: list[Path], store: EmbeddingStore, tmp_path: Path
 ) -> None:
     run = fit(runs, tmp_path / "out")
-    with pytest.raises(InputError, match="it was fitted on 'valid 0' and 5 more games"):
+    with pytest.raises(InputError, match=r"was fitted on 6 of 6 games \(the first 'valid 0'\)"):
         apply_ensemble(run, "valid")
+    fewer = write_store(tmp_path / "season", {**SPLITS, "test": ("test 0",)})
+    with pytest.raises(InputError, match="'test 1' is not in split 'test' of"):
+        apply_ensemble(run, "test", store=fewer.path)
+    assert apply_ensemble(run, "test", store=store.path).is_file()
     with pytest.raises(InputError, match="a run of kind 'model', not an ensemble"):
         apply_ensemble(runs[0], "test")
     record = read_run(runs[0]).model_copy(update={"created": "2025-01-01T00:00:00+00:00"})
