@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hmtas.ablation.variants import Planned, configuration, value_at
-from hmtas.cluster.session import ray_session, resources
+from hmtas.cluster.session import num_fitting, ray_session, resources
 from hmtas.cluster.tasks import run_tasks
 from hmtas.config import Config, setting_paths
 from hmtas.errors import InputError, describe_error, join_problems
@@ -213,12 +213,10 @@ def _how_it_went(record: RunRecord) -> str:
 
 def _slots(concurrency: int | None, gpus_per_run: float) -> int:
     """Runs at once; Ray would wait for ever, in silence, for what does not come."""
-    have = resources()
-    fits = int(have.get("CPU", 0))
-    if gpus_per_run > 0:
-        fits = min(fits, int(have.get("GPU", 0.0) / gpus_per_run))
-    there = f"Ray has {have.get('CPU', 0):g} cores and {have.get('GPU', 0):g} GPUs"
+    fits = num_fitting(1, gpus_per_run)
     if fits < 1 or (concurrency or 0) > fits:
+        have = resources()
+        there = f"Ray has {have['CPU']:g} cores and {have['GPU']:g} GPUs"
         raise _too_many(concurrency or 1, there, fits)
     return concurrency or fits
 

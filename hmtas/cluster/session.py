@@ -73,9 +73,23 @@ def ray_session(
         ray.shutdown()
 
 
-def resources() -> dict[str, float]:
-    """What the cluster has in all: CPU, GPU, memory."""
+def node_resources() -> list[dict[str, float]]:
+    """CPU and GPU of each node that is there."""
     import ray
 
-    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return found
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+def resources() -> dict[str, float]:
+    """CPUs and GPUs of the whole cluster."""
+    return {kind: sum(n.get(kind, 0.0) for n in node_resources()) for kind in ("CPU", "GPU")}
+
+
+def num_fitting(cpus: int, gpus: float = 0.0) -> int:
+    """How many tasks of this size run at once; each lies on one node."""
+    fits = 0
+    for node in node_resources():
+        by_cpu = int(node.get("CPU", 0.0)) // cpus
+        fits += min(by_cpu, int(node.get("GPU", 0.0) / gpus)) if gpus > 0 else by_cpu
+    return fits

@@ -1,5 +1,6 @@
 """Whether a cluster holds the trials of a study; `hmtas.cluster.session` starts or joins it."""
 
+from hmtas.cluster import session
 from hmtas.errors import InputError
 from hmtas.training.games import shard
 from tune.study.settings import Load
@@ -33,12 +34,11 @@ def check_resources(load: Load, workers: int = 1) -> int:
     Raises:
         InputError: If the trials need more CPUs or GPUs than there are.
     """
-    nodes = node_resources()
     cpus, gpus = load.cpus_per_trial, load.gpus_per_trial
-    fits = sum(_fitting(node, cpus, gpus) for node in nodes) // workers  # one lies on one node
+    fits = session.num_fitting(cpus, gpus) // workers
     wanted = max(1, fits) if load.concurrent is None else load.concurrent
     if wanted > fits:
-        have_cpus, have_gpus = (sum(node.get(k, 0.0) for node in nodes) for k in ("CPU", "GPU"))
+        have, num_nodes = session.resources(), len(session.node_resources())
         each, product, option = f"{cpus} CPUs each", f"{wanted} x {cpus}", ""
         if workers > 1:
             each = f"{workers} workers of {cpus} CPUs each"
@@ -46,23 +46,10 @@ def check_resources(load: Load, workers: int = 1) -> int:
             option = ", --workers-per-trial"
         need = f"{product} = {wanted * workers * cpus} CPUs"
         need += f" and {wanted * workers * gpus:g} GPUs" if gpus > 0 else ""
-        on_nodes = f" on {len(nodes)} nodes" if len(nodes) > 1 else ""
+        on_nodes = f" on {num_nodes} nodes" if num_nodes > 1 else ""
         raise InputError(
             f"{wanted} trials at once with {each} need {need}, "
-            f"Ray has {have_cpus:g} CPUs and {have_gpus:g} GPUs{on_nodes}; "
+            f"Ray has {have['CPU']:g} CPUs and {have['GPU']:g} GPUs{on_nodes}; "
             f"lower --concurrent{option} or --cpus-per-trial (at most {fits} fit)"
         )
     return wanted
-
-
-def node_resources() -> list[dict[str, float]]:
-    """CPU and GPU of each node that is there."""
-    import ray
-
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node["Resources"] for node in nodes if node["Alive"]]
-
-
-def _fitting(node: dict[str, float], cpus: int, gpus: float) -> int:
-    fits = int(node.get("CPU", 0.0)) // cpus
-    return min(fits, int(node.get("GPU", 0.0) / gpus)) if gpus > 0 else fits

@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from hmtas.cli import build
+from hmtas.cluster import session
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import read_json
@@ -24,8 +25,8 @@ from hmtas.tracking import parent as tracking
 from hmtas.tracking.parent import Outbox, Parent
 from tests.support.small import make_config, make_store
 from tests.support.tracked import make_run
-from tune.search import resources as cluster
 from tune.search.objective import run_trial
+from tune.search.resources import check_resources
 from tune.search.trial import BestEpoch, Job
 from tune.space.dimensions import Choice, Range, Space
 from tune.study.options import TIGHT, Options
@@ -136,8 +137,8 @@ def test_a_score_that_is_not_finite_never_reaches_the_study() -> None:
 def test_as_many_trials_as_the_cluster_holds(
     monkeypatch: pytest.MonkeyPatch, load: Load, fits: int
 ) -> None:
-    monkeypatch.setattr(cluster, "node_resources", lambda: [{"CPU": 4.0, "GPU": 1.0}])
-    assert cluster.check_resources(load) == fits
+    monkeypatch.setattr(session, "node_resources", lambda: [{"CPU": 4.0, "GPU": 1.0}])
+    assert check_resources(load) == fits
 
 
 @pytest.mark.parametrize(
@@ -146,9 +147,9 @@ def test_as_many_trials_as_the_cluster_holds(
 def test_more_than_the_cluster_holds_is_an_error_not_a_wait(
     monkeypatch: pytest.MonkeyPatch, load: Load
 ) -> None:
-    monkeypatch.setattr(cluster, "node_resources", lambda: [{"CPU": 4.0, "GPU": 1.0}])
+    monkeypatch.setattr(session, "node_resources", lambda: [{"CPU": 4.0, "GPU": 1.0}])
     with pytest.raises(InputError, match="Ray has 4 CPUs and 1 GPUs; lower --concurrent"):
-        cluster.check_resources(load)
+        check_resources(load)
 
 
 def make_row(name: str, tight: float | None, **changes: Any) -> TrialRow:

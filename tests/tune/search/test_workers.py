@@ -9,13 +9,13 @@ import pytest
 from benchmarks.faults import State, Sweep, check_mlflow
 from benchmarks.faults import make_store as make_fault_store
 from hmtas.cli import build
+from hmtas.cluster import session
 from hmtas.cluster.workers import train
 from hmtas.errors import InputError
 from hmtas.runs.record import predictions_path, read_run
 from hmtas.store.local import EmbeddingStore
 from tests.support.small import make_config, make_store
 from tests.support.tracked import copy_database
-from tune.search import resources as cluster
 from tune.search.resources import check_resources, check_workers
 from tune.space.dimensions import Choice, Space
 from tune.study import record
@@ -137,7 +137,7 @@ def test_as_many_trials_as_their_workers_fit(
     monkeypatch: pytest.MonkeyPatch, load: Load, workers: int, fits: int
 ) -> None:
     nodes = [{"CPU": 3.0, "GPU": 2.0}, {"CPU": 3.0, "GPU": 1.0}]
-    monkeypatch.setattr(cluster, "node_resources", lambda: nodes)
+    monkeypatch.setattr(session, "node_resources", lambda: nodes)
     assert check_resources(load, workers) == fits
     with pytest.raises(InputError, match=f"{fits + 1} x {workers} x {load.cpus_per_trial} = "):
         check_resources(load.model_copy(update={"concurrent": fits + 1}), workers)
