@@ -1,6 +1,6 @@
 """The model study: Ray Tune runs the trials, Optuna proposes them, ASHA ends the weak ones early.
 
-All of a study is in its folder, so that a driver may die at any time and another one goes on
+All of a study is in its folder, so that a driver may die at any time and another one resumes it
 (tune.search.drive). Trials are stopped and compared on games held out of the train split, so that
 validation games stay clean for windows and ensembles.
 """

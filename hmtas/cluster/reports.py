@@ -1,4 +1,4 @@
-"""Hear in one process of the epochs that Ray Train's workers report, wherever they run.
+"""Receive in one process the epochs that Ray Train's workers report, wherever they run.
 
 A queue between Ray Train's controller and the process that waits for the training. Ray's own
 `TuneReportCallback` has one too, but its reader hands what it reads to a second queue that holds
@@ -36,13 +36,13 @@ class EpochCallback(UserCallback):
 
 @contextlib.contextmanager
 def listen_to_epochs(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iterator[EpochCallback]:
-    """Call `on_epoch` in a thread for every new epoch, each one once, while the block runs.
+    """Call `on_epoch` in a thread for every new epoch, once each, while the block runs.
 
-    An epoch whose report is lost with its worker is heard of from the record of the run, before
-    the next one or at the end. What `on_epoch` raises is raised at the end.
+    An epoch whose report is lost with its worker is read from the record of the run, before the
+    next one or at the end. What `on_epoch` raises is raised at the end.
 
     Args:
-        out: Run folder; its epochs so far are not heard of again.
+        out: Run folder; its epochs so far are not reported again.
         on_epoch: Called in order of the epochs.
     """
     # On the node of this process: another one may go, and the training with it.

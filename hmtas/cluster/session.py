@@ -28,7 +28,7 @@ ENVIRONMENT = {
 def ray_session(
     address: str | None = None, *, dashboard: bool = False, threads: int = 1
 ) -> Iterator[None]:
-    """Start or join Ray for the length of a block; one that is already running is used as it is.
+    """Start or join Ray for the length of a block; a Ray that this process runs already is used.
 
     Args:
         address: Address of a running cluster; None starts one on this machine.

@@ -18,7 +18,7 @@ from hmtas.store.remote import open_store, prefetch_games
 from hmtas.training.games import begin_run, plan_games, shard
 from hmtas.training.loop import Parallel, fit
 
-MAX_FAILURES = 3  # a worker that dies is replaced, and goes on after the last complete epoch
+MAX_FAILURES = 3  # a worker that dies is replaced, and resumes after the last complete epoch
 SCRATCH = ".ray"  # in the run folder, while Ray Train runs
 INPUT_ERROR = "input_error.txt"
 
@@ -216,7 +216,7 @@ def train_worker(training: Training, num_threads: int) -> bool:
 
 
 def describe_epoch(entry: EpochRecord) -> str:
-    """One line for the person who waits."""
+    """One line on an epoch for the terminal."""
     words = [f"epoch {entry.epoch}: train loss {entry.train_loss:.4f}"]
     if entry.val_loss is not None and entry.tight is not None:
         words.append(f"validation loss {entry.val_loss:.4f}")

@@ -2,7 +2,7 @@
 
 GAMES/<game>/{1,2}_asr.json become OUT/<game>/{1,2}_<stream>.npy, float16 (T, F): the streams of
 `hmtas.embed.encoder` and `clock`. `commentary.json` in each game's folder is written last and
-says from what the game was embedded, so that a second run skips what is there.
+says what the game was embedded from, so that a second run skips what is done.
 """
 
 from collections import Counter

@@ -150,7 +150,7 @@ def fit_encoder(
         actions: Names of the actions.
         width: Dimensions of each `said_*` stream.
         fitted_on: Digest of the input, kept with the encoder.
-        seed: Of the folds and of the randomised SVD.
+        seed: Seed of the folds and of the randomised SVD.
 
     Raises:
         InputError: If there are fewer frequent words, or less commentary, than `width`.

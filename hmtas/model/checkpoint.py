@@ -79,7 +79,7 @@ def check_compatible(record: RunRecord, store: EmbeddingStore, place: str) -> No
 def save_checkpoint(
     run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, meta: Mapping[str, Any]
 ) -> None:
-    """Write everything that a training needs to go on after this epoch; keep the one before.
+    """Write everything that a training needs to resume after this epoch; keep the previous one.
 
     The optimizer's hyperparameters come from the configuration and are not stored. Nor are states
     of random generators: everything random in an epoch follows from (seed, epoch, rank).
@@ -106,13 +106,13 @@ def save_checkpoint(
 def load_checkpoint(
     run: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Any, str | None] | None:
-    """Restore the newest state that `save_checkpoint` wrote, or the one before if it is damaged.
+    """Restore the newest state that `save_checkpoint` wrote, or the previous one if it is damaged.
 
     Returns:
-        Its `meta`, and what is wrong with the newest one, if anything is; None if there is none.
+        Its `meta`, and what is wrong with the newest state, if anything; None without any state.
 
     Raises:
-        DamagedCheckpointError: If all there are are damaged.
+        DamagedCheckpointError: If every state there is is damaged.
     """
     problem: str | None = None
     for path in (run / CHECKPOINT, run / PREVIOUS):

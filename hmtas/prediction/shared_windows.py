@@ -44,7 +44,7 @@ class SharedWindows:
     Args:
         model: On its device; it is not changed.
         seq_len: L.
-        precision: Of the products of projections and encoders.
+        precision: Precision of the products of projections and encoders.
     """
 
     def __init__(self, model: SpottingModel, seq_len: int, precision: Precision = "fp32") -> None:

@@ -37,7 +37,7 @@ class Predictor:
         widths: Streams of the model to their widths, in its order.
         seq_len: L.
         device: Where to compute.
-        precision: Of the matrix products.
+        precision: Precision of the matrix products.
     """
 
     def __init__(

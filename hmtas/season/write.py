@@ -104,12 +104,12 @@ def parse_streams(text: str) -> dict[str, int]:
 def write_season(
     root: Path, config: SeasonConfig, on_game: Callable[[], None] | None = None
 ) -> None:
-    """Write a season; what is already there is kept, so an interrupted run goes on.
+    """Write a season; what is already there is kept, so an interrupted run resumes.
 
     Args:
         root: An empty or new folder, or a season of the same configuration.
         config: What to write.
-        on_game: Called after each game, also one that was there.
+        on_game: Called after each game, also if it was there already.
 
     Raises:
         InputError: If the folder holds something else, or the disk is full.

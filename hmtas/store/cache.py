@@ -108,7 +108,7 @@ class NodeCache:
             lock.unlink(missing_ok=True)
 
     def _copy(self, file: StoredFile, part: Path, stream: BinaryIO) -> None:
-        """Fill a part, going on where it ends; from the start if that comes out wrong."""
+        """Fill a part from where it ends, or from the start if that comes out wrong."""
         found = ""
         for _ in range(2):
             start = stream.seek(0, os.SEEK_END)

@@ -83,7 +83,7 @@ def read_index(path: Path) -> Index:
     if not file.exists():
         if (path / JOURNAL_FILE).exists():
             raise InputError(
-                f"{path}: packing was not finished; run the same `hmtas pack` again to go on"
+                f"{path}: packing was not finished; run the same `hmtas pack` again to resume"
             )
         raise InputError(f"{path}: no store here ({INDEX_FILE} is missing); run `hmtas pack`")
     return parse_index(file.read_bytes(), str(file))

@@ -1,4 +1,4 @@
-"""What packing has finished: one line per half, so that an interrupted one goes on where it was.
+"""What packing has finished, one line per half, so that an interrupted packing resumes there.
 
 A line is the SHA-256 of the rest of the line, a space, and JSON. A line that was cut short by a
 crash, or damaged, does not match and counts as not there: its half is packed again.

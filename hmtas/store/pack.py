@@ -2,7 +2,7 @@
 
 The season is checked first (`hmtas.store.check`); nothing is written while it has a mistake. Halves
 are written one at a time, each complete or absent, and noted in a journal: packing that was
-interrupted goes on where it stopped. The index comes last; without it there is no store.
+interrupted resumes where it stopped. The index comes last; without it there is no store.
 """
 
 import contextlib
@@ -83,7 +83,7 @@ def run_pack(
     Args:
         plan: The checked season.
         store: Folder of the store.
-        on_half: Called after every half, also after one that was there.
+        on_half: Called after every half, also if it was there already.
 
     Raises:
         InputError: If a value is not finite or too large for float16, the disk is full, `store`

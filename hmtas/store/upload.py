@@ -13,18 +13,18 @@ BEGUN_FILE = "upload.begun"  # holds the checksum of the store that is being upl
 
 
 def upload(store: Path, url: str, *, on_half: Callable[[], None] = lambda: None) -> int:
-    """Copy a store into a service; an interrupted upload goes on.
+    """Copy a store into a service; an interrupted upload resumes.
 
     Every file is held against its checksum before it is sent. Halves that an earlier upload of
     this very store has sent whole are kept.
 
     Args:
         store: Folder of the store.
-        url: Where to, such as `s3://BUCKET/FOLDER`; a store that is there is replaced.
-        on_half: Called after every half, also after one that was there.
+        url: Address such as `s3://BUCKET/FOLDER`; a store that is there is replaced.
+        on_half: Called after every half, also if it was there already.
 
     Returns:
-        Halves sent; none if this very store is there.
+        Halves sent; none if this very store is there already.
 
     Raises:
         InputError: If the store is not what was packed.

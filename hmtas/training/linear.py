@@ -35,7 +35,7 @@ class LinearModel:
     """Ridge regression on the rows of several streams, F features in all.
 
     Attributes:
-        streams: Streams side by side, name to width; one more feature each says it is there.
+        streams: Streams side by side, name to width; one more feature each says if it is there.
         weight: (F, A) float64.
         offset: (A,) float64.
         knots: (`NUM_KNOTS`, A) float64, outputs on train rows, ascending.

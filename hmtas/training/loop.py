@@ -266,7 +266,7 @@ class _Training:
             write_run(self.out, self.record)
 
     def _resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Resume from the checkpoint, if there is one."""
         found = load_checkpoint(self.out, self.model, self.optimizer)
         if found is None:
             self.record = self.record.model_copy(update={"history": (), "best_epoch": None})
@@ -278,9 +278,9 @@ class _Training:
         for change in changes(self.record.environment, here):
             self._add_note(f"after epoch {epoch}: {change.what} {change.now}, not {change.before}")
         if problem is not None:
-            self._add_note(f"{problem}; went on after epoch {epoch}, from the one before")
+            self._add_note(f"{problem}; resumed after epoch {epoch}, from the previous one")
             if self.parallel.rank == 0:
-                # The next save keeps the newest as the one before: that must be the good one.
+                # The next save keeps the newest as the previous one: that must be the good one.
                 (self.out / CHECKPOINT).unlink(missing_ok=True)
 
     def _add_note(self, note: str) -> None:

@@ -67,7 +67,7 @@ def drive(
         The study with every trial, and what is still sending its results to MLflow.
 
     Raises:
-        InputError: If the study cannot run as it is set.
+        InputError: If the study cannot run with its settings.
         TransientError: If the disk is full, or the store is not there; the study can be resumed.
         Interrupted: On Ctrl-C or SIGTERM; the study can be resumed.
     """
@@ -111,7 +111,8 @@ def _resumable(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         if (folder / RECORD).is_file():
-            say(f"{folder}: not finished; go on with: hmtas tune resume {shlex.quote(str(folder))}")
+            command = f"hmtas tune resume {shlex.quote(str(folder))}"
+            say(f"{folder}: not finished; resume it with: {command}")
         raise
 
 
@@ -156,7 +157,7 @@ def _announce(folder: Path, record: StudyRecord, concurrent: int, notes: Sequenc
     for note in notes:
         say(note)
     if record.trials:
-        say(f"{folder}: going on with this study")
+        say(f"{folder}: resuming this study")
 
 
 def _run_trials(
@@ -172,14 +173,14 @@ def _run_trials(
         budget = stop_budget(folder)
         if budget.left_s is not None and budget.left_s <= 0:
             say(
-                f"{folder}: time is out after {budget.spent_s / 3600:.2f} h; "
-                "the same command with more --hours goes on"
+                f"{folder}: out of time after {budget.spent_s / 3600:.2f} h; "
+                "the same command with more --hours resumes it"
             )
 
 
 def _tuner(folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox) -> Tuner:
     job = Job.of(folder, record)
-    nested = job.settings.workers_per_trial > 1  # then it is the workers who take the CPUs
+    nested = job.settings.workers_per_trial > 1  # then the workers take the CPUs
     own = (
         HEAD_NODE
         if nested

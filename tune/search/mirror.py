@@ -1,7 +1,7 @@
 """The study as an Optuna storage, DIR/NAME/optuna.db, for optuna-dashboard to open.
 
 A copy for looking at: study.json is the study, nothing reads the copy back, and what goes wrong
-with it never stops a sweep. The driver brings it up to date while trials run; it can be made anew
+with it never stops a sweep. The driver brings it up to date while trials run; it can be rebuilt
 from study.json at any time (`hmtas tune mirror`).
 """
 
@@ -34,7 +34,7 @@ FIRST_DELAY_S = 5.0  # a sweep begins first: opening a storage takes a second of
 SYNC_S = 2.0  # between two looks at study.json
 CPU_SHARE = 0.05  # of one processor, at most, for the copy
 RETRY_S = 30.0  # after it could not be written
-JOIN_S = 5.0  # a storage that takes longer at the end is left as it is
+JOIN_S = 5.0  # a copy that takes longer at the end is left unfinished
 INTERRUPTED_JOIN_S = 1.0  # the same where all is to end
 PORT = 8080  # of optuna-dashboard, unless it is told otherwise
 _ID = "trial"  # user attribute: the trial's name here
@@ -42,7 +42,7 @@ _STATUS = "status"  # user attribute: what became of it
 
 
 class _OtherStudyError(Exception):
-    """The storage has another study, or a trial that ended there and goes on here."""
+    """The storage has another study, or a trial that ended there and still runs here."""
 
 
 def storage_url(folder: Path) -> str:
@@ -62,7 +62,7 @@ def dashboard_line(folder: Path) -> str:
 
 
 def rebuild(folder: Path, record: StudyRecord) -> Path:
-    """Write the storage of a study anew, complete or not at all."""
+    """Write the storage of a study from scratch, complete or not at all."""
     path = folder / FILE
     with atomic_path(path) as scratch, _storage(scratch, "OFF") as storage:
         _update_storage(storage, folder, record)
@@ -70,7 +70,7 @@ def rebuild(folder: Path, record: StudyRecord) -> Path:
 
 
 def sync(folder: Path, record: StudyRecord) -> None:
-    """Bring the storage of a study up to date, anew where it cannot be.
+    """Bring the storage of a study up to date, or rebuild it where that fails.
 
     Only the study's driver may: two that write would each add the trials.
     """
@@ -115,7 +115,7 @@ def _follow(folder: Path, ended: threading.Event) -> None:
         except Exception as error:
             if not failing:
                 say(f"warning: {folder / FILE} is not up to date ({first_line(error)}); nothing "
-                    "else depends on it, and `hmtas tune mirror` writes it anew")  # fmt: skip
+                    "else depends on it, and `hmtas tune mirror` rebuilds it")  # fmt: skip
             failing, pause_s = True, RETRY_S
 
 

@@ -1,8 +1,8 @@
 """Tune's view of a study: which trial comes next, and what became of it.
 
 A trial is in study.json before it begins and its end is there before the next one is proposed, so
-that a driver may die at any time. One that goes on begins with the trials that had begun: their
-run folders have all but the epoch that was lost (tune.search.objective).
+that a driver may die at any time. The next driver starts with the trials that had begun: their run
+folders have all but the epoch that was lost (tune.search.objective).
 """
 
 import contextlib
@@ -143,7 +143,7 @@ class StudySearch(SearchAlgorithm):
         return self._live[name]
 
     def _failed(self, row: TrialRow, error: Exception) -> TrialRow:
-        """A trial that was started again and again and could not go on.
+        """A trial that was started again and again, in vain.
 
         Its process died each time, and may live another day; or it met an error that would end
         other trials too (the others a trial reports as its result, tune.search.objective).
@@ -177,7 +177,7 @@ def _requeued(row: TrialRow) -> TrialRow:
 
 
 def _ended_row(row: TrialRow, result: Mapping[str, Any], folder: Path, split: str) -> TrialRow:
-    """A trial that came to its end, was stopped before, or reported that it cannot go on."""
+    """A trial that finished, was stopped early, or reported that it failed."""
     status: TrialStatus = "stopped"  # its predictions are made after the study
     error = result.get(FAILED)
     if TIGHT not in result and error is None:

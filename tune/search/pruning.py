@@ -3,7 +3,7 @@
 `asha`      compares the best score so far with that of the other trials at the same epoch
             (L. Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020),
             of those that were there last: a sampler that learns proposes better points as the
-            study goes on, and compared with the random ones of its beginning nearly all go on.
+            study proceeds, and nearly all of them would beat the random ones of its beginning.
 `wilcoxon`  tests, game by game, whether a trial is worse than the best one was at that epoch
             (the signed-rank test, as Optuna's WilcoxonPruner). Scores are tight Average-mAP of
             single games: a loss would not do, as gamma and the class weights are part of it and
@@ -33,7 +33,7 @@ from tune.study.record import RECORD as STUDY
 from tune.study.record import read_study
 from tune.study.settings import StudySettings
 
-REDUCTION_FACTOR = 4  # of the trials at a rung, ASHA lets this share of one go on
+REDUCTION_FACTOR = 4  # ASHA lets one in so many of the trials at a rung continue
 RECENT_TRIALS = 12  # trials at a rung that the next one is compared with (docs/search.md)
 P_VALUE = 0.01  # of one test; a trial is tested after every epoch, and always against the best
 MIN_GAMES = 7  # of six, even the clearest difference has a p-value above that
@@ -48,7 +48,7 @@ def make_pruner(settings: StudySettings, folder: Path) -> TrialScheduler:
 
 
 def check_pruner(options: Options, num_games: int) -> list[str]:
-    """What a pruner cannot do on so many games, one line each.
+    """What a pruner cannot do on this number of games, one line each.
 
     Raises:
         InputError: If it cannot work for this objective.
@@ -82,7 +82,7 @@ class Pruner(FIFOScheduler):
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> str:
-        """Decide whether a trial goes on after an epoch."""
+        """Decide whether a trial continues after an epoch."""
         if not self._knows_ended:
             for name, reports in ended_reports(self.folder, self.objective).items():
                 self.recall(name, reports)
@@ -98,7 +98,7 @@ class Pruner(FIFOScheduler):
             self.is_weak(name, report)
 
     def is_weak(self, name: str, report: Report) -> bool:
-        """Take note of an epoch of a trial; is the trial not worth going on with?"""
+        """Take note of an epoch of a trial; is the trial not worth continuing?"""
         return False
 
 

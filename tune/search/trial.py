@@ -1,4 +1,4 @@
-"""One trial, whoever trains it: what it is told, what it reports, and where it lies.
+"""One trial, however it is trained: what it is told, what it reports, and where it lies.
 
 Tune keeps a trial's last report, so what is reported is the best so far; a nan would leave
 Optuna's trial running for ever, so it is an error.
@@ -16,7 +16,7 @@ from tune.study.record import TRIALS, StudyRecord
 from tune.study.settings import Load, StudySettings
 
 WRITER_TIMEOUT_S = 60.0  # that a process may outlive its driver
-FAILED = "failed"  # in a trial's last report: why it cannot go on
+FAILED = "failed"  # in a trial's last report: why it failed
 HEAD_NODE = {"node:__internal_head__": 0.001}  # a place on the head of a cluster, and no CPU
 
 

@@ -22,7 +22,7 @@ from hmtas.terminal.text import duration, percent
 from tune.study.summary import BestTrial, RunningTrial, Summary, read_summary
 
 REFRESH_HZ = 1.0
-POLL_S = 2.0  # between two looks of somebody who watches from elsewhere
+POLL_S = 2.0  # between two looks at a study that another process drives
 MAX_SHOWN = 8  # running trials that are shown one by one
 BAR_WIDTH = 30  # columns
 

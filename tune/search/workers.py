@@ -7,8 +7,8 @@ the head, which outlives spot machines; what holds the trials within the cluster
 predicts.
 
 Ray Train reserves the CPUs of the workers as a placement group, which outlives a trial that Tune
-stops: for Ray it belongs to the driver's job. So the group is noted beside the run, and who stops
-a trial, or starts it again, removes it; first its controller, which would make a new one.
+stops: for Ray it belongs to the driver's job. So the group is noted beside the run, and removed by
+the process that stops a trial or starts it again, after its controller, which would make another.
 """
 
 import base64

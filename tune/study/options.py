@@ -23,7 +23,7 @@ METRICS: dict[Objective, tuple[str, ...]] = {
 }
 
 
-# Unless asked otherwise `hmtas tune model` trains so many of the best again, so often each.
+# How many of the best trials `hmtas tune model` trains again by default, and how often each.
 # More finalists, or a third training, did not pick better ones (docs/search.md).
 TOP = 3
 FINAL_SEEDS = 2
@@ -62,8 +62,7 @@ class Options(Frozen):
         objective: What is maximised on the games that stop the training; `both` looks for the
             front of models that no other one beats in both.
         pruner: What ends a trial early (tune.search.pruning).
-        top: So many of the best are trained again with fresh seeds (tune.search.retrain); 0 for
-            none.
+        top: Number of best trials to train again with fresh seeds (tune.search.retrain).
         final_seeds: Trainings of each of them.
         warm: What was taken over from an earlier study (tune.study.warm).
     """

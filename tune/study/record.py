@@ -35,7 +35,7 @@ TrialStatus = Literal["waiting", "running", "done", "stopped", "failed"]
 class TrialRow(Frozen):
     """One trial; `stopped` is one that a comparison with the others ended early.
 
-    `asked_after` and `told` are what a driver needs that goes on after another one
+    `asked_after` and `told` are what the next driver needs to resume the study
     (tune.search.ask_tell).
     """
 
@@ -48,7 +48,7 @@ class TrialRow(Frozen):
     seconds: float = 0.0
     run: str  # run folder, relative to the study
     error: str | None = None
-    again: bool = False  # it failed by what may have passed: a driver that goes on starts it again
+    again: bool = False  # it failed for a transient reason: the next driver starts it again
     asked_after: int = 0  # trials whose scores the sampler knew when it proposed this one
     told: int | None = None  # its place among the trials whose end the sampler heard of
 
@@ -117,7 +117,7 @@ def read_study(folder: Path) -> StudyRecord:
 
 
 def check_same(folder: Path, old: StudySettings, new: StudySettings) -> None:
-    """Refuse to go on with a study under other settings: half of it would be another study.
+    """Refuse to resume a study under other settings: half of it would be another study.
 
     Raises:
         InputError: Naming every difference.

@@ -169,7 +169,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
     (run / CHECKPOINT).write_bytes(bytes(data))
     resumed = fit(store, config, run, name="run")
     assert "its checksum does not match" in resumed.notes[0]
-    assert "went on after epoch 2" in resumed.notes[0]
+    assert "resumed after epoch 2" in resumed.notes[0]
     assert resumed.weights_sha256 == whole.weights_sha256
     assert [e.train_loss for e in resumed.history] == [e.train_loss for e in whole.history]
 
@@ -185,7 +185,7 @@ def test_damage_after_damage_costs_an_epoch_each_time(
     record = fit(store, config, tmp_path, name="run")
     assert len(record.history) == 4
     assert [note.rpartition("; ")[2] for note in record.notes] == [
-        "went on after epoch 2, from the one before"
+        "resumed after epoch 2, from the previous one"
     ]
 
 

@@ -334,7 +334,7 @@ def test_a_study_goes_on_after_its_driver_was_killed(
     assert killed.status == "running"
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    assert "going on with this study" in again.stderr
+    assert "resuming this study" in again.stderr
     record = read_study(folder)
     assert record.status == "done"
     assert len(record.trials) == 4

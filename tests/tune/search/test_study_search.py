@@ -81,7 +81,7 @@ def test_a_study_whose_time_is_out_goes_on_with_more_hours(
     assert "stopped" in {row.status for row in few.trials}
     assert predicted(folder, few)
     said = capsys.readouterr().err
-    assert re.search(r"time is out after 2\.\d\d h; the same command with more --hours", said)
+    assert re.search(r"out of time after 2\.\d\d h; the same command with more --hours", said)
     same = run_study(folder, settings, experiment="e")
     assert same.trials == few.trials, "no more hours, no more trials"
     more = run_study(folder, settings, experiment="e", hours=3)

@@ -92,7 +92,7 @@ def test_ctrl_c_leaves_a_study_that_goes_on(make: Make, undisturbed: tuple[Sweep
     os.kill(sweep.driver.pid, signal.SIGINT)
     assert sweep.wait() == 130
     said = sweep.log.read_text()
-    line = re.search(r"not finished; go on with: hmtas tune resume (\S+)$", said, re.MULTILINE)
+    line = re.search(r"not finished; resume it with: hmtas tune resume (\S+)$", said, re.MULTILINE)
     assert line is not None
     assert "Traceback" not in said
     assert Path(line[1]) == sweep.folder
