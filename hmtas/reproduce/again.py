@@ -129,19 +129,23 @@ def make_again(
     if device is None:
         on_gpu = record.environment is None or record.environment.device == "cuda"
         device = "cuda" if on_gpu and torch.cuda.is_available() else "cpu"
-    common: dict[str, Any] = {"name": record.name, "preset": record.preset, "stop_after": epochs}
     if record.num_workers > 1:
         from hmtas.cluster.workers import train
 
-        common |= {"num_workers": record.num_workers, "use_gpu": device.startswith("cuda")}
-        train(store.place, record.config, again, on_epoch=on_epoch, **common)
+        train(
+            store.place, record.config, again, name=record.name, preset=record.preset,
+            num_workers=record.num_workers, use_gpu=device.startswith("cuda"),
+            stop_after=epochs, on_epoch=on_epoch,
+        )  # fmt: skip
     else:
         from hmtas.model.threads import torch_threads
         from hmtas.training.loop import fit
 
         with torch_threads(record.environment.threads if record.environment else None):
-            common |= {"device": device, "report": lambda entry, best: on_epoch(entry)}
-            fit(store, record.config, again, **common)
+            fit(
+                store, record.config, again, name=record.name, preset=record.preset,
+                device=device, stop_after=epochs, report=on_epoch,
+            )  # fmt: skip
     for split, predicted_on in stores.items():
         precision = read_probabilities(predictions_path(run, split)).provenance.precision
         predict_run(again, predicted_on, split, device=device, precision=precision)
