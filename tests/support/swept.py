@@ -26,6 +26,19 @@ OVERRIDES: dict[str, Any] = {
 MAX_EPOCHS = 6
 
 
+def study_settings(store: EmbeddingStore, **changes: Any) -> StudySettings:
+    """A study of three trials that train in seconds; `changes` has the space."""
+    settings = {
+        "store": str(store.path),
+        "store_checksum": store.checksum,
+        "preset": "smoke",
+        "base": sweep_base(make_config()),
+        "num_trials": 3,
+        "grace_epochs": 1,
+    }
+    return StudySettings.model_validate(settings | changes)
+
+
 def make_sweep(
     folder: Path,
     store: EmbeddingStore,

@@ -9,39 +9,23 @@ import torch
 from safetensors.torch import load_file
 
 from hmtas.errors import InputError
-from hmtas.files import write_json
 from hmtas.model.network import unfold_windows
 from hmtas.model.windows import window_rows
 from hmtas.runs.record import WEIGHTS
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from hmtas.training import dataset
 from hmtas.training.batches import Batch, mix_up
 from hmtas.training.chunks import SampleLayout
 from hmtas.training.dataset import WindowDataset
 from hmtas.training.loop import fit
-from tests.support.small import make_config, make_store
+from tests.support.small import make_config, make_counting_store, make_store
 
 NUM_ROWS = (23, 9, 3, 16)  # of the halves of two games; the third is shorter than a chunk
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    """Halves whose `row` counts 100 per half and 1 per row; second halves lack the audio."""
-    root = tmp_path_factory.mktemp("chunks")
-    games = ("league/season/first", "league/season/second")
-    for number, num_rows in enumerate(NUM_ROWS):
-        folder, half = root / "games" / games[number // 2], 1 + number % 2
-        folder.mkdir(parents=True, exist_ok=True)
-        row = (100 * number + np.arange(num_rows, dtype=np.float16))[:, None]
-        np.save(folder / f"{half}_row.npy", row)
-        if half == 1:
-            np.save(folder / "1_audio.npy", np.ones((num_rows, 1), np.float16))
-        goals = [{"gameTime": f"{h} - 00:0{s}", "label": "Goal"} for h in (1, 2) for s in (0, 2)]
-        write_json(folder / "Labels-v2.json", {"annotations": goals})
-    write_json(root / "games" / "splits.json", {"train": list(games)})
-    pack(root / "games", root / "store", actions=("Goal",))
-    return EmbeddingStore.open(root / "store")
+    return make_counting_store(tmp_path_factory.mktemp("chunks"), NUM_ROWS, goals_s=(0, 2))
 
 
 @pytest.fixture(scope="module")

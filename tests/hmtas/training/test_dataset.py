@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from hmtas.files import write_json
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from hmtas.training import dataset
 from hmtas.training.batches import Batch, mix_up
 from hmtas.training.dataset import WindowDataset
-from tests.support.small import make_store
+from tests.support.small import make_counting_store, make_store
 
 NUM_ROWS = (7, 5, 9, 6)  # of the halves of two games
 NUM_WINDOWS = sum(NUM_ROWS)
@@ -20,21 +18,7 @@ NUM_WINDOWS = sum(NUM_ROWS)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    """Halves whose `row` counts 100 per half and 1 per row; second halves lack the audio."""
-    root = tmp_path_factory.mktemp("dataset")
-    games = ("league/season/first", "league/season/second")
-    for number, num_rows in enumerate(NUM_ROWS):
-        folder, half = root / "games" / games[number // 2], 1 + number % 2
-        folder.mkdir(parents=True, exist_ok=True)
-        row = (100 * number + np.arange(num_rows, dtype=np.float16))[:, None]
-        np.save(folder / f"{half}_row.npy", row)
-        if half == 1:
-            np.save(folder / "1_audio.npy", np.ones((num_rows, 1), np.float16))
-        goals = [{"gameTime": f"{h} - 00:03", "label": "Goal"} for h in (1, 2)]
-        write_json(folder / "Labels-v2.json", {"annotations": goals})
-    write_json(root / "games" / "splits.json", {"train": list(games)})
-    pack(root / "games", root / "store", actions=("Goal",))
-    return EmbeddingStore.open(root / "store")
+    return make_counting_store(tmp_path_factory.mktemp("dataset"), NUM_ROWS, goals_s=(3,))
 
 
 def make_dataset(store: EmbeddingStore, seq_len: int = 3) -> WindowDataset:

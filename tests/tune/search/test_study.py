@@ -23,7 +23,8 @@ from hmtas.runs.record import EpochRecord, predictions_path, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.tracking import parent as tracking
 from hmtas.tracking.parent import Outbox, Parent
-from tests.support.small import make_config, make_store
+from tests.support.small import make_store
+from tests.support.swept import study_settings
 from tests.support.tracked import make_run
 from tune.search.objective import run_trial
 from tune.search.resources import check_resources
@@ -38,7 +39,7 @@ from tune.study.record import (
     read_study,
     write_study,
 )
-from tune.study.settings import Load, StudySettings, sweep_base
+from tune.study.settings import Load
 from tune.sweep import run_study
 
 
@@ -47,22 +48,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
     return make_store(tmp_path_factory.mktemp("season"))
 
 
-def make_settings(store: EmbeddingStore, space: Space, **changes: Any) -> StudySettings:
-    settings: dict[str, Any] = {
-        "store": str(store.path),
-        "store_checksum": store.checksum,
-        "preset": "smoke",
-        "base": sweep_base(make_config()),
-        "space": space,
-        "num_trials": 3,
-        "grace_epochs": 1,
-    }
-    return StudySettings(**(settings | changes))
-
-
 def make_job(store: EmbeddingStore, trials: Path) -> Job:
     space = Space(dimensions={"train.seq_len": Range(low=2, high=3, integer=True)})
-    return Job(trials, make_settings(store, space), Load())
+    return Job(trials, study_settings(store, space=space), Load())
 
 
 def test_a_trial_reports_its_best_epoch_so_far_and_predicts(
@@ -162,7 +150,7 @@ def make_study(folder: Path, store: EmbeddingStore, *rows: TrialRow, **changes: 
         name=folder.name,
         version="0",
         created="2026-01-02T03:04:05+00:00",
-        settings=make_settings(store, Space(dimensions={})),
+        settings=study_settings(store, space=Space(dimensions={})),
         trials=rows,
     ).model_copy(update=changes)
     write_study(folder, record)
@@ -188,7 +176,7 @@ def test_what_tune_best_prints_can_be_used_as_it_is(
 ) -> None:
     folder = tmp_path / "a sweep"
     options = Options.model_validate({"objective": objective})
-    settings = make_settings(store, Space(dimensions={}), options=options)
+    settings = study_settings(store, space=Space(dimensions={}), options=options)
     make_study(folder, store, make_row("b", 0.5, best_loose=0.6), settings=settings)
     run = make_run(folder / "trials" / "b")
     command = build()
@@ -215,7 +203,7 @@ def test_a_study_without_a_score_has_no_best_trial(store: EmbeddingStore, tmp_pa
 def test_a_finished_study_is_not_run_again(
     store: EmbeddingStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = make_settings(store, Space(dimensions={}), num_trials=1)
+    settings = study_settings(store, space=Space(dimensions={}), num_trials=1)
     record = make_study(tmp_path, store, make_row("a", 0.3), status="done", settings=settings)
     again = run_study(tmp_path, record.settings, experiment="e")
     assert again.trials == record.trials
@@ -235,7 +223,7 @@ def test_a_study_does_not_go_on_under_other_settings(store: EmbeddingStore, tmp_
 def test_fresh_removes_nothing_but_a_study(store: EmbeddingStore, tmp_path: Path) -> None:
     precious = tmp_path / "thesis.tex"
     precious.touch()
-    settings = make_settings(store, Space(dimensions={}))
+    settings = study_settings(store, space=Space(dimensions={}))
     with pytest.raises(InputError, match="--fresh removes a study, and this is none"):
         run_study(tmp_path, settings, experiment="e", fresh=True)
     with pytest.raises(InputError, match="not empty and no study"):
@@ -280,7 +268,7 @@ def test_a_sweep_stores_the_probabilities_of_every_trial(
             "train.learning_rate": Range(low=1e-5, high=1e-2, log=True),
         }
     )
-    settings = make_settings(store, space, num_trials=5)
+    settings = study_settings(store, space=space, num_trials=5)
     folder = tmp_path / "sweep"
     record = run_study(folder, settings, experiment="e")
     assert record.status == "done"

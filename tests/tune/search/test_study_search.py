@@ -12,6 +12,7 @@ from hmtas.cli import build
 from hmtas.runs.record import WEIGHTS, predictions_path, read_run
 from hmtas.store.local import EmbeddingStore
 from tests.support.small import make_config, make_store
+from tests.support.swept import study_settings
 from tune.search import proposals as search
 from tune.search import pruning
 from tune.space.dimensions import Range, Space
@@ -38,16 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
 
 
 def make_settings(store: EmbeddingStore, **changes: Any) -> StudySettings:
-    settings: dict[str, Any] = {
-        "store": str(store.path),
-        "store_checksum": store.checksum,
-        "preset": "smoke",
-        "base": sweep_base(make_config()),
-        "space": SPACE,
-        "num_trials": 3,
-        "grace_epochs": 1,
-    }
-    return StudySettings(**(settings | changes))
+    return study_settings(store, space=SPACE, **changes)
 
 
 def predicted(folder: Path, record: StudyRecord) -> bool:

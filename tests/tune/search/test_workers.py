@@ -15,6 +15,7 @@ from hmtas.errors import InputError
 from hmtas.runs.record import predictions_path, read_run
 from hmtas.store.local import EmbeddingStore
 from tests.support.small import make_config, make_store
+from tests.support.swept import study_settings
 from tests.support.tracked import copy_database
 from tune.search.resources import check_resources, check_workers
 from tune.space.dimensions import Choice, Space
@@ -31,19 +32,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
 
 def make_settings(store: EmbeddingStore, **changes: Any) -> StudySettings:
     settings: dict[str, Any] = {
-        "store": str(store.path),
-        "store_checksum": store.checksum,
-        "preset": "smoke",
         "base": sweep_base(make_config(max_epochs=3)).updated({"train.stop_windows": "config"}),
         # A threshold of one leaves no spot: such a trial scores nothing, and is let go.
         "space": Space(dimensions={"spotting.threshold": Choice(choices=(0.0, 1.0))}),
-        "num_trials": 3,
         "seed": 1,  # the points: 0, 1, 1
-        "grace_epochs": 1,
         "workers_per_trial": 2,
         "options": {"top": 1, "final_seeds": 1, "sampler": "random"},
     }
-    return StudySettings.model_validate(settings | changes)
+    return study_settings(store, **(settings | changes))
 
 
 @pytest.mark.ray
