@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ from ensemble.combiners.methods import candidate_of, combiner_of
 from ensemble.combiners.shortlist import Single
 from ensemble.selection.candidates import read_candidates
 from ensemble.selection.nested import Nested, fitting_sets, nested_fit, settings_to_try
-from ensemble.selection.table import against, scored
+from ensemble.selection.table import against
 from hmtas.runs.ensemble import CombinerSettings
 from hmtas.statistics.intervals import resample
 from hmtas.statistics.seeds import average_seeds
 from hmtas.statistics.verdicts import compare_to
 from hmtas.terminal.console import say, show
+from hmtas.terminal.text import estimate
 
 LENGTHS = {2: "length-2", 3: "m7", 4: "length-4", 5: "length-5"}  # names of `hmtas ablate`
 METHODS = ("mean", "weighted", "squared", "squared-per-action", "mean-logit", "squared-logit",
@@ -112,7 +113,7 @@ def rows_of(by_seed: Sequence[dict[str, Nested]]) -> list[dict[str, Any]]:
             "tight_interval": tight.interval(m),
             "loose": float(loose.scores[m]),
             "loose_interval": loose.interval(m),
-            "against_single": asdict(found[m]) if m in found else None,
+            "against_single": found.get(m),
             "seeds": (float(steps[m].min()), float(steps[m].max())),
         }
         for m, name in enumerate(names)
@@ -127,8 +128,8 @@ def _show(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> None
         low, high = (100 * value for value in row["seeds"])
         table.add_row(
             NAMES.get(row["name"], row["name"]),
-            scored(row["tight"], row["tight_interval"]),
-            scored(row["loose"], row["loose_interval"]),
+            estimate(row["tight"], row["tight_interval"]),
+            estimate(row["loose"], row["loose_interval"]),
             against(row["against_single"]),
             "" if row["name"] == SINGLE else f"{low:+.2f} to {high:+.2f}",
         )

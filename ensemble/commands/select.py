@@ -1,7 +1,7 @@
 """`hmtas ensemble select`: the best combination of some models, or the best single one."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,7 @@ from hmtas.errors import InputError
 from hmtas.files import is_free, read_json, write_json
 from hmtas.place import check_folder
 from hmtas.terminal.console import emit, progress, say, show
+from hmtas.validation import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ensemble.combiner import Combiner
     from ensemble.selection.candidates import Candidates
     from ensemble.selection.choose import Selection
+    from ensemble.selection.diversity import Diversity
+    from ensemble.selection.record import SelectionRecord
 
 DOCUMENT, PICTURE = "selection.json", "selection.png"
 SELECTED, SINGLE = "selected", "single"  # run folders below OUT
@@ -79,6 +82,9 @@ def select(
     from ensemble.selection.candidates import gather, read_candidates
     from ensemble.selection.mlflow import experiment_of
     from ensemble.selection.picture import write_picture
+    from ensemble.selection.record import CombinerRecord, DiversityRecord, SelectionRecord
+    from ensemble.selection.table import answer, combiners_table, diversity_table
+    from ensemble.selection.write import score_test
     from hmtas.scoring.games import TEST_SPLIT, refuse_test_split
     from hmtas.tracking.run import check_tracking
 
@@ -102,28 +108,45 @@ def select(
     for note in (*candidates.evidence.stacked.notes, *_stopped(candidates)):
         say(note)
     leaks = _look_for_leaks(candidates, allowed=allow_suspicious)
-    document = {
-        "split": split,
-        "num_games": len(candidates.evidence.games),
-        "num_models": len(found.runs),
-        "num_folds": len(candidates.folds),
-        "seed": seed,
-        "experiment": experiment,
-        "filter": filter_,
-        "skipped": dict(found.skipped),
-        "stopped_on": dict(candidates.stopped),
-        "suspicious": leaks,
-        **_select(candidates, combiners, out, seed),
-        "test": None,
-    }
-    write_json(out / DOCUMENT, document)
-    write_picture(document, out / PICTURE)
+    chosen, diversity = _select(candidates, combiners, out, seed)
+    names, actions = candidates.evidence.stacked.models, candidates.evidence.stacked.actions
+    record = SelectionRecord(
+        split=split,
+        num_games=len(candidates.evidence.games),
+        num_models=len(found.runs),
+        num_folds=len(candidates.folds),
+        seed=seed,
+        experiment=experiment,
+        filter=filter_,
+        skipped=dict(found.skipped),
+        stopped_on=dict(candidates.stopped),
+        suspicious=tuple(leaks),
+        chosen=chosen.chosen,
+        claimed=chosen.claimed,
+        interval=chosen.interval,
+        reason=chosen.reason,
+        combiners=tuple(CombinerRecord.of(each, names) for each in chosen.ranked),
+        diversity=DiversityRecord.of(diversity, actions),
+    )
+    write_json(out / DOCUMENT, record.model_dump(mode="json"))
+    write_picture(record, out / PICTURE)
     if test:
-        document["test"] = _test(out, document)
-        write_json(out / DOCUMENT, document)
-    _report(out, document, as_json=as_json)
+        single = SELECTED if record.chosen == SINGLE else SINGLE
+        on_test = score_test(
+            out / SELECTED, out / single, on_run=lambda name: say(f"predicting test: {name}")
+        )
+        record = record.model_copy(update={"test": on_test})
+        write_json(out / DOCUMENT, record.model_dump(mode="json"))
+    if as_json:
+        emit(record.model_dump(mode="json"))
+    else:
+        show(combiners_table(record))
+        show(diversity_table(record.diversity))
+        for line in answer(record):
+            typer.echo(line)
+        say(f"wrote {out / DOCUMENT}, {out / PICTURE} and the run folder {out / SELECTED}")
     if in_mlflow:
-        _log(out, document, in_mlflow)
+        _log(out, record, in_mlflow)
 
 
 def sync(
@@ -131,17 +154,19 @@ def sync(
     experiment: Annotated[str, typer.Option(help="MLflow experiment.")],
 ) -> None:
     """Log a selection to MLflow that could not be logged when it was made."""
-    _log(selection, read_json(selection / DOCUMENT), experiment)
+    from ensemble.selection.record import SelectionRecord
+
+    _log(selection, read_record(selection / DOCUMENT, SelectionRecord), experiment)
     say(f"MLflow has {selection}")
 
 
-def _log(out: Path, document: dict[str, Any], experiment: str) -> None:
+def _log(out: Path, record: "SelectionRecord", experiment: str) -> None:
     from ensemble.selection.mlflow import log_selection
     from hmtas.tracking.run import or_later
 
-    folders = (SELECTED,) if document["chosen"] == SINGLE else (SELECTED, SINGLE)
+    folders = (SELECTED,) if record.chosen == SINGLE else (SELECTED, SINGLE)
     with or_later(out, ["hmtas", "ensemble", "sync", str(out), "--experiment", experiment]):
-        log_selection(out, document, experiment, files=(DOCUMENT, PICTURE), folders=folders)
+        log_selection(out, record, experiment, files=(DOCUMENT, PICTURE), folders=folders)
 
 
 def _check_out(out: Path) -> None:
@@ -197,12 +222,11 @@ def _look_for_leaks(candidates: "Candidates", *, allowed: bool) -> list[str]:
 
 def _select(
     candidates: "Candidates", combiners: "Mapping[str, Combiner]", out: Path, seed: int
-) -> dict[str, Any]:
-    """Select and write the run folders; the document."""
+) -> "tuple[Selection, Diversity]":
+    """Select, write the run folders, and see how much the models of interest err together."""
     from ensemble.combiners.shortlist import Single
     from ensemble.selection.choose import num_search_steps, search
     from ensemble.selection.diversity import error_correlations
-    from ensemble.selection.document import document_of
     from ensemble.selection.nested import settings_to_try
     from ensemble.selection.write import write_selected
 
@@ -224,8 +248,7 @@ def _select(
         shown = f"{SELECTED}: {name}" if folder == SELECTED else name
         nested = selection.of(name).nested
         write_selected(plan, nested, every[name], out / folder, name=shown)
-    diversity = error_correlations(evidence, _of_interest(selection, len(names)))
-    return document_of(selection, diversity, names, evidence.stacked.actions)
+    return selection, error_correlations(evidence, _of_interest(selection, len(names)))
 
 
 def _of_interest(selection: "Selection", num_models: int) -> list[int]:
@@ -238,31 +261,3 @@ def _of_interest(selection: "Selection", num_models: int) -> list[int]:
             weight_M = weights.reshape(num_models, -1).mean(axis=1)
             order |= {int(m): None for m in (-weight_M).argsort(kind="stable") if weight_M[m] > 0}
     return list(order)[:MOST_SHOWN]
-
-
-def _test(out: Path, document: dict[str, Any]) -> dict[str, Any]:
-    from datetime import UTC, datetime
-
-    from ensemble.selection.write import score_test
-
-    single = SELECTED if document["chosen"] == SINGLE else SINGLE
-    found = score_test(
-        out / SELECTED, out / single, on_run=lambda name: say(f"predicting test: {name}")
-    )
-    return {
-        "scored": datetime.now(UTC).isoformat(timespec="seconds"),
-        "selected": found.chosen.model_dump(mode="json"),
-        "single": found.single.model_dump(mode="json"),
-        "difference": found.difference,
-    }
-
-
-def _report(out: Path, document: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        emit(document)
-        return
-    from ensemble.selection.table import tables_of
-
-    for table in tables_of(document):
-        show(table)
-    say(f"wrote {out / DOCUMENT}, {out / PICTURE} and the run folder {out / SELECTED}")

@@ -14,6 +14,7 @@ import numpy as np
 from hmtas.errors import InputError
 from hmtas.statistics.games import GameCounts
 from hmtas.statistics.intervals import paired_difference
+from hmtas.terminal.text import gain
 
 COUNTS = "counts.npz"
 Alias = Literal["champion", "challenger"]
@@ -96,10 +97,7 @@ def decide(new: Contender, champion: Contender) -> Decision:
         )
     difference, low, high = paired_difference(new.counts, champion.counts)
     num_games = len(new.counts.games)
-    shown = (
-        f"{100 * difference:+.2f} points of tight Average-mAP [{100 * low:.2f}, {100 * high:.2f}] "
-        f"on {num_games} games"
-    )
+    shown = f"{gain(difference, (low, high))} points of tight Average-mAP on {num_games} games"
     if low > 0:
         alias: Alias = "champion"
         reason = f"it beats the champion: {shown}"

@@ -27,6 +27,7 @@ from hmtas.spotting.table import Setting
 from hmtas.statistics.intervals import Resampled, clipped, resample
 from hmtas.statistics.verdicts import Comparison, compare_to
 from hmtas.statistics.winner import corrected_winner
+from hmtas.terminal.text import estimate, gain
 
 SINGLE = "single"
 
@@ -193,8 +194,8 @@ def _reason(
         others = sum(other.verdict == "better" for other in against.values()) - 1
         more = f"; so {'is' if others == 1 else 'are'} {others} more" if others else ""
         return (
-            f"{names[chosen]} is better than the single model by {100 * found.difference:.2f} "
-            f"[{100 * found.low:.2f}, {100 * found.high:.2f}] points{more}"
+            f"{names[chosen]} is better than the single model by "
+            f"{estimate(found.difference, (found.low, found.high))} points{more}"
         )
     if not against:
         return "no combiner was tried"
@@ -204,6 +205,5 @@ def _reason(
     verdict = "is worse" if found.verdict == "worse" else f"cannot be told from it{needed}"
     return (
         f"the single model stays: the best combination, {names[best]}, differs by "
-        f"{100 * found.difference:+.2f} [{100 * found.low:.2f}, {100 * found.high:.2f}] points "
-        f"and {verdict}"
+        f"{gain(found.difference, (found.low, found.high))} points and {verdict}"
     )

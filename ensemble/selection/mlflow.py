@@ -1,17 +1,17 @@
 """A selection in MLflow: one run for it, below it the answer and the single model, with lineage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ensemble.build.members import member_runs
+from ensemble.selection.record import SelectionRecord
 from hmtas.tracking.parent import Parent
 from hmtas.tracking.run import tracked_at
 
 
 def log_selection(
     out: Path,
-    document: Mapping[str, Any],
+    record: SelectionRecord,
     experiment: str,
     *,
     files: Sequence[str],
@@ -21,13 +21,13 @@ def log_selection(
 
     Args:
         out: Folder of the selection.
-        document: From `ensemble.selection.document`.
+        record: What it found.
         experiment: Name of the experiment.
         files: Files of `out` to log.
         folders: Run folders of `out`, each an MLflow run of its own below that of the selection.
     """
-    params = {key: document[key] for key in ("split", "num_games", "num_models", "seed", "filter")}
-    tags = {"hmtas.chosen": str(document["chosen"])}
+    params = record.model_dump(include={"split", "num_games", "num_models", "seed", "filter"})
+    tags = {"hmtas.chosen": record.chosen}
     parent = Parent(out, experiment, "selection", params, tags)
     parent.forget()
     for folder in folders:
@@ -35,9 +35,9 @@ def log_selection(
         lineage = {"hmtas.member_runs": " ".join(member.run_id for member in members)}
         parent.sync(out / folder, "FINISHED", tags=lineage)
     parent.attach([out.absolute() / file for file in files])
-    metrics = {"claimed_tight": float(document["claimed"])}
-    if document["test"]:
-        metrics["test_tight"] = document["test"]["selected"]["tight"]["average_map"]
+    metrics = {"claimed_tight": record.claimed}
+    if record.test is not None:
+        metrics["test_tight"] = record.test.selected.tight.average_map
     parent.close(metrics)
 
 

@@ -1,10 +1,11 @@
 """A picture of a selection: the scores of the combiners, and how much the models err together."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ensemble.selection.record import DiversityRecord, SelectionRecord
 from hmtas.files import atomic_path
 from hmtas.terminal.style import (
     BLUE,
@@ -24,44 +25,39 @@ if TYPE_CHECKING:
 LONGEST_NAME = 22
 
 
-def write_picture(document: Mapping[str, Any], path: Path) -> Path:
-    """Draw a selection and write a PNG file.
-
-    Args:
-        document: From `ensemble.selection.document`.
-        path: File to write.
-    """
+def write_picture(record: SelectionRecord, path: Path) -> Path:
+    """Draw a selection and write a PNG file."""
     with atomic_path(path) as scratch:
-        draw(document).savefig(scratch, format="png", dpi=DPI, facecolor="white")
+        draw(record).savefig(scratch, format="png", dpi=DPI, facecolor="white")
     return path
 
 
-def draw(document: Mapping[str, Any]) -> "Figure":
+def draw(record: SelectionRecord) -> "Figure":
     """Scores left, differences to the single model in the middle, correlations of errors right."""
-    rows = list(document["combiners"])
+    rows = record.combiners
     figure = new_figure(15.0, max(4.2, 1.6 + 0.42 * len(rows)))
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
     for axes in (left, middle):
         style_axes(axes, "x")
         axes.set_ylim(len(rows) - 0.4, -0.6)
-    names = [row["name"] + (" ◀" if row["name"] == document["chosen"] else "") for row in rows]
+    names = [row.name + (" ◀" if row.name == record.chosen else "") for row in rows]
     left.set_yticks(range(len(rows)), names)
     left.tick_params(axis="y", labelsize=9.5, labelcolor=INK)
     middle.set_yticks(range(len(rows)), [""] * len(rows))
     middle.axvline(0, color=INK, linewidth=0.9)
     for y, row in enumerate(rows):
-        _draw_interval(left, y, row["tight"], row["tight_interval"], BLUE)
-        against = row["against_single"]
+        _draw_interval(left, y, row.tight, row.tight_interval, BLUE)
+        against = row.against_single
         if against is None:
             middle.text(0, y, " the single model", color=MUTED, fontsize=8.5, va="center")
         else:
-            ends = (against["low"], against["high"])
-            colour = VERDICT_COLOURS[against["verdict"]]
-            _draw_interval(middle, y, against["difference"], ends, colour)
+            ends = (against.low, against.high)
+            colour = VERDICT_COLOURS[against.verdict]
+            _draw_interval(middle, y, against.difference, ends, colour)
     left.set_title("tight Average-mAP, %, games unseen", loc="left", fontsize=10, color=MUTED)
     middle.set_title("minus the single model", loc="left", fontsize=10, color=MUTED)
-    _draw_correlations(right, document["diversity"])
-    figure.suptitle(f"Selected: {document['chosen']}", x=0.01, ha="left", fontsize=12, color=INK)
+    _draw_correlations(right, record.diversity)
+    figure.suptitle(f"Selected: {record.chosen}", x=0.01, ha="left", fontsize=12, color=INK)
     return figure
 
 
@@ -73,10 +69,10 @@ def _draw_interval(axes: "Axes", y: int, value: float, ends: Sequence[float], co
                   textcoords="offset points", ha="center", color=INK)  # fmt: skip
 
 
-def _draw_correlations(axes: "Axes", diversity: Mapping[str, Any]) -> None:
-    values = [[float("nan") if v is None else v for v in row] for row in diversity["mean"]]
+def _draw_correlations(axes: "Axes", diversity: DiversityRecord) -> None:
+    values = [[float("nan") if v is None else v for v in row] for row in diversity.mean]
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
-    names = [name[-LONGEST_NAME:] for name in diversity["models"]]
+    names = [name[-LONGEST_NAME:] for name in diversity.models]
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7.5, color=GREY)
     axes.set_yticks(range(len(names)), names, fontsize=7.5, color=GREY)
     axes.tick_params(length=0)

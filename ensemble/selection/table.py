@@ -1,89 +1,78 @@
-"""A selection as tables for the terminal."""
+"""A selection on a terminal: its combiners, the diversity of the models, and the answer."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from rich.console import RenderableType
-from rich.table import Table
+from ensemble.selection.record import CombinerRecord, DiversityRecord, SelectionRecord
+from hmtas.statistics.verdicts import Comparison
+from hmtas.terminal.table import Table
+from hmtas.terminal.text import counted, estimate, gain
 
 SHOWN_MEMBERS = 4
 
 
-def tables_of(document: Mapping[str, Any]) -> list[RenderableType]:
-    """The combiners, the diversity of the models, the answer, and the test score if any."""
-    return [_combiners(document), _diversity(document["diversity"]), *_answer(document)]
-
-
-def _combiners(document: Mapping[str, Any]) -> Table:
-    title = (
-        f"{document['num_models']} models, {document['num_games']} games of {document['split']}, "
-        f"{document['num_folds']} folds; no game scored by what it helped to fit"
+def combiners_table(record: SelectionRecord) -> Table:
+    """The combiners, the best first; those that chosen epochs flatter have a mark."""
+    flattered = record.stopped_on.keys()
+    return Table(
+        title=f"{counted(record.num_models, 'model')}, {counted(record.num_games, 'game')} of "
+        f"{record.split}, {record.num_folds} folds; no game scored by what it helped to fit",
+        heads=("combiner", "tight, %", "loose, %", "minus the single model, tight", "members"),
+        rows=tuple(
+            (
+                row.name + ("*" if flattered & set(row.used) else ""),
+                estimate(row.tight, row.tight_interval),
+                estimate(row.loose, row.loose_interval),
+                against(row.against_single),
+                _members(row),
+            )
+            for row in record.combiners
+        ),
+        words=frozenset({0, 3, 4}),
+        strong=frozenset(n for n, row in enumerate(record.combiners) if row.name == record.chosen),
+        caption="* a model of some fold chose its epoch on some of these games: flattered"
+        if flattered
+        else "",
     )
-    table = Table(title=title)
-    for name in ("combiner", "tight, %", "loose, %", "minus the single model, tight", "members"):
-        table.add_column(name, overflow="fold")
-    flattered = document["stopped_on"]
-    for row in document["combiners"]:
-        mark = "*" if flattered.keys() & set(row["used"]) else ""
-        style = "bold" if row["name"] == document["chosen"] else ""
-        table.add_row(
-            row["name"] + mark,
-            scored(row["tight"], row["tight_interval"]),
-            scored(row["loose"], row["loose_interval"]),
-            against(row["against_single"]),
-            _members(row["members"]),
-            style=style,
-        )
-    if flattered:
-        table.caption = "* a model of some fold chose its epoch on some of these games: flattered"
-    return table
 
 
-def scored(value: float, ends: Sequence[float]) -> str:
-    """Such as `8.02 [6.97, 9.07]`, in per cent."""
-    return f"{100 * value:.2f} [{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]"
-
-
-def against(found: Mapping[str, Any] | None) -> str:
-    """Such as `better, +0.42 [0.11, 0.73]`, in points."""
+def against(found: Comparison | None) -> str:
+    """Such as "better, +0.42 [+0.11, +0.73]", in points."""
     if found is None:
         return ""
-    ends = f"[{100 * found['low']:.2f}, {100 * found['high']:.2f}]"
-    return f"{found['verdict']}, {100 * found['difference']:+.2f} {ends}"
+    return f"{found.verdict}, {gain(found.difference, (found.low, found.high))}"
 
 
-def _members(members: Sequence[Mapping[str, Any]]) -> str:
+def _members(row: CombinerRecord) -> str:
     shown = [
-        member["name"] if member["weight"] is None else f"{member['name']} {member['weight']:.2f}"
-        for member in members[:SHOWN_MEMBERS]
+        part.name if part.weight is None else f"{part.name} {part.weight:.2f}"
+        for part in row.members[:SHOWN_MEMBERS]
     ]
-    more = len(members) - SHOWN_MEMBERS
+    more = len(row.members) - SHOWN_MEMBERS
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def _diversity(diversity: Mapping[str, Any]) -> Table:
-    names = diversity["models"]
-    table = Table(title=f"Correlation of the errors of {len(names)} models, mean over their pairs")
-    for name in ("action", "moments", "correlation"):
-        table.add_column(name, justify="left" if name == "action" else "right")
-    for action, value in diversity["per_action"].items():
-        shown = "" if value is None else f"{value:.2f}"
-        table.add_row(action, f"{diversity['moments'][action]:,}", shown)
-    return table
+def diversity_table(diversity: DiversityRecord) -> Table:
+    """How much the models err together, by action."""
+    return Table(
+        title=f"Correlation of the errors of {counted(len(diversity.models), 'model')}, "
+        "mean over their pairs",
+        heads=("action", "moments", "correlation"),
+        rows=tuple(
+            (action, f"{diversity.moments[action]:,}", "" if value is None else f"{value:.2f}")
+            for action, value in diversity.per_action.items()
+        ),
+    )
 
 
-def _answer(document: Mapping[str, Any]) -> list[str]:
-    lines = [
-        f"chosen: [bold]{document['chosen']}[/bold]; {document['reason']}",
-        f"to expect on as many unseen games: {scored(document['claimed'], document['interval'])} "
-        "% tight",
-    ]
-    test = document["test"]
-    if test:
-        for name in ("selected", "single"):
-            tight = test[name]["tight"]
-            lines.append(f"test, {name}: {scored(tight['average_map'], tight['interval'])} % tight")
-        if test["difference"]:
-            difference, low, high = (100 * value for value in test["difference"])
-            lines.append(f"test, difference: {difference:+.2f} [{low:.2f}, {high:.2f}] points")
-    return lines
+def answer(record: SelectionRecord) -> Iterator[str]:
+    """The answer in sentences, with its test score if there is one."""
+    yield f"chosen: {record.chosen}; {record.reason}"
+    claimed = estimate(record.claimed, record.interval)
+    yield f"to expect on as many unseen games: {claimed} % tight"
+    if record.test is not None:
+        for name, found in (("selected", record.test.selected), ("single", record.test.single)):
+            shown = estimate(found.tight.average_map, found.tight.interval)
+            yield f"test, {name}: {shown} % tight"
+        if record.test.difference is not None:
+            difference, *ends = record.test.difference
+            yield f"test, difference: {gain(difference, ends)} points"

@@ -6,8 +6,8 @@ OUT/single/     the single model that validation picks, in the same form
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from ensemble.build.plan import Plan
 from ensemble.combiner import Combiner
 from ensemble.combiners.crossfit import CrossFit, FoldFit
 from ensemble.selection.nested import Nested
+from ensemble.selection.record import OnTest
 from hmtas.errors import InputError
 from hmtas.prediction.slide import predict_run, predicted
 from hmtas.records import HalfId
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import WINDOWS, predictions_path, read_run
+from hmtas.scoring.games import TEST_SPLIT
 from hmtas.scoring.run import spot_stored, windows_of
 from hmtas.scoring.score import RunScore, SpotsScore, score_spots, write_score
 from hmtas.spotting.spots import spot_fitted
@@ -88,46 +90,29 @@ def _score(plan: Plan, nested: Nested, halves: Mapping[HalfId, np.ndarray]) -> R
     )
 
 
-class OnTest(NamedTuple):
-    """What two run folders are worth on the test split.
-
-    Attributes:
-        chosen: Score of the answer.
-        single: Of the single model.
-        difference: Tight, the answer minus the single model, with its 95 % interval; None where
-            they are the same.
-    """
-
-    chosen: SpotsScore
-    single: SpotsScore
-    difference: tuple[float, float, float] | None
-
-
-def score_test(
-    chosen: Path,
-    single: Path,
-    *,
-    split: str = "test",
-    on_run: Callable[[str], None] = lambda _: None,
-) -> OnTest:
+def score_test(selected: Path, single: Path, *, on_run: Callable[[str], None]) -> OnTest:
     """Predict what is missing, combine and score the test split, once.
 
     Args:
-        chosen: Run folder of the answer.
-        single: Run folder of the single model; the same as `chosen` where it stays.
-        split: The test split.
+        selected: Run folder of the answer.
+        single: Run folder of the single model; the same as `selected` where it stays.
         on_run: Called with the name of each model that is predicted.
 
     Raises:
         InputError: If a member cannot be predicted.
     """
-    runs = list(dict.fromkeys([chosen, single]))
+    runs = list(dict.fromkeys([selected, single]))
     for run in runs:
         for member in member_runs(run):
-            _predict(member, split, on_run)
-    scores, counts = zip(*(_score_split(run, split) for run in runs), strict=True)
+            _predict(member, TEST_SPLIT, on_run)
+    scores, counts = zip(*(_score_split(run, TEST_SPLIT) for run in runs), strict=True)
     difference = paired_difference(*counts) if len(runs) > 1 else None
-    return OnTest(scores[0], scores[-1], difference)
+    return OnTest(
+        scored=datetime.now(UTC).isoformat(timespec="seconds"),
+        selected=scores[0],
+        single=scores[-1],
+        difference=difference,
+    )
 
 
 def _predict(run: Path, split: str, on_run: Callable[[str], None]) -> None:

@@ -44,7 +44,7 @@ def test_the_better_one_wins_and_says_by_how_much() -> None:
     assert decision.interval is not None
     assert 0 < decision.interval[0] < decision.difference < decision.interval[1]
     assert decision.num_games == 12
-    assert f"{100 * decision.difference:+.2f} points" in decision.reason
+    assert f"{100 * decision.difference:+.2f} [+" in decision.reason
     assert "beats the champion" in decision.reason
 
 

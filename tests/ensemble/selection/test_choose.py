@@ -17,8 +17,8 @@ from ensemble.combiners.shortlist import Single, shortlist
 from ensemble.greedy.select import GreedyConfig
 from ensemble.selection.choose import SINGLE, Selection, choose, num_search_steps, search
 from ensemble.selection.diversity import Diversity
-from ensemble.selection.document import document_of
 from ensemble.selection.nested import Nested, fitting_sets, nested_fit
+from ensemble.selection.record import CombinerRecord, DiversityRecord
 from ensemble.stack.mean import combine
 from hmtas.errors import InputError
 from hmtas.records import Events
@@ -176,7 +176,7 @@ def test_what_is_no_better_does_not_take_its_place() -> None:
     assert same.claimed == same.of(SINGLE).tight == same.of("combiner 1").tight
     assert same.reason == (
         "the single model stays: the best combination, combiner 1, differs by +0.00 "
-        "[0.00, 0.00] points and cannot be told from it"
+        "[+0.00, +0.00] points and cannot be told from it"
     )
 
 
@@ -245,11 +245,10 @@ def test_a_model_of_one_fold_alone_is_used_too() -> None:
     )
     ranked = selection.of(SINGLE)._replace(nested=nested)
     diversity = Diversity(("a", "b", "c"), np.full((1, 3, 3), np.nan), np.zeros(1, np.int64))
-    document = document_of(replace(selection, ranked=(ranked,)), diversity, "abc", ("Goal",))
-    (row,) = document["combiners"]
-    assert [member["name"] for member in row["members"]] == ["a"]
-    assert row["used"] == ["a", "b"]
-    assert document["diversity"]["per_action"] == {"Goal": None}
+    row = CombinerRecord.of(ranked, "abc")
+    assert [member.name for member in row.members] == ["a"]
+    assert row.used == ("a", "b")
+    assert DiversityRecord.of(diversity, ("Goal",)).per_action == {"Goal": None}
 
 
 # The shortlist
