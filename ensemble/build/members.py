@@ -10,12 +10,7 @@ from hmtas.errors import InputError
 from hmtas.runs.ensemble import EnsembleRecord
 from hmtas.runs.probabilities import StoredProbabilities, read_probabilities
 from hmtas.runs.record import RunRecord, predictions_path, read_run
-from hmtas.scoring.games import (
-    refuse_foreign_games,
-    refuse_seen,
-    refuse_test_games,
-    refuse_unlabelled,
-)
+from hmtas.scoring.games import check_fitting, refuse_foreign_games
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.remote import open_store
 
@@ -151,16 +146,14 @@ def check_games(members: Sequence[Member], store: EmbeddingStore, split: str) ->
             was fitted on by a member.
     """
     for member in members:
-        games = member.stored.games
-        refuse_test_games(member.name, games, store)
-        refuse_foreign_games(member.name, games, store, split)
-        refuse_unlabelled(games, store)
-        refuse_seen(
+        check_fitting(
             member.name,
-            games,
-            member.stored.provenance.fitted_games,
+            member.stored,
+            store,
             advice="leave it out, or combine on a split that it never saw",
+            even_cross_fitted=True,
         )
+        refuse_foreign_games(member.name, member.stored.games, store, split)
 
 
 def stopped_on(members: Sequence[Member]) -> Mapping[str, int]:

@@ -112,11 +112,6 @@ def plan_fit(
     opened = store_of(members, store)
     check_games(members, opened, split)
     stacked = stack_members(members)
-    if stacked.actions != opened.actions:
-        raise InputError(
-            f"the members predict {len(stacked.actions)} actions, {opened.place} has "
-            f"{len(opened.actions)} (or others); name the store of these members with --store"
-        )
     spottings = tuple(member.record.config.spotting for member in members)
     # The ensemble is spotted by the configuration of its first member, as its record says.
     windows_s = np.array([spottings[0].window_of(action) for action in stacked.actions])

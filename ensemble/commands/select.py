@@ -81,11 +81,12 @@ def select(
     from ensemble.combiners.methods import USUAL, candidate_of, combiner_of
     from ensemble.selection.candidates import gather, read_candidates
     from ensemble.selection.mlflow import experiment_of
-    from ensemble.selection.picture import write_picture
+    from ensemble.selection.picture import draw
     from ensemble.selection.record import CombinerRecord, DiversityRecord, SelectionRecord
     from ensemble.selection.table import answer, combiners_table, diversity_table
     from ensemble.selection.write import score_test
     from hmtas.scoring.games import TEST_SPLIT, refuse_test_split
+    from hmtas.terminal.style import write_figure
     from hmtas.tracking.run import check_tracking
 
     refuse_test_split(split)
@@ -129,7 +130,7 @@ def select(
         diversity=DiversityRecord.of(diversity, actions),
     )
     write_json(out / DOCUMENT, record.model_dump(mode="json"))
-    write_picture(record, out / PICTURE)
+    write_figure(draw(record), out / PICTURE)
     if test:
         single = SELECTED if record.chosen == SINGLE else SINGLE
         on_test = score_test(

@@ -1,22 +1,22 @@
 """A picture of a selection: the scores of the combiners, and how much the models err together."""
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ensemble.selection.record import DiversityRecord, SelectionRecord
-from hmtas.files import atomic_path
 from hmtas.terminal.style import (
     BLUE,
-    DPI,
     GREY,
     INK,
     MUTED,
+    SMALL,
+    TITLE,
     VERDICT_COLOURS,
+    draw_interval,
     new_figure,
     style_axes,
 )
+from hmtas.terminal.text import percent, points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,17 +25,10 @@ if TYPE_CHECKING:
 LONGEST_NAME = 22
 
 
-def write_picture(record: SelectionRecord, path: Path) -> Path:
-    """Draw a selection and write a PNG file."""
-    with atomic_path(path) as scratch:
-        draw(record).savefig(scratch, format="png", dpi=DPI, facecolor="white")
-    return path
-
-
 def draw(record: SelectionRecord) -> "Figure":
     """Scores left, differences to the single model in the middle, correlations of errors right."""
     rows = record.combiners
-    figure = new_figure(15.0, max(4.2, 1.6 + 0.42 * len(rows)))
+    figure = new_figure(15.0, max(4.2, 1.6 + 0.42 * len(rows)), f"Selected: {record.chosen}")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
     for axes in (left, middle):
         style_axes(axes, "x")
@@ -46,27 +39,18 @@ def draw(record: SelectionRecord) -> "Figure":
     middle.set_yticks(range(len(rows)), [""] * len(rows))
     middle.axvline(0, color=INK, linewidth=0.9)
     for y, row in enumerate(rows):
-        _draw_interval(left, y, row.tight, row.tight_interval, BLUE)
+        draw_interval(left, y, row.tight, row.tight_interval, BLUE, label=percent(row.tight))
         against = row.against_single
         if against is None:
-            middle.text(0, y, " the single model", color=MUTED, fontsize=8.5, va="center")
+            middle.text(0, y, " the single model", color=MUTED, fontsize=SMALL, va="center")
         else:
-            ends = (against.low, against.high)
-            colour = VERDICT_COLOURS[against.verdict]
-            _draw_interval(middle, y, against.difference, ends, colour)
-    left.set_title("tight Average-mAP, %, games unseen", loc="left", fontsize=10, color=MUTED)
-    middle.set_title("minus the single model", loc="left", fontsize=10, color=MUTED)
+            ends, colour = (against.low, against.high), VERDICT_COLOURS[against.verdict]
+            label = points(against.difference)
+            draw_interval(middle, y, against.difference, ends, colour, label=label)
+    left.set_title("tight Average-mAP, %, games unseen", **TITLE)
+    middle.set_title("minus the single model", **TITLE)
     _draw_correlations(right, record.diversity)
-    figure.suptitle(f"Selected: {record.chosen}", x=0.01, ha="left", fontsize=12, color=INK)
     return figure
-
-
-def _draw_interval(axes: "Axes", y: int, value: float, ends: Sequence[float], colour: str) -> None:
-    axes.plot([100 * end for end in ends], [y, y], color=colour, linewidth=2.2, alpha=0.55,
-              solid_capstyle="round")  # fmt: skip
-    axes.plot(100 * value, y, "o", color=colour, markersize=7)
-    axes.annotate(f"{100 * value:.2f}", (100 * value, y), xytext=(0, 6), fontsize=8.5,
-                  textcoords="offset points", ha="center", color=INK)  # fmt: skip
 
 
 def _draw_correlations(axes: "Axes", diversity: DiversityRecord) -> None:
@@ -83,5 +67,4 @@ def _draw_correlations(axes: "Axes", diversity: DiversityRecord) -> None:
             if not math.isnan(value):
                 axes.text(x, y, f"{100 * value:.0f}", ha="center", va="center", fontsize=7,
                           color="white" if value > 0.55 else INK)  # fmt: skip
-    axes.set_title("correlation of errors, %, mean of the actions", loc="left", fontsize=10,
-                   color=MUTED)  # fmt: skip
+    axes.set_title("correlation of errors, %, mean of the actions", **TITLE)

@@ -10,31 +10,32 @@ from typing import TYPE_CHECKING
 from hmtas.ablation.results import (
     AblationResult,
     Curve,
+    MeanScore,
     Positives,
     Step,
     StudyResult,
     VariantResult,
 )
 from hmtas.ablation.scores import BACKGROUND
-from hmtas.files import atomic_path
 from hmtas.terminal.style import (
     BLUE,
-    DPI,
     GREY,
     INK,
     MUTED,
     ORANGE,
+    SMALL,
     TITLE,
     VERDICT_COLOURS,
+    draw_interval,
     new_figure,
     style_axes,
+    write_figure,
 )
+from hmtas.terminal.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_SMALL = 8.5
 
 
 def write_pictures(result: AblationResult, folder: Path) -> list[Path]:
@@ -49,17 +50,16 @@ def write_pictures(result: AblationResult, folder: Path) -> list[Path]:
         figures[f"{study.name}-losses"] = draw_losses(study)
     written = []
     for name, figure in figures.items():
-        path = folder / f"{name}.png"
-        with atomic_path(path) as scratch:
-            figure.savefig(scratch, format="png", dpi=DPI, facecolor="white")
-        written.append(path)
+        written.append(folder / f"{name}.png")
+        write_figure(figure, written[-1])
     return written
 
 
 def draw_study(result: AblationResult, study: StudyResult) -> "Figure":
     """Scores left, paired differences right, a line per variant."""
     rows = study.rows
-    figure = new_figure(11.6, 1.7 + 0.52 * len(rows))
+    title = f"{study.title}: {result.num_games} games of {result.split}"
+    figure = new_figure(11.6, 1.7 + 0.52 * len(rows), title)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.15))
     labels = [_label(row) for row in rows]
     for axes in (left, right):
@@ -71,11 +71,11 @@ def draw_study(result: AblationResult, study: StudyResult) -> "Figure":
     for y, row in enumerate(rows):
         if row.same_as is not None:
             for axes in (left, right):
-                axes.text(0.5, y, f"the same as {row.same_as}", color=MUTED, fontsize=_SMALL,
+                axes.text(0.5, y, f"the same as {row.same_as}", color=MUTED, fontsize=SMALL,
                           ha="center", va="center", transform=axes.get_yaxis_transform(),
                           fontstyle="italic")  # fmt: skip
             continue
-        _draw_score(left, y, row)
+        _draw_score(left, y, row.tight)
         if row.against is not None:
             _draw_step(right, y, row.against)
     against = "the rung before" if study.reference is None else study.reference
@@ -85,10 +85,6 @@ def draw_study(result: AblationResult, study: StudyResult) -> "Figure":
     left.set_title("Score" + (", small dots: seeds" if several else ""), **TITLE)
     right.set_title("Difference, with simultaneous 95 % intervals over games", **TITLE)
     _legend(right, study)
-    figure.suptitle(
-        f"{study.title}: {result.num_games} games of {result.split}",
-        x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK,
-    )  # fmt: skip
     return figure
 
 
@@ -101,7 +97,11 @@ def draw_losses(study: StudyResult) -> "Figure":
     rows = study.trained
     num_columns = min(4, len(rows))
     num_lines = -(-len(rows) // num_columns)
-    figure = new_figure(max(2.9 * num_columns, 5.0), 0.9 + 2.35 * num_lines)
+    figure = new_figure(
+        max(2.9 * num_columns, 5.0),
+        0.9 + 2.35 * num_lines,
+        "Loss by epoch, each on its own scale",
+    )
     grid = figure.subplots(num_lines, num_columns, squeeze=False, sharex=True)
     most = max(len(curve.train) for row in rows for curve in row.curves)
     for place, axes in enumerate(grid.flat):
@@ -122,10 +122,6 @@ def draw_losses(study: StudyResult) -> "Figure":
             axes.set_ylabel("loss", color=INK)
     handles, names = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    figure.suptitle(
-        "Loss by epoch, each on its own scale", x=0.01, ha="left", fontsize=13, fontweight="bold",
-        color=INK,
-    )  # fmt: skip
     return figure
 
 
@@ -134,7 +130,7 @@ def draw_positives(positives: Positives) -> "Figure":
     counts = dict(sorted(positives.counts.items(), key=lambda item: -item[1]))
     total = positives.num_windows
     shares = [100 * count / total for count in counts.values()]
-    figure = new_figure(9.0, 1.3 + 0.3 * len(counts))
+    figure = new_figure(9.0, 1.3 + 0.3 * len(counts), "Positive training windows by action")
     axes = figure.subplots()
     style_axes(axes, "x")
     colours = [GREY if name == BACKGROUND else BLUE for name in counts]
@@ -150,36 +146,25 @@ def draw_positives(positives: Positives) -> "Figure":
     axes.set_xlim(lowest, 1000)
     for y, (count, share) in enumerate(zip(counts.values(), shares, strict=True)):
         text = f" {_percent(share)}  ({count:,})" if count else " none"
-        axes.text(share if count else lowest, y, text, va="center", fontsize=_SMALL,
+        axes.text(share if count else lowest, y, text, va="center", fontsize=SMALL,
                   color=MUTED)  # fmt: skip
     axes.set_xlabel(
         f"share of {total:,} training windows of L = {positives.seq_len}, logarithmic", color=INK
     )
-    figure.suptitle(
-        "Positive training windows by action", x=0.01, ha="left", fontsize=13, fontweight="bold",
-        color=INK,
-    )  # fmt: skip
     return figure
 
 
-def _draw_score(axes: "Axes", y: int, row: VariantResult) -> None:
-    score = row.tight
-    low, high = (100 * end for end in score.interval)
-    axes.plot([low, high], [y, y], color=BLUE, linewidth=2.2, solid_capstyle="round", alpha=0.55)
+def _draw_score(axes: "Axes", y: int, score: MeanScore) -> None:
     if len(score.by_seed) > 1:
         axes.plot([100 * value for value in score.by_seed], [y] * len(score.by_seed),
                   "o", color=BLUE, markersize=3.2, alpha=0.6, markeredgewidth=0)  # fmt: skip
-    axes.plot(100 * score.mean, y, "o", color=BLUE, markersize=7.5)
-    axes.annotate(f"{100 * score.mean:.1f}", (100 * score.mean, y), xytext=(0, 7),
-                  textcoords="offset points", ha="center", fontsize=_SMALL, color=INK)  # fmt: skip
+    draw_interval(axes, y, score.mean, score.interval, BLUE, label=percent(score.mean, 1))
 
 
 def _draw_step(axes: "Axes", y: int, against: Step) -> None:
     found = against.tight
-    colour = VERDICT_COLOURS[found.verdict]
-    axes.plot([100 * found.low, 100 * found.high], [y, y], color=colour, linewidth=2.2,
-              solid_capstyle="round", alpha=0.6)  # fmt: skip
-    axes.plot(100 * found.difference, y, "o", color=colour, markersize=7.5)
+    ends, colour = (found.low, found.high), VERDICT_COLOURS[found.verdict]
+    draw_interval(axes, y, found.difference, ends, colour)
     if against.thesis is not None:
         axes.plot(100 * against.thesis, y, "D", markerfacecolor="white", markeredgecolor=ORANGE,
                   markersize=6, markeredgewidth=1.5, zorder=3)  # fmt: skip

@@ -60,48 +60,22 @@ class Difference(Comparison):
 
 
 class Step(Frozen):
-    """A variant against the one that it is compared with.
+    """A variant against another one."""
 
-    Attributes:
-        name: Name of the other one.
-        thesis: What the thesis found for the same step, tight.
-        tight: The difference in tight Average-mAP.
-        loose: The same, loose.
-    """
-
-    name: str
-    thesis: float | None
+    name: str  # of the other one
+    thesis: float | None  # what the thesis found for the same step, tight
     tight: Difference
     loose: Difference
 
 
 class VariantResult(Frozen):
-    """A variant in a study; what is a tuple has an entry for each seed.
-
-    Attributes:
-        name: Its name.
-        title: What it is.
-        same_as: Name of the variant that was trained in its place; None if it was trained.
-        why_same: What makes the two equal.
-        runs: Run folders.
-        num_parameters: Parameters of the model.
-        best_epochs: Epochs whose weights were kept.
-        num_epochs: Epochs that were trained.
-        train_seconds: What they took.
-        tight: Tight Average-mAP.
-        loose: Loose Average-mAP.
-        thesis_tight: The thesis's number.
-        per_action: Tight average precision; None for an action without events.
-        stream_losses: Validation loss of each stream's own head, at the best epoch.
-        curves: Losses by epoch.
-        against: The variant before or the reference, and the difference from it.
-    """
+    """A variant in a study; tuples have an entry for each seed."""
 
     name: str
     title: str
-    same_as: str | None
+    same_as: str | None  # name of the variant that was trained in its place, and why
     why_same: str | None
-    runs: tuple[str, ...]
+    runs: tuple[str, ...]  # folders
     num_parameters: int | None
     best_epochs: tuple[int | None, ...]
     num_epochs: tuple[int, ...]
@@ -109,26 +83,18 @@ class VariantResult(Frozen):
     tight: MeanScore
     loose: MeanScore
     thesis_tight: float | None
-    per_action: dict[str, float | None]
-    stream_losses: dict[str, float]
+    per_action: dict[str, float | None]  # tight; None for an action without events
+    stream_losses: dict[str, float]  # validation loss of each stream's own head, at the best epoch
     curves: tuple[Curve, ...]
-    against: Step | None
+    against: Step | None  # the variant before, or the reference
 
 
 class StudyResult(Frozen):
-    """The variants of a study, in the order of its tables.
-
-    Attributes:
-        name: Its name.
-        title: What it is about.
-        reference: What all are compared with; None for the ladder, where each is a step.
-        num_comparisons: Differences whose intervals hold together.
-        rows: The variants.
-    """
+    """The variants of a study, in the order of its tables."""
 
     name: str
     title: str
-    reference: str | None
+    reference: str | None  # what all are compared with; None for the ladder, where each is a step
     num_comparisons: int
     rows: tuple[VariantResult, ...]
 

@@ -189,20 +189,17 @@ def _split(store: "EmbeddingStore", split: str | None) -> str:
     Raises:
         InputError: If the store has no such split, or a game of it lacks labels.
     """
-    from hmtas.scoring.games import refuse_unlabelled, unlabelled
+    from hmtas.scoring.games import refuse_unlabelled
 
     if split is None:
-        usable = [
-            s
-            for s in ("test", "valid")
-            if store.splits.get(s) and not unlabelled(store.games(s), store)
-        ]
-        if not usable:
-            raise InputError(
-                f"{store.place}: neither test nor valid games with labels to score; "
-                f"name another split of {', '.join(store.splits)} with --split"
-            )
-        return usable[0]
+        for name in ("test", "valid"):
+            games = store.splits.get(name)
+            if games and all(map(store.has_labels, games)):
+                return name
+        raise InputError(
+            f"{store.place}: neither test nor valid games with labels to score; "
+            f"name another split of {', '.join(store.splits)} with --split"
+        )
     if not store.games(split):
         raise InputError(f"--split {split}: has no games to score; choose another one")
     refuse_unlabelled(store.games(split), store)

@@ -128,7 +128,7 @@ def score(
     Examples: `hmtas score runs/m7 --split valid`;
     `hmtas score submission.zip --games GAMES --split test`
     """
-    from hmtas.scoring.inputs import choose_games, is_run, load
+    from hmtas.scoring.inputs import is_run, load
     from hmtas.scoring.score import score_spots, write_score
     from hmtas.tracking.run import check_tracking, log_saved, tracked
 
@@ -142,18 +142,24 @@ def score(
     # Everything is read before anything is scored: bad input is one line and leaves no score.
     inputs = []
     for path in spots:
-        found, labels = load(path, games, split, windows, label_times)
-        chosen = choose_games(path, found, labels, split, splits)
-        inputs.append((path, found, chosen, labels.events(chosen, found.actions)))
+        loaded = load(
+            path,
+            games=games,
+            split=split,
+            splits=splits,
+            windows=windows,
+            label_times=label_times,
+        )
+        inputs.append((path, *loaded))
     scores: dict[str, SpotsScore] = {}
     with progress("Scoring", len(inputs)) as advance:
-        for path, found, chosen, events in inputs:
+        for path, found, events in inputs:
             scores[str(path)] = score_spots(
-                found.only(chosen).spots, events, found.actions, bootstrap=bootstrap, seed=seed
+                found.spots, events, found.actions, bootstrap=bootstrap, seed=seed
             )
             advance()
-    for path, found, chosen, _ in inputs:
-        _warn_of_fitted_games(path, found, chosen)
+    for path, found, _ in inputs:
+        _warn_of_fitted_games(path, found)
         if path in runs:
             write_score(path, found.run_score(scores[str(path)]))
     if as_json:
@@ -167,13 +173,13 @@ def score(
     log_saved(in_mlflow)
 
 
-def _warn_of_fitted_games(path: Path, found: "Spotted", chosen: list[str]) -> None:
+def _warn_of_fitted_games(path: Path, found: "Spotted") -> None:
     if found.provenance is None or found.provenance.cross_fitted:
         return
-    seen = set(chosen) & set(found.provenance.fitted_games)
+    seen = set(found.games) & set(found.provenance.fitted_games)
     if seen:
         say(
-            f"note: {path} was fitted on {len(seen)} of these {len(chosen)} games; "
+            f"note: {path} was fitted on {len(seen)} of these {len(found.games)} games; "
             "its score on new games will be lower"
         )
 

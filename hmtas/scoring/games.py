@@ -22,25 +22,6 @@ def refuse_test_split(split: str) -> None:
         )
 
 
-def refuse_test_games(who: str, games: Iterable[str], store: EmbeddingStore) -> None:
-    """Nothing is fitted on a test game under another name.
-
-    Args:
-        who: Whose games, for the message.
-        games: To be fitted on.
-        store: Its splits count.
-
-    Raises:
-        InputError: If one is a test game.
-    """
-    test = sorted(set(games) & set(store.splits.get(TEST_SPLIT, ())))
-    if test:
-        raise InputError(
-            f"{who}: has test games of {store.place}, {_some(test, games)}; nothing is fitted on "
-            "test games or chosen by them. Were the splits changed since the prediction?"
-        )
-
-
 def refuse_foreign_games(who: str, games: Iterable[str], store: EmbeddingStore, split: str) -> None:
     """The games of a split are those of the store's split of that name, or some of them.
 
@@ -64,7 +45,7 @@ def refuse_seen(
         who: The model, for the message.
         games: To judge it by.
         seen: That shaped it.
-        did: How, such as "was fitted on".
+        did: How.
         advice: What to do instead.
 
     Raises:
@@ -84,7 +65,7 @@ def refuse_unlabelled(games: Iterable[str], store: EmbeddingStore) -> None:
     Raises:
         InputError: If a game has none.
     """
-    without = sorted(unlabelled(games, store))
+    without = sorted(game for game in games if not store.has_labels(game))
     if without:
         raise InputError(
             f"{store.place}: has no labels of {_some(without, games)}; is this the challenge "
@@ -92,31 +73,37 @@ def refuse_unlabelled(games: Iterable[str], store: EmbeddingStore) -> None:
         )
 
 
-def unlabelled(games: Iterable[str], store: EmbeddingStore) -> list[str]:
-    """Those of some games that have no labels."""
-    return [game for game in games if not store.has_labels(game)]
-
-
 def check_fitting(
-    who: str, stored: StoredProbabilities, store: EmbeddingStore, *, advice: str
+    who: str,
+    stored: StoredProbabilities,
+    store: EmbeddingStore,
+    *,
+    advice: str,
+    even_cross_fitted: bool = False,
 ) -> None:
     """Refuse probabilities that nothing may be fitted on, or chosen by.
 
     Args:
         who: The model that predicted them, for the message.
         stored: Its probabilities.
-        store: With the labels of their games.
+        store: With the splits, and the labels of their games.
         advice: What to do where the model was fitted on these games.
+        even_cross_fitted: Refuse such games also where the probabilities are cross-fitted.
 
     Raises:
-        InputError: If one is a test game, has no labels, or was fitted on by the model and its
-            probabilities are not cross-fitted; or if the store has other actions.
+        InputError: If one is a test game, has no labels, or was fitted on by the model; or if the
+            store has other actions.
     """
-    provenance = stored.provenance
-    refuse_test_games(who, stored.games, store)
-    if not provenance.cross_fitted:
-        refuse_seen(who, stored.games, provenance.fitted_games, advice=advice)
-    refuse_unlabelled(stored.games, store)
+    provenance, games = stored.provenance, stored.games
+    test = sorted(set(games) & set(store.splits.get(TEST_SPLIT, ())))
+    if test:
+        raise InputError(
+            f"{who}: has test games of {store.place}, {_some(test, games)}; nothing is fitted on "
+            "test games or chosen by them. Were the splits changed since the prediction?"
+        )
+    if even_cross_fitted or not provenance.cross_fitted:
+        refuse_seen(who, games, provenance.fitted_games, advice=advice)
+    refuse_unlabelled(games, store)
     if store.actions != provenance.actions:
         raise InputError(
             f"{store.place}: its {len(store.actions)} actions are not the "
@@ -136,7 +123,7 @@ def check_complete(
         scored: Games to score.
 
     Raises:
-        InputError: If there is none to score, or one lacks either; with their number.
+        InputError: If there is none to score, or one lacks either.
     """
     if not scored:
         raise InputError(

@@ -10,7 +10,7 @@ from hmtas.formats.labels import ACTIONS, LABEL_FILE, Times, read_events
 from hmtas.formats.splits import SPLIT_FILE, read_splits
 from hmtas.formats.submission import holds_spots, read_submission
 from hmtas.records import Events, HalfId
-from hmtas.runs.probabilities import Provenance, read_probabilities
+from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import RECORD, predicted_splits, predictions_path
 from hmtas.scoring.games import check_complete
 from hmtas.scoring.run import Spotted, spot_stored, windows_of
@@ -53,45 +53,45 @@ def load_probabilities(path: Path, split: str | None, windows: Path | None) -> S
     return spot_stored(read_probabilities(file), applied)
 
 
-def load_submission(path: Path, labels: "Labels") -> Spotted:
-    """Spots of a folder or zip, with the actions of the labels."""
-    return Spotted(spots=read_submission(path, labels.actions), actions=labels.actions)
-
-
 def load(
     path: Path,
+    *,
     games: str | None,
     split: str | None,
+    splits: Path | None,
     windows: Path | None = None,
     label_times: Times = "position",
-) -> "tuple[Spotted, Labels]":
-    """One input and its labels.
+) -> tuple[Spotted, dict[HalfId, Events]]:
+    """The spots of the games to score, and their annotations.
 
     Args:
         path: A run folder, a file of stored probabilities, or a folder or zip of spots.
         games: Where the labels are; spots need it.
-        split: Split of a run.
+        split: Whose games, and that of a run; all games of the spots unless given.
+        splits: Split file; that of the store or of `games` unless given.
         windows: See `load_probabilities`.
         label_times: What the time of a label is read from.
+
+    Raises:
+        InputError: If there is nothing to score, or a game lacks spots or labels.
     """
     if has_probabilities(path):
         found = load_probabilities(path, split, windows)
-        if games is not None:
-            return found, Labels.open(games, label_times)
         assert found.provenance is not None
-        return found, Labels.of_provenance(path, found.provenance, label_times)
-    if windows is not None:
+        store = found.provenance.store
+        if games is None and not (is_remote(store) or (Path(store) / INDEX_FILE).is_file()):
+            raise InputError(
+                f"{path}: was predicted on the store {store}, which is not there; "
+                "name the labels with --games"
+            )
+        labels = _Labels.open(games or store, label_times)
+    elif windows is not None:
         raise InputError(f"{path}: these are spots already; --windows is for probabilities")
-    if games is None:
+    elif games is None:
         raise InputError(f"{path}: spots do not say where their labels are; add --games")
-    labels = Labels.open(games, label_times)
-    return load_submission(path, labels), labels
-
-
-def choose_games(
-    path: Path, found: Spotted, labels: "Labels", split: str | None, splits: Path | None
-) -> list[str]:
-    """The games to score, each with spots and labels."""
+    else:
+        labels = _Labels.open(games, label_times)
+        found = Spotted(spots=read_submission(path, labels.actions), actions=labels.actions)
     name = split or found.split
     of_split = None if name is None else labels.games(name, splits)
     if of_split is None and split not in (None, found.split):
@@ -101,7 +101,7 @@ def choose_games(
         )
     chosen = found.games if of_split is None else sorted(of_split)
     check_complete(str(path), found.games, labels.labelled(chosen), chosen)
-    return chosen
+    return found.only(chosen), labels.events(chosen, found.actions)
 
 
 def _predictions_of(run: Path, split: str | None) -> Path:
@@ -118,7 +118,7 @@ def _predictions_of(run: Path, split: str | None) -> Path:
 
 
 @dataclass(frozen=True)
-class Labels:
+class _Labels:
     """Annotations in a tree of games or in a store.
 
     Attributes:
@@ -132,7 +132,7 @@ class Labels:
     times: Times = "position"
 
     @classmethod
-    def open(cls, place: str, times: Times = "position") -> "Labels":
+    def open(cls, place: str, times: Times) -> "_Labels":
         """Open a store, or a tree with `Labels-v2.json`."""
         if is_remote(place) or (Path(place) / INDEX_FILE).is_file():
             if times == "game_time":
@@ -144,19 +144,6 @@ class Labels:
         if not Path(place).is_dir():
             raise InputError(f"{place}: no such folder of games, and no store")
         return cls(place, None, times)
-
-    @classmethod
-    def of_provenance(
-        cls, path: Path, provenance: Provenance, times: Times = "position"
-    ) -> "Labels":
-        """The store that probabilities were predicted on."""
-        store = provenance.store
-        if not is_remote(store) and not (Path(store) / INDEX_FILE).is_file():
-            raise InputError(
-                f"{path}: was predicted on the store {store}, which is not there; "
-                "name the labels with --games"
-            )
-        return cls.open(store, times)
 
     @property
     def actions(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hmtas.errors import InputError
-from hmtas.scoring.inputs import choose_games, load
+from hmtas.scoring.inputs import load
 from hmtas.statistics.games import check_paired
 from hmtas.statistics.intervals import LEVEL, resample
 from hmtas.statistics.verdicts import MOST_GAMES, POWER, Comparison, compare_to
@@ -15,21 +15,13 @@ PICKED_ON = "valid"  # the split whose scores choose the best run
 
 
 class PairedRun(Frozen):
-    """One of the compared.
-
-    Attributes:
-        name: What it is called.
-        run_dir: Its place.
-        tight: Tight Average-mAP.
-        cross_fitted: Were its windows or weights fitted on these games?
-        against_reference: It minus the reference; None for the reference.
-    """
+    """One of some runs on the same games, tight Average-mAP."""
 
     name: str
     run_dir: str
     tight: float
-    cross_fitted: bool
-    against_reference: Comparison | None
+    cross_fitted: bool  # were its windows or weights fitted on these games?
+    against_reference: Comparison | None  # None for the reference itself
 
 
 class PickedRun(Frozen):
@@ -42,27 +34,16 @@ class PickedRun(Frozen):
 
 
 class PairedComparison(Frozen):
-    """Runs on the same games; scores and differences are shares of 1.
+    """Runs on the same games, in the order they were named; scores are shares of 1."""
 
-    Attributes:
-        split: Whose games; None for all games of the spots.
-        num_games: How many.
-        reference: Name of the run that the others are compared with.
-        level: How often all intervals together cover the truth.
-        power: With which the games needed would tell.
-        most_games: More are not to be had.
-        runs: In the order they were named.
-        winner: The best of them, where these games picked it.
-    """
-
-    split: str | None
+    split: str | None  # None: all games of the spots
     num_games: int
     reference: str
-    level: float = LEVEL
-    power: float = POWER
-    most_games: int = MOST_GAMES
+    level: float = LEVEL  # of all intervals together
+    power: float = POWER  # of a comparison on the games needed
+    most_games: int = MOST_GAMES  # more are not to be had
     runs: tuple[PairedRun, ...]
-    winner: PickedRun | None
+    winner: PickedRun | None  # where these games picked the best
 
 
 def compare_paired(
@@ -93,9 +74,8 @@ def compare_paired(
     names = list(runs)
     counts, cross_fitted = [], []
     for path in runs.values():
-        found, labels = load(path, games, split)
-        chosen = choose_games(path, found, labels, split, splits)
-        counts.append(found.only(chosen).counts(labels.events(chosen, found.actions)))
+        found, events = load(path, games=games, split=split, splits=splits)
+        counts.append(found.counts(events))
         cross_fitted.append(found.cross_fitted)
         on_step()
     check_paired(counts, [str(path) for path in runs.values()])

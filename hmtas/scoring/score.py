@@ -17,23 +17,14 @@ from hmtas.validation import Frozen, read_record
 
 
 class MetricScore(Frozen):
-    """Average-mAP over one set of tolerances.
-
-    Attributes:
-        average_map: The official number, in [0, 1].
-        visible: The same over events that the broadcast shows.
-        unshown: The same over the others, as the evaluator scales it (`hmtas.records.Score`).
-        per_action: None for an action without events.
-        per_tolerance: By the full width in seconds.
-        interval: 95 % over games; None if none was asked for.
-    """
+    """Average-mAP over one set of tolerances, by the official evaluator's rules."""
 
     average_map: float
-    visible: float
-    unshown: float
-    per_action: dict[str, float | None]
-    per_tolerance: dict[str, float]
-    interval: tuple[float, float] | None
+    visible: float  # over events that the broadcast shows
+    unshown: float  # over the others, scaled as the evaluator does (`hmtas.records.Score`)
+    per_action: dict[str, float | None]  # None for an action without events
+    per_tolerance: dict[str, float]  # by the full width in seconds
+    interval: tuple[float, float] | None  # 95 % over games; None if none was asked for
 
     @classmethod
     def of(
@@ -66,18 +57,11 @@ class SpotsScore(Frozen):
 
 
 class RunScore(SpotsScore):
-    """The score of a run: RUN/scores/SPLIT.json.
-
-    Attributes:
-        split: The split.
-        spotting: How its probabilities were suppressed; on the split that windows were fitted on,
-            each game was by those of its fold.
-        cross_fitted: Were weights or windows fitted on these games, each game left out in turn?
-    """
+    """The score of a run: RUN/scores/SPLIT.json."""
 
     split: str
-    spotting: SpottingConfig
-    cross_fitted: bool
+    spotting: SpottingConfig  # windows for other splits, where those of each fold were used here
+    cross_fitted: bool  # were weights or windows fitted on these games, each game left out in turn?
 
 
 def count_games(
