@@ -36,18 +36,12 @@ class Evidence:
     Windows are configured ones, or fitted on the very games that a combiner is fitted on, never
     on others: they would carry a fold's labels into its own weights. Counts and libraries are made
     once and kept, for all fits with these windows; a library also for others.
-
-    Attributes:
-        stacked: M models.
-        events: Annotations of every half.
-        spottings: M configurations, by which each model is scored alone.
-        windows_s: (A,) hard, symmetric windows of the ensembles that a selection tries.
     """
 
-    stacked: Stack
-    events: Mapping[HalfId, Events]
-    spottings: tuple[SpottingConfig, ...]
-    windows_s: np.ndarray
+    stacked: Stack  # M models
+    events: Mapping[HalfId, Events]  # of every half
+    spottings: tuple[SpottingConfig, ...]  # M configurations, by which each model is scored alone
+    windows_s: np.ndarray  # (A,) hard, symmetric windows of the ensembles that a selection tries
     _counts: dict[str, Histograms] = field(default_factory=dict)
     _libraries: dict[tuple[tuple[str, ...], Space, float], Library] = field(default_factory=dict)
 
@@ -102,17 +96,13 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fitted(ABC):
-    """A combiner fitted on some games, for the rows of M models.
+    """A combiner fitted on some games, for the rows of M models."""
 
-    Attributes:
-        weights: (M,), or (M, A) where each action has its own; None where a network combines.
-        scores: (M,) tight Average-mAP that the weights are made of, if they are.
-        facts: How the fit went, for the record.
-    """
-
+    # (M,), or (M, A) where each action has its own; None for a network
     weights: np.ndarray | None = None
+    # (M,) tight Average-mAP that the weights are made of, if they are
     scores: np.ndarray | None = None
-    facts: FitFacts = field(default_factory=FitFacts)
+    facts: FitFacts = field(default_factory=FitFacts)  # how the fit went, for the record
 
     @abstractmethod
     def combine(self, stacked_MTA: np.ndarray) -> np.ndarray:

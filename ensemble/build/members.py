@@ -16,19 +16,12 @@ from hmtas.store.remote import open_store
 
 
 class Member(NamedTuple):
-    """One model of an ensemble.
+    """One model of an ensemble."""
 
-    Attributes:
-        run: Its run folder.
-        name: Of the run; where two runs share a name, the folder.
-        record: Its record.
-        stored: Its probabilities of the split in question.
-    """
-
-    run: Path
-    name: str
+    run: Path  # its folder
+    name: str  # of the run; where two runs share a name, the folder
     record: RunRecord
-    stored: StoredProbabilities
+    stored: StoredProbabilities  # its probabilities of the split in question
 
 
 def read_members(runs: Sequence[Path], split: str) -> list[Member]:

@@ -26,27 +26,16 @@ from hmtas.store.local import EmbeddingStore
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """Everything read and checked, nothing fitted or written yet.
+    """Everything read and checked, nothing fitted or written yet."""
 
-    Attributes:
-        members: M models.
-        evidence: Their probabilities on one grid, and the annotations.
-        folds: Games by fold; empty where only means are asked for.
-        num_folds: Folds asked for.
-        store: Whose labels and splits count.
-        split: What the ensembles are fitted on.
-        combiners: What is fitted, by name.
-        seed: Of the folds and the fits.
-    """
-
-    members: tuple[Member, ...]
+    members: tuple[Member, ...]  # M models
     evidence: Evidence
-    folds: tuple[tuple[str, ...], ...]
-    num_folds: int
-    store: EmbeddingStore
-    split: str
-    combiners: dict[str, Combiner]
-    seed: int
+    folds: tuple[tuple[str, ...], ...]  # games by fold; empty where only means are asked for
+    num_folds: int  # that were asked for
+    store: EmbeddingStore  # whose labels and splits count
+    split: str  # what the ensembles are fitted on
+    combiners: dict[str, Combiner]  # what is fitted, by name
+    seed: int  # of the folds and the fits
 
     @property
     def num_steps(self) -> int:

@@ -43,17 +43,11 @@ class Single(Combiner):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shortlisted(Combiner):
-    """A combiner of the better models only.
+    """A combiner of the better models only."""
 
-    Attributes:
-        combiner: What is fitted on them.
-        floor: Share of the best model's score that a model must reach.
-        most: How many take part, the best ones; None for all that reach it.
-    """
-
-    combiner: Combiner
-    floor: float = FLOOR
-    most: int | None = None
+    combiner: Combiner  # what is fitted on them
+    floor: float = FLOOR  # share of the best model's score that a model must reach
+    most: int | None = None  # how many take part, the best ones; None for all that reach it
 
     @property
     def flatters(self) -> bool:

@@ -13,19 +13,12 @@ from hmtas.runs.ensemble import BagRecord, CombinerSettings, FitFacts, Space
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreWeights(Combiner):
-    """Mean, weighted mean and squared weighted mean (thesis Section 5.6).
+    """Mean, weighted mean and squared weighted mean (thesis Section 5.6)."""
 
-    Attributes:
-        power: Of the score that a weight is made of: 0, 1 or 2.
-        per_action: Whether each action has its own weights.
-        space: What is averaged.
-        borrowed: Pseudo-events of the common weights, where each action has its own.
-    """
-
-    power: int
-    per_action: bool = False
-    space: Space = "probability"
-    borrowed: float = BORROWED
+    power: int  # of the score that a weight is made of: 0, 1 or 2
+    per_action: bool = False  # does each action have its own weights?
+    space: Space = "probability"  # what is averaged
+    borrowed: float = BORROWED  # pseudo-events of the common weights, where each action has its own
 
     @property
     def is_fitted(self) -> bool:

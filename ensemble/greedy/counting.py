@@ -28,35 +28,21 @@ NO_CODES = np.empty(0, dtype=np.uint16)
 
 
 class Blocks(NamedTuple):
-    """One action's rows cut into blocks that hold at most one spot.
+    """One action's rows cut into blocks that hold at most one spot."""
 
-    Attributes:
-        reach: Rows to each side that a kept row suppresses.
-        start_B: int64, where each block that has rows begins in X; ends with X.
-        first_H: (H + 1,) int64, where each half begins in `start_B`.
-    """
-
-    reach: int
-    start_B: np.ndarray
-    first_H: np.ndarray
+    reach: int  # rows to each side that a kept row suppresses
+    start_B: np.ndarray  # int64, where each block that has rows begins in X; ends with X
+    first_H: np.ndarray  # (H + 1,) int64, where each half begins in `start_B`
 
 
 class Scale(NamedTuple):
-    """What the codes mean.
+    """What the codes mean."""
 
-    Attributes:
-        floor: The least code that counts.
-        edge_K: The codes of the metric's thresholds, ascending.
-        bin_of: (65536,) int64, the highest threshold that each code reaches.
-        tolerance_D: (D,) full widths in seconds, ascending: as many cells to each side.
-        weight_D: Their weights in the average.
-    """
-
-    floor: float
-    edge_K: np.ndarray
-    bin_of: np.ndarray
-    tolerance_D: np.ndarray
-    weight_D: np.ndarray
+    floor: float  # the least code that counts
+    edge_K: np.ndarray  # codes of the metric's thresholds, ascending
+    bin_of: np.ndarray  # (65536,) int64, the highest threshold that each code reaches
+    tolerance_D: np.ndarray  # (D,) full widths in seconds, ascending: as many cells to each side
+    weight_D: np.ndarray  # their weights in the average
 
 
 def cut(column: Column, reach: int) -> Blocks:
@@ -71,15 +57,10 @@ def cut(column: Column, reach: int) -> Blocks:
 
 
 class Counts(NamedTuple):
-    """Histograms of one action for each candidate, over the halves counted so far.
+    """Histograms of one action for each candidate, over the halves counted so far."""
 
-    Attributes:
-        detections_CK: int32, spots whose highest threshold is the k-th.
-        hits_CDK: int32, those that match an event.
-    """
-
-    detections_CK: np.ndarray
-    hits_CDK: np.ndarray
+    detections_CK: np.ndarray  # int32, spots whose highest threshold is the k-th
+    hits_CDK: np.ndarray  # int32, those that match an event
 
     @classmethod
     def zeros(cls, num_candidates: int, num_tolerances: int) -> "Counts":

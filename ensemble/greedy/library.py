@@ -36,23 +36,14 @@ Source = Callable[[], Mapping[HalfId, np.ndarray]]
 
 
 class Column(NamedTuple):
-    """One action of all models in all halves.
+    """One action of all models in all halves."""
 
-    Attributes:
-        code_MX: (M, X) uint16.
-        row_X: int32, the row within its half.
-        cell_X: int32, its cell (hmtas.metric.matching).
-        first_H: (H + 1,) int64, where each half begins in X.
-        truth_M: int64 cells of the events, ascending in each half, none twice.
-        truth_first_H: (H + 1,) int64, where each half begins in `truth_M`.
-    """
-
-    code_MX: np.ndarray
-    row_X: np.ndarray
-    cell_X: np.ndarray
-    first_H: np.ndarray
-    truth_M: np.ndarray
-    truth_first_H: np.ndarray
+    code_MX: np.ndarray  # (M, X) uint16
+    row_X: np.ndarray  # int32, the row within its half
+    cell_X: np.ndarray  # int32, its cell (hmtas.metric.matching)
+    first_H: np.ndarray  # (H + 1,) int64, where each half begins in X
+    truth_M: np.ndarray  # int64 cells of the events, ascending in each half, none twice
+    truth_first_H: np.ndarray  # (H + 1,) int64, where each half begins in `truth_M`
 
     @property
     def num_events(self) -> np.ndarray:
@@ -62,25 +53,15 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Library:
-    """Models to select from.
+    """Models to select from."""
 
-    Attributes:
-        names: (M,) the models, sorted.
-        copies: Models left out, each with the one that says exactly the same.
-        halves: (H,) sorted.
-        rate_hz: Rows per second.
-        space: What averages are taken of.
-        threshold: Spots below it do not count.
-        columns: One for each action.
-    """
-
-    names: tuple[str, ...]
-    copies: dict[str, str]
-    halves: tuple[HalfId, ...]
+    names: tuple[str, ...]  # (M,) sorted
+    copies: dict[str, str]  # models left out, each with the one that says exactly the same
+    halves: tuple[HalfId, ...]  # (H,) sorted
     rate_hz: float
-    space: Space
-    threshold: float
-    columns: tuple[Column, ...]
+    space: Space  # what averages are taken of
+    threshold: float  # spots below it do not count
+    columns: tuple[Column, ...]  # one for each action
 
     @property
     def games(self) -> tuple[str, ...]:

@@ -58,27 +58,17 @@ class GreedyConfig(Frozen):
 
 
 class Bag(NamedTuple):
-    """One selection.
+    """One selection."""
 
-    Attributes:
-        picked: Names in the order of picking, up to the best score.
-        scores: Tight Average-mAP after each of them, on the games of the bag.
-    """
-
-    picked: tuple[str, ...]
-    scores: tuple[float, ...]
+    picked: tuple[str, ...]  # names in the order of picking, up to the best score
+    scores: tuple[float, ...]  # tight Average-mAP after each of them, on the games of the bag
 
 
 class Selection(NamedTuple):
-    """What was selected.
+    """What was selected."""
 
-    Attributes:
-        weights: Name to weight, > 0, summing to 1; models without are left out.
-        bags: The selections that the weights are averaged over.
-    """
-
-    weights: dict[str, float]
-    bags: tuple[Bag, ...]
+    weights: dict[str, float]  # > 0, summing to 1; models without are left out
+    bags: tuple[Bag, ...]  # that the weights are averaged over
 
 
 def select(

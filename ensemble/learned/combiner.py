@@ -22,19 +22,12 @@ FUSION = "fusion.safetensors"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FittedNetwork(Fitted):
-    """A network that takes the place of weights.
-
-    Attributes:
-        model: The network.
-        config: Its shape and how it was fitted.
-        actions: A names.
-        kept: Indices of its models among those whose rows it is given.
-    """
+    """A network that takes the place of weights."""
 
     model: Network
     config: FusionConfig
-    actions: tuple[str, ...]
-    kept: tuple[int, ...]
+    actions: tuple[str, ...]  # A names
+    kept: tuple[int, ...]  # indices of its models among those whose rows it is given
 
     @property
     def used(self) -> tuple[int, ...]:

@@ -20,18 +20,11 @@ from hmtas.runs.ensemble import FitFacts
 
 
 class FittedFusion(NamedTuple):
-    """A fitted network and how its fit went.
+    """A fitted network and how its fit went."""
 
-    Attributes:
-        model: In evaluation mode, at its best epoch.
-        epochs: Epochs run.
-        facts: The epoch kept, from 1, and the games and the loss that chose it; no games and no
-            loss where the last epoch was kept.
-    """
-
-    model: Network
-    epochs: int
-    facts: FitFacts
+    model: Network  # in evaluation mode, at its best epoch
+    epochs: int  # that were run
+    facts: FitFacts  # the epoch kept, from 1, and what chose it: nothing where the last was kept
 
 
 def fit_fusion(

@@ -27,21 +27,13 @@ class Rows(NamedTuple):
 
 
 class Material(NamedTuple):
-    """Everything that a fit needs beside its settings.
+    """Everything that a fit needs beside its settings."""
 
-    Attributes:
-        num_models: M.
-        weight_A: (A,) weight of each action where it is positive.
-        train: Rows to fit on.
-        check: Rows that stop the fit, or None.
-        held_out_games: Games of `check`.
-    """
-
-    num_models: int
-    weight_A: Tensor
+    num_models: int  # M
+    weight_A: Tensor  # (A,) weight of each action where it is positive
     train: Rows
-    check: Rows | None
-    held_out_games: tuple[str, ...]
+    check: Rows | None  # rows that stop the fit
+    held_out_games: tuple[str, ...]  # of `check`
 
 
 def lay_out(

@@ -22,15 +22,10 @@ Alias = Literal["champion", "challenger"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contender:
-    """What an ensemble did on games that it was not fitted on.
-
-    Attributes:
-        actions: Names of the counted actions.
-        counts: By game, at the tight tolerances.
-    """
+    """What an ensemble did on games that it was not fitted on."""
 
     actions: tuple[str, ...]
-    counts: GameCounts
+    counts: GameCounts  # at the tight tolerances
 
     def save(self, path: Path) -> None:
         """Write arrays, no pickle; the same bytes for the same counts."""
@@ -71,21 +66,13 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Which alias an ensemble gets, and why.
-
-    Attributes:
-        alias: "champion" or "challenger".
-        reason: In words.
-        difference: Tight Average-mAP minus the champion's, in [-1, 1]; None if not compared.
-        interval: Its 95 % interval over games.
-        num_games: Games that both were counted on.
-    """
+    """Which alias an ensemble gets, and why."""
 
     alias: Alias
     reason: str
-    difference: float | None = None
-    interval: tuple[float, float] | None = None
-    num_games: int | None = None
+    difference: float | None = None  # tight, minus the champion's, in [-1, 1]; None if not compared
+    interval: tuple[float, float] | None = None  # 95 %, over games
+    num_games: int | None = None  # that both were counted on
 
 
 def decide(new: Contender, champion: Contender) -> Decision:

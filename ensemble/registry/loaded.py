@@ -30,20 +30,13 @@ GIVEN = HalfId("the half that was given", 1)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Packaged:
-    """An ensemble that is ready to spot; for several halves, keep one.
+    """An ensemble that is ready to spot; for several halves, keep one."""
 
-    Attributes:
-        package: What it takes and who votes.
-        actions: A names.
-        spotting: NMS windows and rules for games that nothing was fitted on.
-        fitted: The combiner.
-        predictors: One for each member, in their order; None for a member without weight.
-    """
-
-    package: Package
-    actions: tuple[str, ...]
-    spotting: SpottingConfig
+    package: Package  # what it takes and who votes
+    actions: tuple[str, ...]  # A names
+    spotting: SpottingConfig  # NMS windows and rules for games that nothing was fitted on
     fitted: Fitted
+    # In the order of the members; None for one without weight
     predictors: tuple[Predictor | None, ...]
 
     @classmethod

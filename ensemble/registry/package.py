@@ -35,21 +35,13 @@ class PackagedInput(Frozen):
 
 
 class PackagedMember(Frozen):
-    """One model of the ensemble.
+    """One model of the ensemble."""
 
-    Attributes:
-        name: Of its run.
-        folder: Inside the package; None for a member without weight, which is not asked.
-        rate_hz: Rows per second of its probabilities.
-        precision: Its probabilities were predicted in.
-        inputs: Each of its streams, and the input that it is taken from.
-    """
-
-    name: str
-    folder: str | None
-    rate_hz: float
-    precision: Precision
-    inputs: dict[str, str]
+    name: str  # of its run
+    folder: str | None  # inside the package; None for a member without weight, which is not asked
+    rate_hz: float  # of its probabilities
+    precision: Precision  # that they were predicted in
+    inputs: dict[str, str]  # each of its streams, and the input that it is taken from
 
 
 class Package(Frozen):

@@ -28,27 +28,16 @@ CHALLENGER: Final = "challenger"
 
 
 class Promotion(NamedTuple):
-    """What became of an ensemble.
+    """What became of an ensemble."""
 
-    Attributes:
-        name: Of the registered model.
-        version: Of this ensemble.
-        is_new: False where it was registered before.
-        decision: Its alias, and why.
-        champion: Version that was the champion before; None if there was none.
-        package: What was registered.
-        notes: What the score is to be read with.
-        registry: Address of the registry.
-    """
-
-    name: str
-    version: str
-    is_new: bool
+    name: str  # of the registered model
+    version: str  # of this ensemble
+    is_new: bool  # False where it was registered before
     decision: Decision
-    champion: str | None
-    package: Package
-    notes: tuple[str, ...]
-    registry: str
+    champion: str | None  # version that was the champion before; None if there was none
+    package: Package  # what was registered
+    notes: tuple[str, ...]  # what the score is to be read with
+    registry: str  # its address
 
 
 def promote(

@@ -14,25 +14,15 @@ from hmtas.store.remote import open_store
 
 
 class Scored(NamedTuple):
-    """An ensemble with its members and its counts.
+    """An ensemble with its members and its counts."""
 
-    Attributes:
-        run: Its run folder.
-        record: Its record.
-        ensemble: What that says of the ensemble.
-        members: Those it was fitted on, also those without weight.
-        split: Whose games were counted.
-        contender: The counts.
-        notes: What its score is to be read with, in words.
-    """
-
-    run: Path
+    run: Path  # its folder
     record: RunRecord
-    ensemble: EnsembleRecord
-    members: list[Member]
-    split: str
+    ensemble: EnsembleRecord  # what the record says of the ensemble
+    members: list[Member]  # that it was fitted on, also those without weight
+    split: str  # whose games were counted
     contender: Contender
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # what its score is to be read with, in words
 
 
 def score_ensemble(run: Path, store: str | Path | None = None) -> Scored:

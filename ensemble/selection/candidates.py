@@ -54,17 +54,11 @@ def gather(runs: Sequence[Path], split: str) -> Gathered:
 
 
 class Candidates(NamedTuple):
-    """Everything read and checked.
-
-    Attributes:
-        plan: Models, games and annotations.
-        folds: Games by fold.
-        stopped: Name of a model to how many of the games chose its epoch.
-    """
+    """Everything read and checked."""
 
     plan: Plan
-    folds: tuple[tuple[str, ...], ...]
-    stopped: Mapping[str, int]
+    folds: tuple[tuple[str, ...], ...]  # games by fold
+    stopped: Mapping[str, int]  # model to how many of the games chose its epoch
 
     @property
     def evidence(self) -> Evidence:

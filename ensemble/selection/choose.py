@@ -33,40 +33,26 @@ SINGLE = "single"
 
 
 class Ranked(NamedTuple):
-    """One combiner in the result; Average-mAP in [0, 1], on games it was not fitted on.
+    """One combiner in the result; Average-mAP in [0, 1], on games it was not fitted on."""
 
-    Attributes:
-        nested: Its fits.
-        tight: Score, with its 95 % interval.
-        loose: The same.
-        against_single: Tight, minus the single model's, in an interval that holds together with
-            those of the other combiners; None for the single model itself.
-    """
-
-    nested: Nested
+    nested: Nested  # its fits
     tight: float
-    tight_interval: tuple[float, float]
+    tight_interval: tuple[float, float]  # 95 %
     loose: float
     loose_interval: tuple[float, float]
+    # Tight, minus the single model's, in an interval that holds together with those of the other
+    # combiners; None for the single model itself.
     against_single: Comparison | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
-    """What was selected, and everything it was selected from.
+    """What was selected, and everything it was selected from."""
 
-    Attributes:
-        ranked: All combiners and the single model, the best tight score first.
-        chosen: Name of the answer.
-        claimed: Its expected tight Average-mAP on as many unseen games.
-        interval: The 95 % interval of the claim.
-        reason: In words.
-    """
-
-    ranked: tuple[Ranked, ...]
-    chosen: str
-    claimed: float
-    interval: tuple[float, float]
+    ranked: tuple[Ranked, ...]  # all combiners and the single model, the best tight score first
+    chosen: str  # name of the answer
+    claimed: float  # its expected tight Average-mAP on as many unseen games
+    interval: tuple[float, float]  # 95 %, of the claim
     reason: str
 
     def of(self, method: str) -> Ranked:

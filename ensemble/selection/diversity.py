@@ -16,17 +16,11 @@ LOUD = 0.05  # probability from which on a moment is not quiet
 
 
 class Diversity(NamedTuple):
-    """Correlations of the errors of M models.
+    """Correlations of the errors of M models."""
 
-    Attributes:
-        models: M names.
-        correlation_AMM: (A, M, M) of each action; nan where no moment is loud or an error constant.
-        moments_A: (A,) int64, moments looked at.
-    """
-
-    models: tuple[str, ...]
-    correlation_AMM: np.ndarray
-    moments_A: np.ndarray
+    models: tuple[str, ...]  # M names
+    correlation_AMM: np.ndarray  # nan where no moment is loud or an error constant
+    moments_A: np.ndarray  # (A,) int64, moments looked at
 
     @property
     def mean(self) -> np.ndarray:

@@ -23,18 +23,11 @@ RADIUS_ROWS = 2  # labels may have been spread over the rows beside the event
 
 
 class Leak(NamedTuple):
-    """One suspicion.
+    """One suspicion."""
 
-    Attributes:
-        place: The model, or the stream and its feature.
-        action: Whose labels.
-        value: Average precision or correlation.
-        reason: In words.
-    """
-
-    place: str
-    action: str
-    value: float
+    place: str  # the model, or the stream and its feature
+    action: str  # whose labels
+    value: float  # average precision or correlation
     reason: str
 
 

@@ -26,19 +26,12 @@ class ModelOutput(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stack:
-    """Several models' probabilities on one grid of rows.
+    """Several models' probabilities on one grid of rows."""
 
-    Attributes:
-        outputs: M models, in the order of the first axis.
-        rate_hz: Rows per second, the finest of the models' rates.
-        num_rows: Rows of every half, in order.
-        notes: What had to be aligned, in words; empty where the models agreed.
-    """
-
-    outputs: tuple[ModelOutput, ...]
-    rate_hz: float
-    num_rows: dict[HalfId, int]
-    notes: tuple[str, ...] = ()
+    outputs: tuple[ModelOutput, ...]  # M models, in the order of the first axis
+    rate_hz: float  # the finest of the models' rates
+    num_rows: dict[HalfId, int]  # in order
+    notes: tuple[str, ...] = ()  # what had to be aligned, in words; empty where the models agreed
 
     @property
     def models(self) -> tuple[str, ...]:

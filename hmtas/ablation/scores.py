@@ -22,19 +22,12 @@ BACKGROUND = "background"
 
 
 class ScoredRun(NamedTuple):
-    """One run on the games of the split.
+    """One run on the games of the split."""
 
-    Attributes:
-        run: Its folder.
-        record: What it is.
-        counts: By metric.
-        score: As it lies in the folder.
-    """
-
-    run: Path
+    run: Path  # its folder
     record: RunRecord
     counts: dict[Metric, GameCounts]
-    score: RunScore
+    score: RunScore  # as it lies in the folder
 
 
 def score_run(run: Path, store: EmbeddingStore, split: str, *, fitted: bool) -> ScoredRun:

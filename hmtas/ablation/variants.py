@@ -54,19 +54,12 @@ STUDIES = (LADDER, *FAMILIES)
 
 
 class Variant(NamedTuple):
-    """A name, and what it changes.
+    """A name, and what it changes."""
 
-    Attributes:
-        name: Of the runs, followed by `-s<seed>`.
-        title: For people.
-        preset: Where its configuration starts.
-        changes: Settings that make it this variant; they override the user's.
-    """
-
-    name: str
-    title: str
-    preset: str
-    changes: Mapping[str, Any]
+    name: str  # of the runs, followed by `-s<seed>`
+    title: str  # for people
+    preset: str  # where its configuration starts
+    changes: Mapping[str, Any]  # settings that make it this variant; they override the user's
 
 
 class Study(NamedTuple):
@@ -83,18 +76,12 @@ class Study(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A variant on a store.
-
-    Attributes:
-        config: With seed 0.
-        same_as: Name of the variant that is trained in its place; its own if it is trained.
-        why_same: What makes them equal.
-    """
+    """A variant on a store."""
 
     variant: Variant
-    config: Config
-    same_as: str
-    why_same: str
+    config: Config  # with seed 0
+    same_as: str  # name of the variant that is trained in its place; its own if it is trained
+    why_same: str  # what makes them equal
 
     @property
     def is_trained(self) -> bool:

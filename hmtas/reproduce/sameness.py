@@ -15,37 +15,22 @@ TOLERANCE = 1e-4  # far below what two seeds differ by, far above the rounding o
 
 
 class Compared(NamedTuple):
-    """One value of a run beside that of its second making.
+    """One value of a run beside that of its second making."""
 
-    Attributes:
-        what: Such as `train_loss` or `probabilities, valid`.
-        place: Where in it, such as `epoch 3`.
-        before: Value of the first making.
-        again: Of the second.
-        difference: Its size; infinite where it has none (other games, an epoch that is missing).
-        exact: The same to the last bit.
-    """
-
-    what: str
-    place: str
+    what: str  # such as `train_loss` or `probabilities, valid`
+    place: str  # where in it, such as `epoch 3`
     before: Any
     again: Any
-    difference: float
-    exact: bool
+    difference: float  # its size; infinite where it has none (other games, a missing epoch)
+    exact: bool  # the same to the last bit
 
 
 class Sameness(NamedTuple):
-    """What all comparisons say together.
+    """What all comparisons say together."""
 
-    Attributes:
-        kind: `bits`, `scores` (every number within the tolerance) or `different`.
-        largest: The largest difference.
-        first: The first value beyond the tolerance, in the order in which a run makes them.
-    """
-
-    kind: Kind
+    kind: Kind  # scores: every number is within the tolerance
     largest: float
-    first: Compared | None
+    first: Compared | None  # beyond the tolerance, in the order in which a run makes values
 
     @property
     def verdict(self) -> str:

@@ -119,17 +119,11 @@ def _predictions_of(run: Path, split: str | None) -> Path:
 
 @dataclass(frozen=True)
 class _Labels:
-    """Annotations in a tree of games or in a store.
+    """Annotations in a tree of games or in a store."""
 
-    Attributes:
-        place: The tree or the store, by path or address.
-        store: The open store, if it is one.
-        times: What the time of a label is read from (see `hmtas.formats.labels.read_events`).
-    """
-
-    place: str
-    store: EmbeddingStore | None
-    times: Times = "position"
+    place: str  # the tree or the store, by path or address
+    store: EmbeddingStore | None  # open, if it is one
+    times: Times = "position"  # what the time of a label is read from (`read_events`)
 
     @classmethod
     def open(cls, place: str, times: Times) -> "_Labels":

@@ -23,21 +23,13 @@ from hmtas.store.remote import open_store
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spotted:
-    """Spots, and how they were made, of which a submission says nothing.
-
-    Attributes:
-        spots: By half.
-        actions: Names, in the order of the indices.
-        provenance: Of the probabilities.
-        spotting: Windows and threshold.
-        cross_fitted: Were weights or windows fitted on these games, each game left out in turn?
-    """
+    """Spots, and how they were made, of which a submission says nothing."""
 
     spots: dict[HalfId, Spots]
-    actions: tuple[str, ...]
-    provenance: Provenance | None = None
-    spotting: SpottingConfig | None = None
-    cross_fitted: bool = False
+    actions: tuple[str, ...]  # names, in the order of the indices
+    provenance: Provenance | None = None  # of the probabilities
+    spotting: SpottingConfig | None = None  # windows and threshold
+    cross_fitted: bool = False  # as in `RunScore`
 
     @property
     def split(self) -> str | None:

@@ -10,15 +10,10 @@ import numpy as np
 
 
 class SampleLayout(NamedTuple):
-    """How a half is cut.
+    """How a half is cut."""
 
-    Attributes:
-        seq_len: L, rows of a window.
-        chunk_windows: Windows of a chunk; 0 cuts single windows.
-    """
-
-    seq_len: int
-    chunk_windows: int = 0
+    seq_len: int  # L, rows of a window
+    chunk_windows: int = 0  # windows of a chunk; 0 cuts single windows
 
     @property
     def num_windows(self) -> int:

@@ -32,21 +32,14 @@ NUM_KNOTS = 200
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LinearModel:
-    """Ridge regression on the rows of several streams, F features in all.
+    """Ridge regression on the rows of several streams, F features in all."""
 
-    Attributes:
-        streams: Streams side by side, name to width; one more feature each says if it is there.
-        weight: (F, A) float64.
-        offset: (A,) float64.
-        knots: (`NUM_KNOTS`, A) float64, outputs on train rows, ascending.
-        spread: (`NUM_KNOTS`,) value in [0, 1] of each knot.
-    """
-
+    # Side by side, name to width; one more feature each says if it is there
     streams: dict[str, int]
-    weight: np.ndarray
-    offset: np.ndarray
-    knots: np.ndarray
-    spread: np.ndarray
+    weight: np.ndarray  # (F, A) float64
+    offset: np.ndarray  # (A,) float64
+    knots: np.ndarray  # (`NUM_KNOTS`, A) float64, outputs on train rows, ascending
+    spread: np.ndarray  # (`NUM_KNOTS`,) value in [0, 1] of each knot
 
     def predict(self, half: Half, rate_hz: float = 1.0) -> Probabilities:
         """Confidences of every row of a half, spread over [0, 1]; ranks, not rates."""

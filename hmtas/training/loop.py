@@ -39,18 +39,13 @@ Report = Callable[[EpochRecord], None]
 
 @dataclass(frozen=True)
 class Parallel:
-    """This process among the workers that train one model; the default is to be alone.
+    """This process among the workers that train one model; the default is to be alone."""
 
-    Attributes:
-        rank: 0 validates, writes and decides.
-        size: Number of workers.
-        wrap: Makes a model average its gradients over the workers.
-        agree: Gives every worker the decision of rank 0.
-    """
-
-    rank: int = 0
-    size: int = 1
+    rank: int = 0  # 0 validates, writes and decides
+    size: int = 1  # number of workers
+    # Makes a model average its gradients over the workers.
     wrap: Callable[[nn.Module], nn.Module] = field(default=lambda model: model)
+    # Gives every worker the decision of rank 0.
     agree: Callable[[bool], bool] = field(default=lambda decision: decision)
 
 

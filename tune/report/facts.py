@@ -24,50 +24,29 @@ from tune.study.settings import StudySettings
 
 
 class Windows(NamedTuple):
-    """NMS windows that suit the best trial.
-
-    Attributes:
-        fitted: The windows.
-        kept: Did `hmtas tune windows` leave them in the run folder?
-        score: Tight Average-mAP with them, cross-fitted, if that was kept as well.
-    """
+    """NMS windows that suit the best trial."""
 
     fitted: FittedWindows
-    kept: bool
-    score: Estimate | None
+    kept: bool  # did `hmtas tune windows` leave them in the run folder?
+    score: Estimate | None  # tight, cross-fitted, with these windows, if that was kept as well
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Everything that a page is about.
+    """Everything that a page is about."""
 
-    Attributes:
-        folder: Folder of the study.
-        record: Record of the study.
-        final: Its best trials, trained again.
-        budget: Its hours.
-        best: Its best trial.
-        runs: By trial, the record of its training, where there is one.
-        scores: Scores of the best models on the predicted split; None where there are none.
-        why_no_scores: The reason.
-        importances: Importance of each dimension.
-        windows: NMS windows that suit the best trial, where any were fitted.
-        driver: The process that is at work on it, if any.
-        now: When the page is drawn.
-    """
-
-    folder: Path
+    folder: Path  # of the study
     record: StudyRecord
-    final: Final | None
+    final: Final | None  # its best trials, trained again
     budget: Budget
     best: TrialRow | None
-    runs: dict[str, RunRecord]
-    scores: Scores | None
+    runs: dict[str, RunRecord]  # the records of its trainings, by trial
+    scores: Scores | None  # of the best models on the predicted split
     why_no_scores: str
     importances: Importances
-    windows: Windows | None
-    driver: str | None
-    now: datetime
+    windows: Windows | None  # that suit the best trial, where any were fitted
+    driver: str | None  # the process that is at work on it, if any
+    now: datetime  # when the page is drawn
 
     @property
     def verdict(self) -> str:

@@ -34,19 +34,12 @@ class Importance(NamedTuple):
 
 
 class Importances(NamedTuple):
-    """The importances of a study's dimensions.
+    """The importances of a study's dimensions."""
 
-    Attributes:
-        found: By dimension, the most important first.
-        left_out: Dimensions that took one value, or are there in fewer than two trials.
-        num_trials: Trials that have a score.
-        num_best: Trials that are called the best.
-    """
-
-    found: tuple[Importance, ...]
-    left_out: tuple[str, ...]
-    num_trials: int
-    num_best: int
+    found: tuple[Importance, ...]  # the most important first
+    left_out: tuple[str, ...]  # took one value, or are there in fewer than two trials
+    num_trials: int  # with a score
+    num_best: int  # trials that are called the best
 
 
 def importances(record: StudyRecord) -> Importances:

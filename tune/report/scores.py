@@ -35,21 +35,13 @@ class Estimate(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """One of the best, best first.
-
-    Attributes:
-        trial: Its id.
-        trainings: Score of each of its trainings, by the metric of the study.
-        scores: By metric; the mean of the trainings, whose noise is in the interval.
-        actions: By the metric of the study; the interval is over games alone.
-        against: It minus the first one; None for the first one.
-    """
+    """One of the best, best first."""
 
     trial: str
-    trainings: tuple[float, ...]
-    scores: dict[Metric, Estimate]
-    actions: dict[str, Estimate]
-    against: ComparedToPicked | None
+    trainings: tuple[float, ...]  # score of each training, by the metric of the study
+    scores: dict[Metric, Estimate]  # mean of the trainings, whose noise is in the interval
+    actions: dict[str, Estimate]  # by the metric of the study; the interval is over games alone
+    against: ComparedToPicked | None  # minus the first one; None for the first one
 
 
 class Scores(NamedTuple):

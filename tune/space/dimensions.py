@@ -91,20 +91,13 @@ class Choice(_Dimension):
 
 
 class Space(Frozen):
-    """Dimensions by the path of the setting they vary, and settings that are held fixed.
+    """Dimensions by the path of the setting they vary, and settings that are held fixed."""
 
-    Attributes:
-        dimensions: Setting path, with a label where it has several, to what is searched there. A
-            dimension that others depend on comes before them.
-        fixed: Settings every trial gets.
-        tied: A setting's path to other settings that take the same value.
-        points: Settings to try first, after the preset's own.
-    """
-
-    dimensions: dict[str, Range | Choice]
-    fixed: dict[str, Any] = Field(default_factory=dict)
+    dimensions: dict[str, Range | Choice]  # each after those it depends on
+    fixed: dict[str, Any] = Field(default_factory=dict)  # settings that every trial gets
+    # A setting to others that take the same value
     tied: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    points: tuple[dict[str, Any], ...] = ()
+    points: tuple[dict[str, Any], ...] = ()  # to try first, after the preset's own
 
     @model_validator(mode="after")
     def _conditions(self) -> "Space":

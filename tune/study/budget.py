@@ -20,17 +20,11 @@ UNLIMITED_TRIALS = 10_000  # trials of a study that ends by its hours
 
 
 class Budget(Frozen):
-    """Hours a study may take (None: as long as it needs), and seconds it has taken.
+    """Hours a study may take (None: as long as it needs), and seconds it has taken."""
 
-    Attributes:
-        hours: In all.
-        spent_s: By `as_of`.
-        as_of: Seconds since 1970; None where no clock ran when this was written.
-    """
-
-    hours: float | None = Field(default=None, gt=0)
-    spent_s: float = Field(default=0.0, ge=0)
-    as_of: float | None = None
+    hours: float | None = Field(default=None, gt=0)  # in all
+    spent_s: float = Field(default=0.0, ge=0)  # by `as_of`
+    as_of: float | None = None  # seconds since 1970; None where no clock ran when this was written
 
     @property
     def left_s(self) -> float | None:

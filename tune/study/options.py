@@ -38,41 +38,27 @@ class KnownTrial(Frozen):
 
 
 class WarmStart(Frozen):
-    """What a study took over from an earlier one.
+    """What a study took over from an earlier one."""
 
-    Attributes:
-        study: Folder of the earlier study.
-        told: Its trials that the sampler learns from as if they were this study's.
-        tried: Points that are trained here first, best first: their scores there do not count
-            here, as the store, the training or the sampler differs.
-        outside: How many of its trials are no points of this study's space.
-    """
-
-    study: str
+    study: str  # folder of the earlier study
+    # The sampler learns from these as if they were trials of this study
     told: tuple[KnownTrial, ...] = ()
+    # Points that are trained here first, best first: their scores there do not count here, as the
+    # store, the training or the sampler differs.
     tried: tuple[dict[str, Any], ...] = ()
-    outside: int = 0
+    outside: int = 0  # number of its trials that are not points of this study's space
 
 
 class Options(Frozen):
-    """How a study searches; a study that is resumed must search as it did.
+    """How a study searches; a study that is resumed must search as it did."""
 
-    Attributes:
-        sampler: Who proposes points (tune.search.samplers).
-        objective: What is maximised on the games that stop the training; `both` looks for the
-            front of models that no other one beats in both.
-        pruner: What ends a trial early (tune.search.pruning).
-        top: Number of best trials to train again with fresh seeds (tune.search.retrain).
-        final_seeds: Trainings of each of them.
-        warm: What was taken over from an earlier study (tune.study.warm).
-    """
-
-    sampler: SamplerName = "tpe"
+    sampler: SamplerName = "tpe"  # who proposes points (tune.search.samplers)
+    # `both` looks for the front of models that no other one beats in both
     objective: Objective = "tight"
-    pruner: PrunerName = "asha"
-    top: int = Field(default=0, ge=0)
-    final_seeds: int = Field(default=2, ge=1)
-    warm: WarmStart | None = None
+    pruner: PrunerName = "asha"  # what ends a trial early (tune.search.pruning)
+    top: int = Field(default=0, ge=0)  # best trials to train again (tune.search.retrain)
+    final_seeds: int = Field(default=2, ge=1)  # trainings of each of them
+    warm: WarmStart | None = None  # what it took over from an earlier study (tune.study.warm)
 
     @property
     def metrics(self) -> tuple[str, ...]:

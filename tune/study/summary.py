@@ -17,22 +17,14 @@ MAX_RUNNING_SHARE = 0.9  # of a trial that runs longer than the others took: it 
 
 
 class BestTrial(Frozen):
-    """The best trial so far, on the games that stop the training; scores in [0, 1].
+    """The best trial so far, on the games that stop the training; scores in [0, 1]."""
 
-    Attributes:
-        trial: Its id.
-        epoch: Its best epoch, which has the scores; None if its record cannot be read.
-        metric: The score it is the best by.
-        tight: Tight Average-mAP.
-        loose: Loose Average-mAP.
-        interval: 95 %, of `metric`, over games; not corrected for having been picked.
-    """
-
-    trial: str
-    epoch: int | None
-    metric: Literal["tight", "loose"]
+    trial: str  # its id
+    epoch: int | None  # its best epoch, which has the scores; None if its record cannot be read
+    metric: Literal["tight", "loose"]  # the score it is the best by
     tight: float | None
     loose: float | None
+    # 95 %, of `metric`, over games; not corrected for having been picked
     interval: tuple[float, float] | None
 
 
@@ -45,36 +37,23 @@ class RunningTrial(Frozen):
 
 
 class Summary(Frozen):
-    """Trials by what became of them, the best one, time.
-
-    Attributes:
-        status: `interrupted` where it is not done and nobody drives it.
-        driver: Who does, such as "process 7 on host".
-        total: Trials it is to have; None where only its hours say.
-        waiting: Trials that were proposed but do not run.
-        running: Those that do.
-        max_epochs: That one may have.
-        spent_s: Seconds spent on trials, in all drivers' lives.
-        left_s: Seconds left of its hours; None where it has none.
-        rest_s: Seconds that the trials to come will take, by those that have ended and never
-            more than `left_s`; None where nothing is known yet.
-    """
+    """Trials by what became of them, the best one, time."""
 
     name: str
-    status: Literal["running", "interrupted", "done"]
-    driver: str | None
-    total: int | None
+    status: Literal["running", "interrupted", "done"]  # interrupted: nobody drives it
+    driver: str | None  # such as "process 7 on host"
+    total: int | None  # trials it is to have; None where only its hours say
     done: int
     stopped: int
     failed: int
-    waiting: int
+    waiting: int  # proposed, but not running
     running: tuple[RunningTrial, ...]
-    max_epochs: int
+    max_epochs: int  # of one trial
     best: BestTrial | None
     hours: float | None
-    spent_s: float
-    left_s: float | None
-    rest_s: float | None
+    spent_s: float  # on trials, in all drivers' lives
+    left_s: float | None  # of its hours; None where it has none
+    rest_s: float | None  # until it ends, at most `left_s`; None where nothing is known yet
 
     @property
     def ended(self) -> int:
