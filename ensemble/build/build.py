@@ -73,12 +73,9 @@ def fold_record(fold: FoldFit, weights: Any) -> FoldRecord:
 
 
 def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) -> Path:
-    """Combine the members' stored probabilities of a split and store the result.
+    """Combine the members' stored probabilities of a split that the ensemble was not fitted on.
 
-    Args:
-        run: Run folder of an ensemble.
-        split: A split that it was not fitted on.
-        store: If given, the games must be this store's games of that split.
+    If a store is given, the games must be its games of that split.
 
     Returns:
         The file written, `run/predictions/<split>.arrow`.
@@ -133,14 +130,8 @@ def write_ensemble(
 ) -> None:
     """Write a run folder aside and put it in its place when it is complete.
 
-    Args:
-        plan: Its members are those of the ensemble.
-        method: Name of its combiner.
-        fit: Of these members.
-        target: Run folder to write; an earlier ensemble there is replaced.
-        folds: What was fitted for each fold, for the record.
-        name: Name of the run; that of the combiner unless given.
-        documents: More files of the folder, by their place in it, as JSON.
+    The members are those of the plan; `name` is the method's unless given; `documents` are more
+    files of the folder, by their place in it, as JSON. An earlier ensemble at `target` is replaced.
 
     Raises:
         InputError: If `target` holds something else.

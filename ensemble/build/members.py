@@ -99,15 +99,11 @@ def stack_members(members: Sequence[Member]) -> Stack:
 
 
 def store_of(members: Sequence[Member], place: str | Path | None) -> EmbeddingStore:
-    """Open the store whose labels and splits count.
+    """Open the store at `place`, or the one that all members were predicted on.
 
-    Members of other stores are welcome as long as they predict the same actions on the same halves
-    (other embeddings of the same games, say), but then the store must be named.
-
-    Args:
-        members: At least one.
-        place: Path or address of the store; unless given, the one that all members were predicted
-            on.
+    Its labels and splits count. Members of other stores are welcome as long as they predict the
+    same actions on the same halves (other embeddings of the same games, say), but then the store
+    must be named.
 
     Raises:
         InputError: If no store is named and the members' differ, or it changed since.

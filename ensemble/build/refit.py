@@ -21,13 +21,9 @@ def refit(
     store: str | Path | None = None,
     on_step: Callable[[], None] = nothing,
 ) -> Path:
-    """Fit an ensemble again, and combine again every split that it has combined.
+    """Fit an ensemble again in `out`, and combine again every split that it has combined.
 
-    Args:
-        run: Run folder of an ensemble; it stays as it is.
-        out: Run folder to write.
-        store: Where the labels are now, if not where they were.
-        on_step: Called now and then.
+    `store` is where the labels are now, if not where they were.
 
     Raises:
         InputError: If `run` is no ensemble, `out` is not empty, a member is gone or was trained

@@ -43,13 +43,10 @@ def combiner_of(
     fusion: FusionConfig | None = None,
     greedy: GreedyConfig | None = None,
 ) -> Combiner:
-    """A combiner by its name.
+    """A combiner by its name, one of `METHODS`.
 
-    Args:
-        method: One of `METHODS`.
-        seed: Of the bags and of the learned fusion; replaces that of the settings.
-        fusion: Settings of the learned fusion that is of this kind.
-        greedy: Settings of the greedy selection.
+    The seed replaces that of the settings; settings of a learned fusion of the other kind are left
+    aside.
 
     Raises:
         InputError: If there is no such method.

@@ -97,12 +97,7 @@ def count(
 ) -> None:
     """Add some halves to the counts of one action when each candidate joins the members.
 
-    Args:
-        action: The action.
-        total: The members so far.
-        candidate_C: int64, the models to try, one at a time; -1 tries the members as they are.
-        halves: The halves to count.
-        counts: Counts of these candidates.
+    Candidates, int64, are tried one at a time; -1 tries the members as they are.
     """
     column, blocks, scale = action
     num_rows, num_blocks = np.diff(column.first_H).max(), np.diff(blocks.first_H).max()

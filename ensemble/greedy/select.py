@@ -79,15 +79,10 @@ def select(
     config: GreedyConfig | None = None,
     on_bag: Callable[[], None] = lambda: None,
 ) -> Selection:
-    """Select models by their joint score on some games.
+    """Select models by their joint score on some games, all of the library unless given.
 
-    Args:
-        library: The models.
-        windows_s: (A,) full widths in seconds of hard, symmetric suppression. Fitted on the same
-            games, or on none.
-        games: To select on, all unless given.
-        config: How.
-        on_bag: Called after each bag.
+    The windows, (A,) full widths in seconds of hard, symmetric suppression, are fitted on the same
+    games, or on none.
 
     Raises:
         InputError: If a game is not in the library, or no model scores anything.
@@ -216,14 +211,9 @@ class _Judge:
         self._num_total += times
 
     def scores(self, candidates: np.ndarray, finalists: Sequence[int] = ()) -> np.ndarray:
-        """(C,) tight Average-mAP with each candidate, one at a time; -1 is none.
+        """(C,) tight Average-mAP on all halves with each candidate, one at a time; -1 is none.
 
-        Args:
-            candidates: int64, models.
-            finalists: Models that no screening may leave out.
-
-        Returns:
-            Scores on all halves; -inf for those that screening left out.
+        Candidates that screening left out have -inf; finalists are never left out.
         """
         alive = np.arange(len(candidates))
         counts_A = [Counts.zeros(len(candidates), len(TIGHT_S)) for _ in self.library.columns]

@@ -82,14 +82,8 @@ class LearnedFusion(nn.Module):
     """Fuse M models' probabilities of the rows t-1, t and t+1 into logits of row t.
 
     Attention runs over the three rows of one moment, never over the batch. No dropout but the
-    encoder's, no positional encoding: as in the thesis.
-
-    Args:
-        num_models: M, also the number of attention heads, so that M * A divides evenly.
-        num_actions: A.
-        num_layers: Encoder layers.
-        feedforward: Width inside an encoder layer.
-        dropout: Of the encoder layers.
+    encoder's, no positional encoding: as in the thesis. There are M heads, which divide the width
+    M * A evenly.
     """
 
     def __init__(
@@ -125,10 +119,6 @@ class SharedFusion(nn.Module):
     A logit of row t is the weighted sum of the 3 * M logits of its action, times a scale and plus
     an offset of the action: 3 * M + 2 * A parameters, where Figure 5.22 has hundreds of thousands.
     It begins as the mean of the models' logits.
-
-    Args:
-        num_models: M.
-        num_actions: A.
     """
 
     def __init__(self, num_models: int, num_actions: int) -> None:

@@ -101,11 +101,7 @@ def write_package(scored: Scored, folder: Path) -> Package:
 
 
 def read_package(folder: Path, *, only: Sequence[str] | None = None) -> Package:
-    """Read package.json and check the files it names.
-
-    Args:
-        folder: The package.
-        only: Check these files alone; the others may not be there.
+    """Read package.json and check the files it names; `only` these, where the others are not there.
 
     Raises:
         InputError: If the folder is no package of this version, or a file is missing or changed.

@@ -28,9 +28,7 @@ class Scored(NamedTuple):
 def score_ensemble(run: Path, store: str | Path | None = None) -> Scored:
     """Count the spots of an ensemble on the games that it was cross-fitted on.
 
-    Args:
-        run: Run folder of an ensemble.
-        store: Where the labels are; the store that was predicted unless given.
+    The labels are those of `store`, or of the store that was predicted.
 
     Raises:
         InputError: If it is no ensemble, a member is gone or was trained again, or its

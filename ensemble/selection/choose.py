@@ -72,14 +72,7 @@ def search(
 ) -> Selection:
     """Fit every combiner and the single model by nested cross-fitting, and choose.
 
-    Args:
-        evidence: Models and annotations of all games; its own windows are not used.
-        combiners: By name, the single model not among them.
-        folds: Disjoint games that cover them.
-        settings: NMS settings to try.
-        split: Name of the split that the games are.
-        seed: Of the resamples of the games.
-        on_step: Called `num_search_steps` times.
+    The windows of the evidence are not used. `on_step` is called `num_search_steps` times.
 
     Raises:
         InputError: If a combiner is named as the single model is, or nothing can be fitted.
@@ -101,12 +94,7 @@ def num_search_steps(combiners: Mapping[str, Combiner], num_models: int, num_fol
 
 
 def choose(fits: Sequence[Nested], *, seed: int = 0) -> Selection:
-    """Choose among combiners, one of which is the single model.
-
-    Args:
-        fits: From `nested_fit`, on the same games.
-        seed: Of the resamples.
-    """
+    """Choose among combiners fitted on the same games, one of which is the single model."""
     names = [fit.method for fit in fits]
     single = names.index(SINGLE)
     tight = resample([fit.tight for fit in fits], seed=seed)

@@ -43,12 +43,7 @@ class Diversity(NamedTuple):
 
 
 def error_correlations(evidence: Evidence, kept: Sequence[int]) -> Diversity:
-    """Pairwise correlations of errors, by action.
-
-    Args:
-        evidence: All models.
-        kept: Indices of those to look at.
-    """
+    """Pairwise correlations of the errors of some models, given by their indices, by action."""
     stacked = evidence.stacked
     some = evidence.of_models(kept).stacked
     num_models, num_actions = len(kept), len(stacked.actions)

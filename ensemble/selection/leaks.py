@@ -32,13 +32,7 @@ class Leak(NamedTuple):
 
 
 def too_good(names: Sequence[str], scores: Sequence[Score], actions: Sequence[str]) -> list[Leak]:
-    """Models that spot an action nearly without error, the worst action of each.
-
-    Args:
-        names: M models.
-        scores: Tight, of each of them on the same games.
-        actions: A names.
-    """
+    """Models whose tight score of an action is nearly perfect, the worst action of each."""
     found = []
     for name, score in zip(names, scores, strict=True):
         enough_A = score.num_events >= FEWEST_EVENTS
@@ -62,11 +56,8 @@ def leaking_features(
 ) -> list[Leak]:
     """Features that are nearly the labels of an action, the worst feature of each stream.
 
-    Args:
-        store: Its streams are read.
-        games: Up to `MOST_GAMES` of them are looked at, evenly taken.
-        streams: Names; those that the store lacks are passed over.
-        on_game: Called after each game.
+    Up to `MOST_GAMES` of the games are looked at, evenly taken; streams that the store lacks are
+    passed over.
     """
     looked_at = list(games)[:: max(1, len(games) // MOST_GAMES)][:MOST_GAMES]
     events = store.events_of(looked_at)

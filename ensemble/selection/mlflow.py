@@ -19,12 +19,8 @@ def log_selection(
 ) -> None:
     """Log a selection, in place of an earlier one of the same folder.
 
-    Args:
-        out: Folder of the selection.
-        record: What it found.
-        experiment: Name of the experiment.
-        files: Files of `out` to log.
-        folders: Run folders of `out`, each an MLflow run of its own below that of the selection.
+    `files` and run `folders` are named as they lie in `out`; each folder is an MLflow run of its
+    own below that of the selection.
     """
     params = record.model_dump(include={"split", "num_games", "num_models", "seed", "filter"})
     tags = {"hmtas.chosen": record.chosen}

@@ -39,13 +39,6 @@ def write_selected(
 
     Models without weight are no members of it. A folder of an earlier selection is replaced.
 
-    Args:
-        plan: All models of the selection.
-        nested: What was fitted on them.
-        combiner: What it was fitted by.
-        target: Run folder to write.
-        name: Of the run.
-
     Raises:
         InputError: If `target` holds something else.
     """
@@ -93,10 +86,8 @@ def _score(plan: Plan, nested: Nested, halves: Mapping[HalfId, np.ndarray]) -> R
 def score_test(selected: Path, single: Path, *, on_run: Callable[[str], None]) -> OnTest:
     """Predict what is missing, combine and score the test split, once.
 
-    Args:
-        selected: Run folder of the answer.
-        single: Run folder of the single model; the same as `selected` where it stays.
-        on_run: Called with the name of each model that is predicted.
+    Where the single model stays, `single` is the same run folder as `selected`. `on_run` is called
+    with the name of each model that is predicted.
 
     Raises:
         InputError: If a member cannot be predicted.

@@ -96,13 +96,10 @@ class _Made(Mapping[HalfId, np.ndarray]):
 
 
 def stack(outputs: Sequence[ModelOutput]) -> Stack:
-    """Lay the rows of the same moments on top of each other.
+    """Lay the rows of the same moments on top of each other, models in the given order.
 
     Models of different rates meet on the finest of them: a row takes each model's nearest row in
     time. Where a model's half is shorter by at most `SLACK_S`, its last row repeats.
-
-    Args:
-        outputs: At least one model; their order is the order of the first axis.
 
     Raises:
         InputError: If the actions differ, a half is missing in a model, or lengths differ by more

@@ -50,17 +50,11 @@ def combine_weights(scores: np.ndarray, power: int) -> np.ndarray:
 def weights_of_scores(
     scores: list[Score], power: int, *, per_action: bool = False, borrowed: float = BORROWED
 ) -> np.ndarray:
-    """Weights (M,), or (M, A) where each action has its own.
+    """Weights (M,) from the scores on the same games, or (M, A) where each action has its own.
 
     With n events of an action, a model's weight there is
         n / (n + borrowed) * its weight by that action + borrowed / (n + borrowed) * its common one:
     an action that never happened takes the common weights.
-
-    Args:
-        scores: Of each model on the same games.
-        power: See `combine_weights`.
-        per_action: Whether each action has its own.
-        borrowed: See `BORROWED`.
 
     Raises:
         InputError: If every model scores 0.

@@ -133,13 +133,7 @@ def resample_variants(
     num: int = 1000,
     on_run: Callable[[], None] = lambda: None,
 ) -> dict[Metric, Candidates]:
-    """Resample all runs with the same games and average each variant's seeds.
-
-    Args:
-        scored: Runs of each trained variant, in the order of their seeds.
-        num: Resamples.
-        on_run: Called for each run and metric.
-    """
+    """Resample all runs with the same games and average each trained variant's seeds."""
     return {
         metric: resample_candidates(
             [[run.counts[metric] for run in runs] for runs in scored.values()],
@@ -175,14 +169,7 @@ def study_result(
     scored: Mapping[str, Sequence[ScoredRun]],
     resampled: Mapping[Metric, Candidates],
 ) -> StudyResult:
-    """Put together what the tables of a study show.
-
-    Args:
-        study: Which variants, and which against which.
-        planned: Every variant by name.
-        scored: Runs of each trained variant.
-        resampled: The same variants.
-    """
+    """Put together what the tables of a study show."""
     shown = rows_of(study, planned)
     column_of = {name: column for column, name in enumerate(scored)}
     columns = [column_of[plan.same_as] for plan in shown]

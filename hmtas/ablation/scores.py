@@ -33,12 +33,7 @@ class ScoredRun(NamedTuple):
 def score_run(run: Path, store: EmbeddingStore, split: str, *, fitted: bool) -> ScoredRun:
     """Score a run on a split by its stored probabilities, and keep the score in its folder.
 
-    Args:
-        run: Its folder.
-        store: With the labels.
-        split: Split to score.
-        fitted: With the windows that `hmtas tune windows` left in the folder, not with those of
-            the configuration.
+    `fitted` takes the windows that `hmtas tune windows` left in the folder, not those configured.
 
     Raises:
         InputError: If there are no probabilities or no windows, or the run saw these games.

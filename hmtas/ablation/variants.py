@@ -90,13 +90,9 @@ class Planned(NamedTuple):
 
 
 def choose(what: Iterable[str]) -> tuple[Study, ...]:
-    """The studies that some words name: whole studies, or single variants of them.
+    """The studies that some words name: whole studies, or single variants such as "length-5".
 
-    Args:
-        what: Names of studies or variants, such as "ladder" or "length-5".
-
-    Returns:
-        In the order of `STUDIES`; a study of single settings starts with M7.
+    They come in the order of `STUDIES`; a study of single settings starts with M7.
 
     Raises:
         InputError: If a word names neither.
@@ -120,15 +116,7 @@ def choose(what: Iterable[str]) -> tuple[Study, ...]:
 def plan(
     studies: Sequence[Study], settings: Mapping[str, Any], streams: Iterable[str]
 ) -> dict[str, Planned]:
-    """The configuration of every variant, and which of them are the same.
-
-    Args:
-        studies: From `choose`.
-        settings: Of the user, for every variant.
-        streams: Of the store.
-
-    Returns:
-        By name of the variant.
+    """The configuration of every variant with the user's settings, and which of them are the same.
 
     Raises:
         InputError: If the settings do not fit a variant, which is named, or the store lacks

@@ -35,8 +35,7 @@ class TrainerWithoutCleaner(TorchTrainer):
 class PlacementGroupObserver(WorkerGroupCallback):
     """Hands over the placement group of a training each time its workers start.
 
-    Args:
-        on_start: Called in Ray Train's controller.
+    `on_start` is called in Ray Train's controller.
     """
 
     def __init__(self, on_start: Callable[[PlacementGroup], None]) -> None:

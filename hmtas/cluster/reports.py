@@ -38,12 +38,9 @@ class EpochCallback(UserCallback):
 def listen_to_epochs(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iterator[EpochCallback]:
     """Call `on_epoch` in a thread for every new epoch, once each, while the block runs.
 
-    An epoch whose report is lost with its worker is read from the record of the run, before the
-    next one or at the end. What `on_epoch` raises is raised at the end.
-
-    Args:
-        out: Run folder; its epochs so far are not reported again.
-        on_epoch: Called in order of the epochs.
+    Epochs that the run folder has already are not reported again. An epoch whose report is lost
+    with its worker is read from the record of the run, before the next one or at the end. What
+    `on_epoch` raises is raised at the end.
     """
     # On the node of this process: another one may go, and the training with it.
     here = NodeAffinitySchedulingStrategy(get_runtime_context().get_node_id(), soft=False)

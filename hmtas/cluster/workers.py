@@ -112,13 +112,8 @@ def run_workers(
 ) -> None:
     """Run the workers of one training under Ray Train, and wait for their end.
 
-    Args:
-        worker: `train_worker`, or what surrounds it.
-        out: Run folder, absolute.
-        share: How many, and what each takes; Ray waits for ever for what is not there.
-        on_epoch: Called in a thread of this process soon after every epoch.
-        trainer: Trainer to use in place of `TorchTrainer`.
-        callbacks: Further callbacks of Ray Train.
+    Ray waits for ever for a share that is not there. `on_epoch` is called in a thread of this
+    process soon after every epoch.
 
     Raises:
         InputError: If a worker found a mistake of the user's.

@@ -98,16 +98,8 @@ def make_again(
 ) -> None:
     """Fit a model again, with the processes and threads of the first time, and predict splits.
 
-    Args:
-        run: The run, of a model.
-        record: Its record.
-        again: Folder to write.
-        store: The store that it was made on.
-        stores: Splits to predict, each with the store that it was predicted on.
-        epochs: Number of epochs; a linear model has none.
-        device: Where to compute; unless given, the kind of device of the first time if there is
-            one here, else the CPU.
-        on_epoch: Called after each epoch.
+    Each split is predicted on the store that it was predicted on before. The device is by default
+    of the kind of the first time if there is one here, else the CPU.
     """
     if record.is_linear:
         from hmtas.training.linear import run_baseline

@@ -49,12 +49,7 @@ class Sameness(NamedTuple):
 
 
 def judge(compared: Sequence[Compared], tolerance: float = TOLERANCE) -> Sameness:
-    """Put all comparisons together.
-
-    Args:
-        compared: In the order in which a run makes the values.
-        tolerance: Largest difference that still counts as the same.
-    """
+    """Put all comparisons together, in the order in which a run makes the values."""
     first = next((one for one in compared if one.difference > tolerance), None)
     largest = max((one.difference for one in compared), default=0.0)
     if first is not None:
@@ -76,11 +71,7 @@ def worst_of_each(compared: Iterable[Compared]) -> list[tuple[Compared, int]]:
 def compare_records(before: RunRecord, again: RunRecord, num_epochs: int) -> list[Compared]:
     """What two records say: games, size, every epoch, and the weights of the best one.
 
-    Args:
-        before: Record of the run.
-        again: Record of its reproduction.
-        num_epochs: Epochs that were made again; the best epoch and the weights only count if they
-            are among them.
+    The best epoch and the weights only count if they are among the `num_epochs` made again.
     """
     found: list[Compared] = []
     for name in ("streams", "actions", "fitted_games", "stopped_games"):
@@ -136,13 +127,9 @@ def compare_probabilities(run: Path, again: Path, split: str) -> Compared:
 def compare_documents(
     place: str, before: Any, again: Any, *, what: str | None = None
 ) -> list[Compared]:
-    """Compare two JSON documents leaf by leaf.
+    """Compare two JSON documents leaf by leaf; the path of a leaf is added to `place`.
 
-    Args:
-        place: Where they are from; the path of a leaf in them is added.
-        before: The first document.
-        again: The second.
-        what: Name of all of it; the outermost names of the documents unless given.
+    Values are named `what`, or by the outermost names of the documents.
     """
     one, other = dict(_leaves(before)), dict(_leaves(again))
     found = []

@@ -39,14 +39,7 @@ def refuse_foreign_games(who: str, games: Iterable[str], store: EmbeddingStore, 
 def refuse_seen(
     who: str, games: Iterable[str], seen: Iterable[str], *, did: str = "was fitted on", advice: str
 ) -> None:
-    """A model is surer of games that shaped it than of any others.
-
-    Args:
-        who: The model, for the message.
-        games: To judge it by.
-        seen: That shaped it.
-        did: How.
-        advice: What to do instead.
+    """A model is surer of games that shaped it (`seen`) than of any others.
 
     Raises:
         InputError: If a game is among both.
@@ -83,12 +76,8 @@ def check_fitting(
 ) -> None:
     """Refuse probabilities that nothing may be fitted on, or chosen by.
 
-    Args:
-        who: The model that predicted them, for the message.
-        stored: Its probabilities.
-        store: With the splits, and the labels of their games.
-        advice: What to do where the model was fitted on these games.
-        even_cross_fitted: Refuse such games also where the probabilities are cross-fitted.
+    `even_cross_fitted` refuses games that the model was fitted on also where the probabilities are
+    cross-fitted; the advice says what to do then.
 
     Raises:
         InputError: If one is a test game, has no labels, or was fitted on by the model; or if the
@@ -115,12 +104,6 @@ def check_complete(
     place: str, spotted: Iterable[str], labelled: Iterable[str], scored: Sequence[str]
 ) -> None:
     """Refuse to score a game that lacks spots or labels, as the official evaluator does.
-
-    Args:
-        place: Where the spots come from, for the message.
-        spotted: Games with spots.
-        labelled: Games with labels.
-        scored: Games to score.
 
     Raises:
         InputError: If there is none to score, or one lacks either.

@@ -38,11 +38,8 @@ def is_spots(path: Path) -> bool:
 def load_probabilities(path: Path, split: str | None, windows: Path | None) -> Spotted:
     """Spots of a run's split, or of one file, under the windows that apply.
 
-    Args:
-        path: A run folder or a file of stored probabilities.
-        split: Split of the run; needed if it has predictions of several.
-        windows: Fitted windows. Without them: those in the run folder, else those of the run's
-            configuration, else the thesis's.
+    Those are the ones given, else those in the run folder, else those of the run's configuration,
+    else the thesis's.
     """
     applied: SpottingConfig | FittedWindows = SpottingConfig()
     if windows is not None:

@@ -58,15 +58,9 @@ def compare_paired(
     """Compare runs on the same games by their stored probabilities, tight Average-mAP.
 
     Two runs are compared with each other, the first minus the second; more are each compared with
-    the best by validation.
-
-    Args:
-        runs: Two or more run folders, or folders or zips of spots, by the name to show.
-        split: Whose games; None takes all games of the spots.
-        valid_tight: Validation score by name, for another split than the validation one.
-        games: Where the labels are, see `hmtas score`; needed for spots.
-        splits: Split file, see there.
-        on_step: Called twice for each run.
+    the best by validation, for which another split needs `valid_tight`. Runs, or folders or zips of
+    spots, come by the name to show; spots need `games` and perhaps `splits` (see `load`).
+    `on_step` is called twice for each run.
 
     Raises:
         InputError: If a run cannot be scored on these games as the others are.

@@ -97,12 +97,7 @@ def spot_as_trained(
 ) -> dict[HalfId, Spots]:
     """Suppress as a model in training is: with configured windows, or those other games choose.
 
-    Args:
-        halves: Probabilities of every half.
-        events: Annotations of the same halves.
-        actions: Names of the columns.
-        config: Of the model.
-        metric: What the windows maximise.
+    Those maximise `metric`.
     """
     if config.train.stop_windows == "config" or len({half.game for half in halves}) < 2:
         return spot(halves, actions, config.spotting)  # one game has no others
@@ -116,14 +111,7 @@ def spot_as_trained(
 
 
 def count_run(run: Path, store: str, split: str, metric: Metric) -> GameCounts:
-    """What a metric counts of a run, suppressed as it was in training.
-
-    Args:
-        run: Its folder.
-        store: Place of the store with the labels.
-        split: That it predicted.
-        metric: What to count by.
-    """
+    """What a metric counts of a run's split, suppressed as it was in training."""
     opened = open_store(store)
     stored = read_probabilities(predictions_path(run, split))
     events = opened.events_of(opened.games(split))

@@ -82,15 +82,7 @@ def score_spots(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> SpotsScore:
-    """Score every half of `spots` and `events`.
-
-    Args:
-        spots: By half.
-        events: By half.
-        actions: Names, in the order of the indices.
-        bootstrap: Resamples of the games behind the intervals; 0 gives none.
-        seed: Seed of the resamples.
-    """
+    """Score every half; 0 resamples of the games (`bootstrap`) give no intervals."""
     scores: dict[Metric, MetricScore] = {}
     for metric, tolerances_s in TOLERANCES_S.items():
         counts = histograms(spots, events, tolerances_s, len(actions))

@@ -46,14 +46,10 @@ _RETRY_DELAYS_S = (1, 2, 4, 8)  # a new database takes up to 12 s
 
 
 def tracking_uri(recorded: str | None = None) -> str:
-    """Where the runs are tracked.
+    """Where the runs are tracked; `recorded` is the store that knows the run in question, if any.
 
-    Args:
-        recorded: The store that already knows the run in question, if there is one.
-
-    Returns:
-        MLFLOW_TRACKING_URI if set, else `recorded` unless that is a database that is gone, else
-        `mlflow.db` in the working directory.
+    It is MLFLOW_TRACKING_URI if set, else `recorded` unless that is a database that is gone, else
+    `mlflow.db` in the working directory.
     """
     if uri := os.environ.get(VARIABLE):
         database = sqlite_path(uri)

@@ -54,14 +54,7 @@ class ParentNote(Note):
 class Parent:
     """The MLflow run of a folder, created when it is first needed, and a child for each run in it.
 
-    Its methods raise what MLflow raises.
-
-    Args:
-        folder: Folder that holds the run folders; its name is that of the parent.
-        experiment: Experiment of all of them.
-        kind: What the parent is.
-        params: Parameters of the parent.
-        tags: More tags of the parent.
+    It has the folder's name. Its methods raise what MLflow raises.
     """
 
     def __init__(
@@ -94,13 +87,9 @@ class Parent:
         error: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Bring a child up to date.
+        """Bring a child up to date; nothing happens where no training has begun, unless it failed.
 
-        Args:
-            run: Its folder; nothing happens where no training has begun, unless it failed.
-            status: What run.json cannot know (hmtas.tracking.run.sync_run).
-            error: Why it failed.
-            tags: More tags of the child.
+        `status` is what run.json cannot know (hmtas.tracking.run.sync_run), `error` why it failed.
         """
         client, note = self.open()
         tags = {**(tags or {}), **({} if error is None else {ERROR: error})}
@@ -161,9 +150,6 @@ class Outbox:
 
     The run folders are the outbox; here is only a list of those that changed. Where MLflow fails
     that is said once, and they stay on the list and are tried again from time to time.
-
-    Args:
-        parent: Where to.
     """
 
     def __init__(self, parent: Parent) -> None:

@@ -161,12 +161,9 @@ def tracked(runs: Iterable[Path]) -> list[Path]:
 def check_tracking(
     folders: Iterable[Path], experiment: str | None = None, *, can_wait: bool = False
 ) -> None:
-    """Find out before long work whether MLflow will take its results.
+    """Find out before long work whether MLflow will take the results of some folders.
 
-    Args:
-        folders: Folders of runs, or of parents of runs, that will be logged.
-        experiment: Experiment they will be logged to; that of each run unless given.
-        can_wait: Whether results can wait for a server that does not answer now.
+    `can_wait`: may results wait for a server that does not answer now?
 
     Raises:
         TransientError: If a server does not answer.

@@ -86,9 +86,7 @@ def score_metrics(split: str, score: "SpotsScore", actions: Sequence[str]) -> di
 def read_table(experiment: str, filter_string: str = "") -> list[ComparedRun]:
     """All models and ensembles of an experiment, best validation score first.
 
-    Args:
-        experiment: Its name.
-        filter_string: In MLflow's language, such as `metrics.valid_tight > 0.05`; all unless given.
+    The filter is in MLflow's language, such as `metrics.valid_tight > 0.05`; all unless given.
 
     Raises:
         InputError: If there is no such experiment, or MLflow cannot read the filter.

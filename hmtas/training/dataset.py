@@ -25,13 +25,7 @@ FREE_SHARE = 0.8  # of a GPU's free memory, for rows; the rest is for gradients 
 class WindowDataset:
     """Every window of some halves, alone or in chunks, in a new random order each epoch.
 
-    Args:
-        store: Where the embeddings and labels are.
-        halves: Halves to cut windows from.
-        streams: Streams that the model uses, in its order.
-        seq_len: L, rows of a window.
-        chunk_windows: Windows of a chunk; 0 for single windows.
-        device: Where all rows stay, read here once; None reads blocks of them in every epoch.
+    All rows stay on `device`, read there once; None reads blocks of them in every epoch.
     """
 
     def __init__(
@@ -61,10 +55,8 @@ class WindowDataset:
     ) -> Iterator[Batch]:
         """One epoch. The last batch of a block joins the next block, so all but the last are full.
 
-        Args:
-            batch_size: Windows of a batch, a multiple of those of a chunk.
-            rng: Decides the order, and where chunks begin.
-            share: Share of the samples, drawn anew for each epoch.
+        The windows of a batch are a multiple of those of a chunk. The share of the samples is drawn
+        anew for each epoch.
         """
         num_samples, rest = divmod(batch_size, self.cut.num_windows)
         if rest:

@@ -87,14 +87,9 @@ def fit_linear(
     radius_s: float = 3.0,
     on_half: Callable[[], None] = lambda: None,
 ) -> LinearModel:
-    """Fit on every row of some games; each half is read twice.
+    """Fit on every row of some games; each half is read twice, and `on_half` called each time.
 
-    Args:
-        store: Where the rows are.
-        games: Labelled games.
-        streams: Streams to use.
-        radius_s: Rows this close to an event are positive for its action.
-        on_half: Called after each reading of a half, twice per half.
+    Rows at most `radius_s` from an event are positive for its action.
     """
     halves = store.halves_of(games)
     num_features = sum(streams.values()) + len(streams)

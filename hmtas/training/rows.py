@@ -54,14 +54,8 @@ def read_rows(
 ) -> tuple[Rows, list[int]]:
     """Copy some halves out of the mapped store, one after the other.
 
-    Args:
-        store: Where they are.
-        halves: Which ones.
-        streams: Streams to read.
-        seq_len: L, rows of a window, for the targets.
-        device: Where the rows shall be.
-        memory: What an earlier call used and nobody reads any more; this one uses it again, as
-            new pages of the system cost more than the copy.
+    `memory` is what an earlier call used and nobody reads any more: this one uses it again, as new
+    pages of the system cost more than the copy.
 
     Returns:
         The rows, zeros where a stream is missing, with the target of the window of each; and the

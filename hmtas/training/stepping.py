@@ -33,15 +33,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Adam:
 
 
 class Stepper:
-    """Trains a model on one batch after the other.
-
-    Args:
-        model: In training mode, on `device`, wrapped for other workers if there are any.
-        optimizer: From `build_optimizer`.
-        config: Loss, mix-up and precision.
-        weight_C: (C,) positive-class weights, on `device`.
-        device: Where to compute.
-    """
+    """Trains a model on one batch after the other; the model is in training mode, on `device`."""
 
     def __init__(
         self,
@@ -64,13 +56,7 @@ class Stepper:
     def run(
         self, batches: Iterable[Batch], rng: np.random.Generator, *, place: str, epoch: int
     ) -> tuple[float, int]:
-        """Take a step with each of some batches.
-
-        Args:
-            batches: On any device.
-            rng: For mix-up.
-            place: Whose training it is, for the message of an error.
-            epoch: Which epoch, for the message of an error.
+        """Take a step with each of some batches; place and epoch are for the message of an error.
 
         Returns:
             Mean loss, and how many windows there were.

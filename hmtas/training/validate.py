@@ -45,17 +45,7 @@ def validate(
     weight_C: Tensor,
     device: torch.device | str = "cpu",
 ) -> Validation:
-    """Score a model on some games. Leaves it in evaluation mode.
-
-    Args:
-        model: On `device`.
-        store: Embeddings and labels.
-        games: Games to score.
-        widths: Streams of the model to their widths.
-        config: L, gamma, the NMS windows or how they are found.
-        weight_C: (C,) positive-class weights.
-        device: Where to compute.
-    """
+    """Score a model on some games, on its device. Leaves it in evaluation mode."""
     model.eval()
     seq_len = config.train.seq_len
     predictor = Predictor(model, widths, seq_len, device=device)

@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Draw the report of a study.
-
-    Args:
-        folder: Folder of the study.
-        out: Where to write it; its place in the study unless given.
-
-    Returns:
-        Where it is.
+    """Draw the report of a study, in its place in the study unless `out` is given.
 
     Raises:
         InputError: If there is no study, or `out` cannot be written.

@@ -61,12 +61,7 @@ class Scores(NamedTuple):
 
 
 def score_best(folder: Path, record: StudyRecord, final: Final | None) -> Scores:
-    """Score the best models of a study.
-
-    Args:
-        folder: Folder of the study.
-        record: Record of the study.
-        final: What became of those that were trained again, if any were.
+    """Score the best models of a study; `final`: those that were trained again, if any were.
 
     Raises:
         InputError: If no trial has predicted, or the store is not there or is another one.

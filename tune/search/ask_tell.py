@@ -51,12 +51,9 @@ class AskTell:
         return dict(trial.params)
 
     def tell(self, name: str, values: Sequence[float] | None, point: Mapping[str, Any]) -> None:
-        """What became of a point.
+        """Say what became of a point: each number that is maximised; None if the trial failed.
 
-        Args:
-            name: Trial that it was asked for.
-            values: One for each number that is maximised; None if the trial failed.
-            point: Value by dimension, used if this process did not ask the sampler for it.
+        `point`, by dimension, is used if this process did not ask the sampler for it.
         """
         trial = self._open.pop(name, None)
         if trial is None:

@@ -55,13 +55,8 @@ def drive(
 ) -> tuple[StudyRecord, Outbox]:
     """Run the trials that a study lacks, and finish it.
 
-    The caller is the study's only driver (tune.study.lock).
-
-    Args:
-        folder: Folder of the study.
-        record: The study as it is to be; written here.
-        hours: Hours the study may take, over all its drivers; None keeps the hours it had.
-        dashboard: Start Ray's dashboard with Ray.
+    The caller is the study's only driver (tune.study.lock). `record` is the study as it is to be,
+    and is written here; `hours` are over all drivers, None keeps the hours it had.
 
     Returns:
         The study with every trial, and what is still sending its results to MLflow.

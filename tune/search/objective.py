@@ -50,13 +50,9 @@ def run_trial(
     trial_id: str,
     report: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Train one point of the space, then predict.
+    """Train one point of the space, as `tune.space.dimensions.suggest` sampled it, then predict.
 
-    Args:
-        params: One point, as `tune.space.dimensions.suggest` sampled it.
-        job: What is the same for every trial.
-        trial_id: Name of the trial, of its run and of its run folder.
-        report: Gets the best scores so far, the epoch and its losses after each epoch.
+    `report` gets the best scores so far, the epoch and its losses after each epoch.
 
     Raises:
         InputError: If the point is no valid configuration, or the store is not usable.

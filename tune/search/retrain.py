@@ -64,14 +64,7 @@ def retrain_finalists(folder: Path, record: StudyRecord, job: Job, concurrent: i
 
 
 def compare_finalists(folder: Path, runs: dict[str, list[Path]], job: Job, metric: Metric) -> Final:
-    """Score the trainings on the split they predicted, and compare the finalists.
-
-    Args:
-        folder: Folder of the study.
-        runs: Trial to the run folders of its trainings.
-        job: Says where the labels are.
-        metric: Score they are compared by.
-    """
+    """Score the trainings of each trial on the split they predicted, and compare the trials."""
     from hmtas.scoring.run import count_run
     from hmtas.statistics.seeds import resample_candidates
     from hmtas.statistics.verdicts import compare_to

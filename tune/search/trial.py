@@ -70,8 +70,8 @@ def writer_lock(run: Path) -> AbstractContextManager[None]:
 class BestEpoch:
     """The best epoch of a trial so far, which is what it reports.
 
-    Args:
-        objective: Best by loose Average-mAP, or else by tight: the other number is of that epoch.
+    It is the best by loose Average-mAP where that alone is the objective, else by tight; the other
+    number is of the same epoch.
     """
 
     def __init__(self, objective: Objective) -> None:

@@ -45,15 +45,10 @@ def resolve(name: str, actions: Sequence[str]) -> str:
 def read_entry(
     base: Config, key: str, wanted: Any, default: Range | Choice | None, *, apart: bool
 ) -> tuple[Range | Choice | Any, Any]:
-    """One entry: a dimension, or the value that fixes it; each of its ends must be valid.
+    """One entry of a user: a dimension, or the value that fixes it; its ends must be valid.
 
-    Args:
-        base: Configuration that the study starts from.
-        key: Dimension of the entry.
-        wanted: What the user wrote.
-        default: What would be searched there otherwise.
-        apart: Judge a width without the number of heads, and heads without the width: they are
-            fitted to each other later.
+    `default` is what would be searched there otherwise. With `apart` a width is judged without the
+    number of heads, and heads without the width: they are fitted to each other later.
 
     Returns:
         The entry without its condition, and the condition as it was given.

@@ -34,12 +34,7 @@ _LAST = (THRESHOLD, WINDOWS)
 
 
 def label_of(key: str, space: Space) -> str:
-    """A dimension in words.
-
-    Args:
-        key: Name of the dimension.
-        space: Its space, where one class weight may stand for a group of actions.
-    """
+    """A dimension in words; one class weight may stand for a group of actions in its space."""
     path = setting_of(key)
     if path.startswith(f"{BY_ACTION}."):
         others = len(space.tied.get(path, ()))

@@ -126,11 +126,7 @@ def rest_s(
 ) -> float | None:
     """Seconds to go if the trials to come take as long as those that have ended.
 
-    Args:
-        rows: Trials so far.
-        total: Trials in all; None where the hours end the study.
-        spent_s: Seconds so far.
-        left_s: Seconds left; None without a limit.
+    `total` is None where the hours end the study, `left_s` where there is no limit.
     """
     ended = [row.seconds for row in rows if not row.is_open]
     if total is None:

@@ -23,11 +23,7 @@ SEED = "train.seed"
 
 
 def warm_start(study: Path, settings: StudySettings) -> WarmStart:
-    """Sort the trials of an earlier study by what they are to a new one.
-
-    Args:
-        study: Folder of the earlier study, finished or not.
-        settings: Settings of the new study.
+    """Sort the trials of an earlier study, finished or not, by what they are to a new one.
 
     Raises:
         InputError: If there is no study, or none of its trials has a score.
@@ -62,13 +58,10 @@ def warm_start(study: Path, settings: StudySettings) -> WarmStart:
 def with_warm_start(
     settings: StudySettings, study: Path | None, folder: Path | None
 ) -> StudySettings:
-    """The settings of a study with what it takes over from an earlier one.
+    """The settings of a new study with what it takes over from an earlier one, if it does.
 
-    Args:
-        settings: Settings of the new study.
-        study: Folder of the earlier study; None for a cold start.
-        folder: Folder of the new study: if it resumes, it keeps what it took over when it began,
-            as the earlier study may have grown since. None if it starts over.
+    `folder` is that of the new study: if it resumes, it keeps what it took over when it began, as
+    the earlier study may have grown since. None if it starts over.
     """
     if study is None:
         return settings

@@ -89,11 +89,8 @@ def search_windows(
 ) -> list[list[Setting]]:
     """A study per table, one after another: the best setting of each action that it came across.
 
-    Args:
-        tables: From `hmtas.spotting.table.tabulate`, the settings every kind with every window.
-        trials: Points of each study.
-        seed: Of the sampler; the same seed gives the same points.
-        on_trial: Called after each trial.
+    The settings of a table must be every kind with every window. The same seed samples the same
+    points.
     """
     with _quiet(), ray_session():
         return [_search(table, trials, seed, on_trial) for table in tables]
