@@ -92,7 +92,7 @@ def plan_fit(
         InputError: If a rule of `ensemble.build.members` or `ensemble.stack.align` is broken.
     """
     if not methods:
-        raise InputError(f"no method was named; the usual ones are {', '.join(USUAL)}")
+        raise InputError(f"no combiner was named; the usual ones are {', '.join(USUAL)}")
     combiners = {
         method: combiner_of(method, seed=seed, fusion=fusion, greedy=greedy) for method in methods
     }

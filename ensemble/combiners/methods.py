@@ -27,7 +27,7 @@ METHODS = (
 )
 USUAL = ("mean", "weighted", "squared", f"squared{PER_ACTION}", f"squared{LOGIT}",
          "greedy", "learned")  # fmt: skip
-"""One of each kind, the thesis's four among them: what `all` is, and what a selection tries."""
+"""One of each kind, the thesis's four among them: what a fit and a selection try by default."""
 
 
 def candidate_of(method: str, combiner: Combiner) -> Combiner:
@@ -52,7 +52,7 @@ def combiner_of(
         InputError: If there is no such method.
     """
     if method not in METHODS:
-        raise InputError(f"unknown method {method}; the methods are {', '.join(METHODS)}")
+        raise InputError(f"unknown combiner {method}; the combiners are {', '.join(METHODS)}")
     seeded = {"seed": seed}
     if method.startswith("learned"):
         usual = FusionConfig.small() if method.endswith(SMALL) else FusionConfig()

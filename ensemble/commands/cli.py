@@ -1,12 +1,12 @@
 """`hmtas ensemble`: combine models from their stored probabilities, no model is run."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from ensemble.commands.promote import promote
-from ensemble.commands.select import select, sync
+from ensemble.commands.select import Combiners, select, sync
 from hmtas.commands.options import Json
 from hmtas.place import check_folder
 from hmtas.runs.record import predictions_path, read_run
@@ -16,23 +16,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Combine models from their stored probabilities; no model is run.",
 )
-Method = Literal[
-    "all",
-    "mean",
-    "mean-logit",
-    "weighted",
-    "weighted-logit",
-    "squared",
-    "squared-logit",
-    "weighted-per-action",
-    "weighted-per-action-logit",
-    "squared-per-action",
-    "squared-per-action-logit",
-    "greedy",
-    "greedy-logit",
-    "learned",
-    "learned-small",
-]
 SHOWN_MEMBERS = 8  # in the closing table
 app.command("select")(select)
 app.command("sync")(sync)
@@ -46,14 +29,12 @@ def fit_verb(
     ],
     *,
     out: Annotated[
-        Path, typer.Option(help="Folder of the ensembles, one run folder per method in it.")
+        Path, typer.Option(help="Folder of the ensembles, one run folder per combiner in it.")
     ],
     split: Annotated[
         str, typer.Option(help="Split whose stored probabilities are combined; never test.")
     ] = "valid",
-    method: Annotated[
-        Method, typer.Option(help="One combiner; 'all' takes seven, of every kind.")
-    ] = "all",
+    combiners: Combiners = None,
     folds: Annotated[int, typer.Option(help="Folds of games for cross-fitting.")] = 5,
     store: Annotated[
         str | None,
@@ -74,8 +55,8 @@ def fit_verb(
 ) -> None:
     """Fit combiners on the stored probabilities of validation games.
 
-    Writes a run folder for each method. Its probabilities of the split are cross-fitted over
-    games: what combines a game was fitted on the other folds. `hmtas score DIR/METHOD --split
+    Writes a run folder for each combiner. Its probabilities of the split are cross-fitted over
+    games: what combines a game was fitted on the other folds. `hmtas score OUT/COMBINER --split
     valid` scores them; `hmtas ensemble apply` combines another split.
     """
     from ensemble.build.build import fit_ensembles
@@ -92,7 +73,7 @@ def fit_verb(
     plan = plan_fit(
         runs,
         split,
-        methods=USUAL if method == "all" else (method,),
+        methods=combiners or USUAL,
         num_folds=folds,
         store=store,
         seed=seed,

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 DOCUMENT, PICTURE = "selection.json", "selection.png"
 SELECTED, SINGLE = "selected", "single"  # run folders below OUT
 MOST_SHOWN = 12  # models whose errors are compared
+Combiners = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--combiner",
+        metavar="NAME",
+        help="Combiner to fit (repeat for several): mean, weighted, squared, greedy, learned, with "
+        "endings such as squared-per-action-logit or learned-small; by default one of each kind.",
+    ),
+]
 
 
 def select(
@@ -44,10 +53,7 @@ def select(
         str, typer.Option("--filter", help="MLflow's filter, e.g. 'metrics.valid_tight > 0.05'.")
     ] = "",
     split: Annotated[str, typer.Option(help="Split that selects; never test.")] = "valid",
-    methods: Annotated[
-        list[str] | None,
-        typer.Option("--method", help="Combiner to try; repeat it. By default one of each kind."),
-    ] = None,
+    combiners: Combiners = None,
     folds: Annotated[int, typer.Option(help="Folds of games for cross-fitting.")] = 5,
     store: Annotated[
         str | None, typer.Option(help="Store of the labels; by default the one of the models.")
@@ -76,7 +82,7 @@ def select(
     `hmtas ensemble promote`.
 
     Examples: `hmtas ensemble select --experiment sweep --out best`; `hmtas ensemble select
-    sweep/trials/* --method mean --method greedy --out best --test`
+    sweep/trials/* --combiner mean --combiner greedy --out best --test`
     """
     from ensemble.combiners.methods import USUAL, candidate_of, combiner_of
     from ensemble.selection.candidates import gather, read_candidates
@@ -90,9 +96,7 @@ def select(
     from hmtas.tracking.run import check_tracking
 
     refuse_test_split(split)
-    combiners = {
-        name: candidate_of(name, combiner_of(name, seed=seed)) for name in methods or USUAL
-    }
+    tried = {name: candidate_of(name, combiner_of(name, seed=seed)) for name in combiners or USUAL}
     check_folder(out)
     _check_out(out)
     found = gather(_runs(runs, experiment, filter_), split)
@@ -109,7 +113,7 @@ def select(
     for note in (*candidates.evidence.stacked.notes, *_stopped(candidates)):
         say(note)
     leaks = _look_for_leaks(candidates, allowed=allow_suspicious)
-    chosen, diversity = _select(candidates, combiners, out, seed)
+    chosen, diversity = _select(candidates, tried, out, seed)
     names, actions = candidates.evidence.stacked.models, candidates.evidence.stacked.actions
     record = SelectionRecord(
         split=split,

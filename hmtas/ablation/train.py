@@ -74,15 +74,15 @@ def check_folders(jobs: Iterable[Job], store: EmbeddingStore) -> None:
         )
 
 
-def check_concurrency(concurrency: int | None, address: str | None) -> None:
+def check_concurrent(concurrent: int | None, address: str | None) -> None:
     """Refuse more runs at once than this machine has cores, before Ray is started.
 
     Raises:
         InputError: If there are fewer.
     """
     cores = os.cpu_count() or 1
-    if address is None and concurrency is not None and concurrency > cores:
-        raise _too_many(concurrency, f"this machine has {cores} cores", cores)
+    if address is None and concurrent is not None and concurrent > cores:
+        raise _too_many(concurrent, f"this machine has {cores} cores", cores)
 
 
 def train_all(
@@ -91,8 +91,8 @@ def train_all(
     split: str,
     *,
     outbox: Outbox,
-    concurrency: int | None = None,
-    gpus_per_run: float = 0.0,
+    concurrent: int | None = None,
+    gpus: float = 0.0,
     address: str | None = None,
 ) -> None:
     """Train and predict what is not done yet, as many at a time as there are cores.
@@ -102,8 +102,8 @@ def train_all(
         store: Where the games are; on a cluster, in a place that all its nodes see.
         split: Split that every run predicts.
         outbox: Shows the runs in MLflow while they train.
-        concurrency: Runs at once; as many as fit unless given.
-        gpus_per_run: GPUs, or a share of one, for each run.
+        concurrent: Runs at once; as many as fit unless given.
+        gpus: GPUs, or a share of one, for each run.
         address: Address of a running Ray cluster; None starts one on this machine.
 
     Raises:
@@ -118,7 +118,7 @@ def train_all(
         return
     # An exception out of a signal's handler can be lost in what Ray was just about to do.
     with postponed() as check, ray_session(address):
-        at_once = min(_slots(concurrency, gpus_per_run), len(waiting))
+        at_once = min(_slots(concurrent, gpus), len(waiting))
         say(
             f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them trained before; "
             f"{at_once} at a time with a core each"
@@ -129,12 +129,12 @@ def train_all(
             check()
             watch.look(running)
 
-        device = "cuda" if gpus_per_run > 0 else "cpu"
+        device = "cuda" if gpus > 0 else "cpu"
         failed = run_tasks(
             train_and_predict,
             {job.run: (store, job, split, device) for job in waiting},
             at_once=at_once,
-            options={"num_cpus": 1, "num_gpus": gpus_per_run},
+            options={"num_cpus": 1, "num_gpus": gpus},
             on_poll=poll,
             on_end=watch.ended,
         )
@@ -211,14 +211,14 @@ def _how_it_went(record: RunRecord) -> str:
     return f"{words}, best is {best.epoch}: tight {percent(best.tight)} % where it stops"
 
 
-def _slots(concurrency: int | None, gpus_per_run: float) -> int:
+def _slots(concurrent: int | None, gpus: float) -> int:
     """Runs at once; Ray would wait for ever, in silence, for what does not come."""
-    fits = num_fitting(1, gpus_per_run)
-    if fits < 1 or (concurrency or 0) > fits:
+    fits = num_fitting(1, gpus)
+    if fits < 1 or (concurrent or 0) > fits:
         have = resources()
         there = f"Ray has {have['CPU']:g} cores and {have['GPU']:g} GPUs"
-        raise _too_many(concurrency or 1, there, fits)
-    return concurrency or fits
+        raise _too_many(concurrent or 1, there, fits)
+    return concurrent or fits
 
 
 def _work(config: Config, num_streams: int) -> float:
@@ -232,7 +232,7 @@ def _work(config: Config, num_streams: int) -> float:
 
 def _too_many(wanted: int, there: str, fits: int) -> InputError:
     return InputError(
-        f"--concurrency {wanted}: each run takes a core, or the GPUs it is given, and {there}; "
+        f"--concurrent {wanted}: each run takes a core, or the GPUs it is given, and {there}; "
         f"at most {fits} fit"
     )
 

@@ -159,6 +159,8 @@ def check_workers(num_workers: int, kind: str, available: float) -> None:
     Raises:
         InputError: If there are fewer.
     """
+    if kind == "GPU" and available < 1:
+        raise InputError("--device cuda: there is no GPU; use --device cpu")
     if num_workers > available:
         raise InputError(
             f"--workers {num_workers}: each worker needs a {kind} and there are {int(available)}; "

@@ -74,10 +74,10 @@ def ablate(
     nms_window_s: Annotated[
         float | None, typer.Option(help="One NMS window for all actions, in seconds.")
     ] = None,
-    concurrency: Annotated[
+    concurrent: Annotated[
         int | None, typer.Option(min=1, help="Runs at once, a core each; default: every core.")
     ] = None,
-    gpus_per_run: Annotated[
+    gpus: Annotated[
         float, typer.Option(min=0, help="GPUs of each run, such as 0.25; default: none.")
     ] = 0.0,
     address: Annotated[
@@ -107,7 +107,7 @@ def ablate(
 
     Examples: `hmtas ablate store --seeds 3`; `hmtas ablate store --what length,gamma`
     """
-    from hmtas.ablation.train import check_concurrency, check_folders, jobs_of, train_all
+    from hmtas.ablation.train import check_concurrent, check_folders, jobs_of, train_all
     from hmtas.ablation.variants import choose, plan
     from hmtas.store.remote import open_store, prefetch_games
     from hmtas.tracking.parent import HASTE_S, Outbox, Parent
@@ -122,7 +122,7 @@ def ablate(
     jobs = jobs_of(planned, chosen, seeds, out)
     every = [job for of_variant in jobs.values() for job in of_variant]
     check_folders(every, opened)
-    check_concurrency(concurrency, address)
+    check_concurrent(concurrent, address)
     check_folder(out)
     check_tracking([out], experiment, can_wait=True)
     if address is None:  # the nodes of a cluster copy what they train on themselves
@@ -137,8 +137,8 @@ def ablate(
             opened,
             split,
             outbox=outbox,
-            concurrency=concurrency,
-            gpus_per_run=gpus_per_run,
+            concurrent=concurrent,
+            gpus=gpus,
             address=address,
         )
     except Interrupted as asked:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hmtas.commands.options import Address, Json, StorePlace
+from hmtas.commands.options import Address, Device, Json, StorePlace, device_here
 from hmtas.config import Config, Precision, parse_settings, read_config
 from hmtas.errors import InputError
 from hmtas.files import read_json
@@ -45,9 +45,7 @@ def train(
     ] = "p1",
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and dropout.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
-    gpu: Annotated[
-        bool | None, typer.Option("--gpu/--no-gpu", help="Default: where there is one.")
-    ] = None,
+    device: Device = "auto",
     address: Address = None,
     experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "hmtas",
     as_json: Json = False,
@@ -66,7 +64,7 @@ def train(
     from hmtas.cluster.workers import train as train_with_ray
     from hmtas.prediction.shared_windows import slow_precision
 
-    use_gpu = _has_gpu(address) if gpu is None else gpu
+    use_gpu = _has_gpu(address) if device == "auto" else device == "cuda"
     slow = slow_precision(config.train.precision, "cuda" if use_gpu else "cpu")
     if slow and address is None:
         say(f"note: {slow}")
@@ -98,9 +96,7 @@ def predict(
     store: Annotated[
         str | None, typer.Option(help="Another store than the one the run was trained on.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda ...; default: a GPU if any.")
-    ] = None,
+    device: Device = "auto",
     precision: Annotated[
         Precision,
         typer.Option(
@@ -122,14 +118,12 @@ def predict(
         check_folder(predictions_path(run, split).parent)
     in_mlflow = tracked(runs)
     check_tracking(in_mlflow)
-    import torch
-
     from hmtas.prediction.shared_windows import slow_precision
     from hmtas.prediction.slide import predict_run, predicted
     from hmtas.store.remote import open_store, prefetch_games
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if slow := slow_precision(precision, device):
+    chosen = device_here(device)
+    if slow := slow_precision(precision, chosen):
         say(f"note: {slow}")
     written = []
     for run, record in records.items():
@@ -142,7 +136,7 @@ def predict(
             check_space(run, 4 * num_values, f"predictions of {split}", "predict another split")
             with progress(f"{run.name}, {split}", len(halves)) as advance:
                 path = predict_run(
-                    run, opened, split, device=device, precision=precision, on_half=advance
+                    run, opened, split, device=chosen, precision=precision, on_half=advance
                 )
         written.append(str(path))
     if as_json:
@@ -195,9 +189,7 @@ def _best_epoch(document: Any, place: Path) -> int:
 def _has_gpu(address: str | None) -> bool:
     """Whether the machine or cluster that trains has a GPU."""
     if address is None:
-        import torch
-
-        return torch.cuda.is_available()
+        return device_here("auto") == "cuda"
     from hmtas.cluster.session import ray_session, resources
 
     with ray_session(address):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmtas.commands.options import Json
+from hmtas.commands.options import Device, Json, device_here
 from hmtas.place import check_folder
 from hmtas.reproduce.sameness import (
     TOLERANCE,
@@ -49,9 +49,7 @@ def reproduce(
     store: Annotated[
         str | None, typer.Option(help="Where the store of the run lies now, if it was moved.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda ...; default: what RUN was trained on.")
-    ] = None,
+    device: Device = "auto",
     tolerance: Annotated[
         float,
         typer.Option(
@@ -87,7 +85,8 @@ def reproduce(
     else:
         mark(run, record, again)
         make_again(
-            run, record, again, opened, stores, epochs=num_epochs, device=device,
+            run, record, again, opened, stores, epochs=num_epochs,
+            device=None if device == "auto" else device_here(device),
             on_epoch=lambda entry: say(describe_epoch(entry)),
         )  # fmt: skip
     made = read_run(again)

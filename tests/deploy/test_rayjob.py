@@ -132,8 +132,8 @@ def test_the_entrypoint_is_a_command_of_ours(job: dict[str, Any]) -> None:
     assert context.params["address"] == "auto"
     assert str(context.params["out"]).startswith("/mnt/hmtas/")
     limits = cluster(job)[WORKER][0]["template"]["spec"]["containers"][0]["resources"]["limits"]
-    assert context.params["cpus_per_trial"] <= limits["cpu"]
-    assert context.params["gpus_per_trial"] <= limits["nvidia.com/gpu"]
+    assert context.params["cpus"] <= limits["cpu"]
+    assert context.params["gpus"] <= limits["nvidia.com/gpu"]
 
 
 def click_context(words: list[str]) -> Any:

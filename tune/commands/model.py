@@ -40,15 +40,12 @@ def model(
     concurrent: Annotated[
         int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")
     ] = None,
-    cpus_per_trial: Annotated[
-        int, typer.Option(min=1, help="CPUs of one trial, or of each of its workers.")
-    ] = 1,
-    gpus_per_trial: Annotated[
-        float, typer.Option(min=0, help="GPUs of one trial, or of each of its workers.")
+    cpus: Annotated[int, typer.Option(min=1, help="CPUs of each worker of a trial.")] = 1,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPUs of each worker of a trial, such as 0.25.")
     ] = 0.0,
-    workers_per_trial: Annotated[
-        int,
-        typer.Option(min=1, help="Processes that train one trial together, with Ray Train."),
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that train one trial together, with Ray Train.")
     ] = 1,
     preset_name: PresetName = "m7",
     settings: Fixed = None,
@@ -164,7 +161,7 @@ def model(
         grace_epochs=grace_epochs or grace_of(base.train.max_epochs),
         seed=seed,
         split=split,
-        workers_per_trial=workers_per_trial,
+        workers_per_trial=workers,
         options=options,
     )
     check_folder(out / name)
@@ -173,9 +170,7 @@ def model(
         out / name,
         with_warm_start(study_settings, earlier, None if fresh else out / name),
         experiment=experiment,
-        load=Load(
-            concurrent=concurrent, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial
-        ),
+        load=Load(concurrent=concurrent, cpus_per_trial=cpus, gpus_per_trial=gpus),
         address=address,
         dashboard=dashboard,
         fresh=fresh,

@@ -52,10 +52,10 @@ def model_line(folder: Path, record: StudyRecord) -> str:
         "final-seeds": options.final_seeds,
         "from": options.warm and options.warm.study,
         "grace-epochs": settings.grace_epochs,
-        "workers-per-trial": settings.workers_per_trial,
+        "workers": settings.workers_per_trial,
         "concurrent": load.concurrent,
-        "cpus-per-trial": load.cpus_per_trial,
-        "gpus-per-trial": load.gpus_per_trial,
+        "cpus": load.cpus_per_trial,
+        "gpus": load.gpus_per_trial,
         "experiment": record.experiment,
     }
     words: list[object] = []

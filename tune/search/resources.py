@@ -17,8 +17,8 @@ def check_workers(num_workers: int, gpus: float, num_games: int) -> None:
     shard([""] * num_games, 0, num_workers)
     if gpus and gpus != int(gpus):
         raise InputError(
-            f"--gpus-per-trial {gpus:g}: each of {num_workers} workers needs whole GPUs of its "
-            "own, as they cannot exchange gradients on one; give 1, or --workers-per-trial 1"
+            f"--gpus {gpus:g}: each of {num_workers} workers needs whole GPUs of its "
+            "own, as they cannot exchange gradients on one; give 1, or --workers 1"
         )
 
 
@@ -40,13 +40,13 @@ def check_resources(load: Load, workers: int = 1) -> int:
         if workers > 1:
             each = f"{workers} workers of {cpus} CPUs each"
             product = f"{wanted} x {workers} x {cpus}"
-            option = ", --workers-per-trial"
+            option = ", --workers"
         need = f"{product} = {wanted * workers * cpus} CPUs"
         need += f" and {wanted * workers * gpus:g} GPUs" if gpus > 0 else ""
         on_nodes = f" on {num_nodes} nodes" if num_nodes > 1 else ""
         raise InputError(
             f"{wanted} trials at once with {each} need {need}, "
             f"Ray has {have['CPU']:g} CPUs and {have['GPU']:g} GPUs{on_nodes}; "
-            f"lower --concurrent{option} or --cpus-per-trial (at most {fits} fit)"
+            f"lower --concurrent{option} or --cpus (at most {fits} fit)"
         )
     return wanted

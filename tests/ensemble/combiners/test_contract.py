@@ -255,7 +255,7 @@ def test_a_record_gives_back_what_was_fitted(method: str, tmp_path: Path) -> Non
 
 
 def test_there_is_no_other_method() -> None:
-    with pytest.raises(InputError, match="unknown method median; the methods are mean"):
+    with pytest.raises(InputError, match="unknown combiner median; the combiners are mean"):
         combiner_of("median")
 
 

@@ -43,7 +43,7 @@ def equals(root: Path, store: EmbeddingStore, **changes: Any) -> list[Path]:
 
 def call(*words: object, out: Path, methods: tuple[str, ...] = ("mean", "squared")) -> Result:
     line = ["select", *map(str, words), "--out", str(out), "--folds", "4"]
-    return CliRunner().invoke(app, [*line, *(w for name in methods for w in ("--method", name))])
+    return CliRunner().invoke(app, [*line, *(w for name in methods for w in ("--combiner", name))])
 
 
 def document_of(out: Path) -> dict[str, Any]:
@@ -165,8 +165,8 @@ def test_what_cannot_take_part_is_passed_over_and_named(
     [
         (("--split", "test"), "nothing is fitted on test games"),
         (("--filter", "x"), "--filter is for an --experiment"),
-        (("--method", "median"), "unknown method median"),
-        (("--method", "single"), "unknown method single"),
+        (("--combiner", "median"), "unknown combiner median"),
+        (("--combiner", "single"), "unknown combiner single"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(

@@ -123,7 +123,7 @@ def test_after_an_interruption_the_same_line_goes_on(
 ) -> None:
     out = tmp_path / "abl"
     line = words(store, out, "m7,length-2", max_epochs=EPOCHS, patience=99)
-    line += ["--address", local_ray, "--concurrency", "1", "--json"]
+    line += ["--address", local_ray, "--concurrent", "1", "--json"]
     command = [sys.executable, "-m", "hmtas", *line]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 400
@@ -136,7 +136,7 @@ def test_after_an_interruption_the_same_line_goes_on(
     said = driver.communicate(timeout=200)[1]
     assert driver.returncode == 130
     assert "interrupted; what is trained stays. Go on with: hmtas ablate" in said
-    assert "--concurrency 1 --json" in said
+    assert "--concurrent 1 --json" in said
     before, begun = weights(out), read_run(second)
     assert begun.status == "running"
     again = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -183,7 +183,7 @@ def test_the_longest_runs_start_first(store: EmbeddingStore) -> None:
         (["--set", "seed=3"], "--set seed: use --seeds"),
         (["--set", "protocol=p2"], r"--set protocol: .*\(p1\)"),
         (["--set", "widht=3"], "m7: bad settings: unknown setting 'widht', did you mean 'width'"),
-        (["--concurrency", "500"], r"--concurrency 500: .*this machine has \d+ cores; at most"),
+        (["--concurrent", "500"], r"--concurrent 500: .*this machine has \d+ cores; at most"),
     ],
 )
 @pytest.mark.usefixtures("mlflow_store")

@@ -125,7 +125,7 @@ def test_a_killed_driver_is_followed_by_the_same_command(
     run = tmp_path / "run"
     write_json(tmp_path / "config.json", CONFIG.model_dump(mode="json"))
     words = ["train", store.path, "--config", tmp_path / "config.json", "--out", run]
-    words += ["--workers", "2", "--no-gpu", "--address", local_ray]
+    words += ["--workers", "2", "--device", "cpu", "--address", local_ray]
     command = [sys.executable, "-m", "hmtas", *map(str, words)]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wait_for_epoch(run, 1)

@@ -48,7 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     runs = [
         model(root / name, store, seed=seed, radius_s=3.0) for seed, name in enumerate(("a", "b"))
     ]
-    words = ["fit", *map(str, runs), "--method", "mean", "--out", str(root / "ensembles")]
+    words = ["fit", *map(str, runs), "--combiner", "mean", "--out", str(root / "ensembles")]
     ensemble.app(words, standalone_mode=False)
     make_sweep(root / "study", store, "done", predicted=False)
     return World(root, store.path, *runs, root / "ensembles" / "mean", root / "study")
@@ -228,7 +228,7 @@ def test_a_run_whose_mlflow_died_is_logged_by_the_command_that_is_named(
         sync_run(shutil.copytree(world.run, out), experiment="e")
         words = ["score", out, "--split", "valid"]
     elif verb.startswith("ensemble"):
-        words += ["--method", "mean"]
+        words += ["--combiner", "mean"]
     with monkeypatch.context() as dead:
         for name in ("log_batch", "log_artifact", "create_run"):
             dead.setattr(MlflowClient, name, _die)

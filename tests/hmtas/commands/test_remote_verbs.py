@@ -113,7 +113,7 @@ def test_what_needs_no_ray_takes_a_store_in_a_service(url: str, tmp_path: Path) 
         fit(opened, make_config(max_epochs=1), run, name="run")
         hmtas("predict", run, "--split", "valid")
         hmtas("tune", "windows", run, "--split", "valid", "--kinds", "hard")
-        hmtas("ensemble", "fit", run, "--out", run / "ensembles", "--method", "mean")
+        hmtas("ensemble", "fit", run, "--out", run / "ensembles", "--combiner", "mean")
     ours, theirs = read_run(tmp_path / "remote"), read_run(tmp_path / "local")
     assert (ours.store, theirs.store) == (url, str(store.path))
     assert ours.weights_sha256 == theirs.weights_sha256

@@ -74,7 +74,7 @@ def test_a_training_survives_a_node(
 
     def start(name: str) -> "subprocess.Popen[str]":
         words = ["train", store.path, "--config", tmp_path / "config.json"]
-        words += ["--out", tmp_path / name, "--workers", "2", "--no-gpu"]
+        words += ["--out", tmp_path / name, "--workers", "2", "--device", "cpu"]
         command = [sys.executable, "-m", "hmtas", *words, "--address", cluster.address]
         return subprocess.Popen(list(map(str, command)), env=environment, stderr=PIPE, text=True)
 

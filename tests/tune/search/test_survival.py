@@ -142,7 +142,7 @@ def test_mlflow_may_be_away(make: Make, undisturbed: tuple[Sweep, float]) -> Non
 def test_trials_that_cannot_start_are_an_error_at_once(make: Make, tmp_path: Path) -> None:
     sweep = make()
     words = ["tune", "model", str(sweep.store), "--name", "wide", "--out", str(tmp_path)]
-    for extra in (["--cpus-per-trial", "64"], ["--gpus-per-trial", "64"]):
+    for extra in (["--cpus", "64"], ["--gpus", "64"]):
         started = time.monotonic()
         with pytest.raises(InputError, match="Ray has 2 CPUs"):
             build()([*words, *extra], standalone_mode=False)

@@ -89,7 +89,7 @@ def test_a_driver_is_killed_and_its_trial_goes_on(
 ) -> None:
     uri = copy_database(tmp_path_factory, tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    extra = ("--workers-per-trial", "2", "--trials", "2")
+    extra = ("--workers", "2", "--trials", "2")
     sweep = Sweep(tmp_path / "sweep", make_fault_store(tmp_path), local_ray, uri, extra=extra)
     sweep.start()
     assert sweep.reach(0, 2), sweep.log.read_text()
@@ -112,9 +112,9 @@ def test_workers_that_do_not_fit_are_an_error_at_once(
 ) -> None:
     words = ["tune", "model", str(store.path), "--name", "s", "--out", str(tmp_path)]
     for extra, message in (
-        (["--workers-per-trial", "3"], r"1 x 3 x 1 = 3 CPUs, Ray has 2 CPUs .* \(at most 0 fit\)"),
-        (["--workers-per-trial", "9"], "9 workers cannot share 3 games"),
-        (["--workers-per-trial", "2", "--gpus-per-trial", "0.5"], "needs whole GPUs of its own"),
+        (["--workers", "3"], r"1 x 3 x 1 = 3 CPUs, Ray has 2 CPUs .* \(at most 0 fit\)"),
+        (["--workers", "9"], "9 workers cannot share 3 games"),
+        (["--workers", "2", "--gpus", "0.5"], "needs whole GPUs of its own"),
     ):
         with pytest.raises(InputError, match=message):
             build()([*words, *extra], standalone_mode=False)
