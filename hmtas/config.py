@@ -5,7 +5,7 @@ checkpoint; the same file repeats it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -216,6 +216,21 @@ class Config(Frozen):
             raise InputError(f"bad settings: {join_problems(problems)}")
         return config
 
+    def flat(self) -> dict[str, Any]:
+        """Every setting as JSON by its path, such as `train.seq_len`; tables by action whole."""
+
+        def leaves(
+            part: Frozen, document: dict[str, Any], prefix: str
+        ) -> Iterator[tuple[str, Any]]:
+            for name, value in document.items():
+                inner = getattr(part, name)
+                if isinstance(inner, Frozen):
+                    yield from leaves(inner, value, f"{prefix}{name}.")
+                else:
+                    yield f"{prefix}{name}", value
+
+        return dict(leaves(self, self.model_dump(mode="json"), ""))
+
 
 def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     """Read `name=value` words of the command line; a value is JSON, or else plain text."""
@@ -235,20 +250,6 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def setting_paths(document: Mapping[str, Any] | None = None, prefix: str = "") -> list[str]:
-    """Every settable path, such as `train.seq_len`."""
-    if document is None:
-        document = Config().model_dump()
-    paths = []
-    for name, value in document.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, dict) and name not in _KEYED_BY_ACTION:
-            paths += setting_paths(value, f"{path}.")
-        else:
-            paths.append(path)
-    return paths
-
-
 _KEYED_BY_ACTION = {"by_action", "windows_s"}  # keyed by the store's actions, not by us
 
 
@@ -260,7 +261,7 @@ def locate_setting(name: str) -> tuple[str, str]:
     Raises:
         InputError: If no setting, or more than one, has this name.
     """
-    paths = setting_paths()
+    paths = list(Config().flat())
     for path in paths:
         leaf = path.rpartition(".")[2]
         for prefix in (path, leaf) if leaf in _KEYED_BY_ACTION else ():

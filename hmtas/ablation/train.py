@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hmtas.ablation.variants import Planned, configuration, value_at
+from hmtas.ablation.variants import Planned, configuration
 from hmtas.cluster.session import num_fitting, ray_session, resources
 from hmtas.cluster.tasks import run_tasks
-from hmtas.config import Config, setting_paths
+from hmtas.config import Config
 from hmtas.errors import InputError, describe_error, join_problems
 from hmtas.runs.record import RECORD, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
@@ -239,5 +239,6 @@ def _too_many(wanted: int, there: str, fits: int) -> InputError:
 
 def _changed(old: Config, new: Config) -> str:
     """The first setting that differs."""
-    path = next(p for p in setting_paths() if value_at(old, p) != value_at(new, p))
-    return f"{path} {value_at(old, path)!r}, not {value_at(new, path)!r}"
+    before, now = old.flat(), new.flat()
+    path = next(path for path in now if before[path] != now[path])
+    return f"{path} {before[path]!r}, not {now[path]!r}"

@@ -4,7 +4,6 @@ A study is a list of variants and says what each is compared with. Variants that
 store (M6 adds audio: without a stream for it, it is M5) are trained once.
 """
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -174,18 +173,12 @@ def configuration(variant: Variant, settings: Mapping[str, Any], seed: int) -> C
         raise InputError(f"{variant.name}: {error}") from None
 
 
-def value_at(config: Config, path: str) -> Any:
-    """The value of a setting, such as `train.seq_len`."""
-    document: Any = config.model_dump(mode="json")
-    return functools.reduce(lambda part, key: part[key], path.split("."), document)
-
-
 def title_of(study: Study, planned: Planned) -> str:
     """The title of a variant in a study: the reference shows its value of the setting."""
     if study.is_ladder or planned.variant.name != REFERENCE:
         return planned.variant.title
     family = FAMILIES[study.name]
-    value = value_at(planned.config, family.path)
+    value = planned.config.flat()[family.path]
     label = family.off if family.off and not value else family.label.format(value)
     return f"{REFERENCE}: {label}"
 

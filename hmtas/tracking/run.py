@@ -6,7 +6,6 @@ logged is noted in RUN/mlflow.json: what is missing or changed since is logged, 
 """
 
 import contextlib
-import functools
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hmtas.config import setting_paths
 from hmtas.errors import InputError, TransientError
 from hmtas.files import read_json, sha256_file, write_json
 from hmtas.runs.record import MLFLOW_NOTE, RunRecord, read_run
@@ -309,11 +307,9 @@ def _params_of(record: RunRecord) -> dict[str, Any]:
     if record.ensemble is not None:
         settings = record.ensemble.model_dump(mode="json")
         return params | {f"ensemble.{name}": value for name, value in settings.items()}
-    document = record.config.model_dump(mode="json")
-    # Tables keyed by action stay whole, as JSON: a column for each action helps nobody.
-    for path in setting_paths(document):
+    for path, value in record.config.flat().items():
         if record.in_epochs or not path.startswith("train.") or path == "train.seq_len":
-            params[path] = functools.reduce(lambda part, key: part[key], path.split("."), document)
+            params[path] = value
     return params | record.model_dump(include={"streams", "num_parameters", "num_workers"})
 
 

@@ -1,12 +1,11 @@
 """The commands that repeat a study, resume it, and train its best model again."""
 
-import functools
 import json
 import shlex
 from pathlib import Path
 from typing import Any
 
-from hmtas.config import Config, setting_paths
+from hmtas.config import Config
 from hmtas.presets import preset
 from tune.study.budget import read_budget
 from tune.study.record import StudyRecord
@@ -71,11 +70,5 @@ def model_line(folder: Path, record: StudyRecord) -> str:
 
 def changed(before: Config, after: Config) -> dict[str, Any]:
     """The settings in which two configurations differ, by path, as the second has them."""
-    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
-    return {
-        path: value for path in setting_paths(new) if (value := _at(new, path)) != _at(old, path)
-    }
-
-
-def _at(document: dict[str, Any], path: str) -> Any:
-    return functools.reduce(lambda part, key: part[key], path.split("."), document)
+    old = before.flat()
+    return {path: value for path, value in after.flat().items() if value != old[path]}
