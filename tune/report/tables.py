@@ -122,20 +122,15 @@ def window_table(config: Config, actions: Sequence[str], fitted: FittedWindows |
     """NMS rule and window of each action: of the configuration, and fitted afterwards."""
     spotting = config.spotting
     heads: tuple[str, ...] = ("action", "rule", "window, s")
-    rows: list[tuple[str, ...]] = [
-        (action, spotting.kind_of(action), f"{spotting.window_of(action):g}") for action in actions
-    ]
     if fitted is not None:
         heads += ("fitted rule", "fitted window, s")
-        kinds, widths = fitted.kinds, fitted.windows_s
-        rows = [
-            (
-                *row,
-                kinds.get(row[0], NOTHING),
-                f"{widths[row[0]]:g}" if row[0] in widths else NOTHING,
-            )
-            for row in rows
-        ]
+    rows = []
+    for action in actions:
+        cells = [action, spotting.kind_of(action), f"{spotting.window_of(action):g}"]
+        if fitted is not None:
+            width = fitted.windows_s.get(action)
+            cells += [fitted.kinds.get(action, NOTHING), NOTHING if width is None else f"{width:g}"]
+        rows.append(tuple(cells))
     return Table(heads=heads, rows=tuple(rows), words=frozenset({0, 1, 3}))
 
 

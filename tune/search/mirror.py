@@ -16,14 +16,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hmtas.errors import InputError, first_line
+from hmtas.errors import first_line
 from hmtas.files import atomic_path
-from hmtas.runs.record import RECORD as RUN_RECORD
-from hmtas.runs.record import read_run
 from hmtas.terminal.console import say
 from tune.space.dimensions import point_of
 from tune.study.optuna_trials import point_in, values_of
-from tune.study.record import RECORD, StudyRecord, TrialRow, history_of, read_study
+from tune.study.record import RECORD, StudyRecord, TrialRow, read_study, run_of
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -201,7 +199,8 @@ def frozen_trial(folder: Path, record: StudyRecord, row: TrialRow) -> "FrozenTri
     )
     attributes: dict[str, Any] = {_ID: row.id, _STATUS: row.status, "epochs": row.epochs}
     more = {"error": row.error, "tight": row.best_tight, "loose": row.best_loose}
-    curve = {epoch.epoch: getattr(epoch, options.metric) for epoch in history_of(folder / row.run)}
+    run = run_of(folder / row.run)
+    curve = {e.epoch: getattr(e, options.metric) for e in (run.history if run else ())}
     trial = create_trial(
         state=state,
         params=point,
@@ -210,8 +209,8 @@ def frozen_trial(folder: Path, record: StudyRecord, row: TrialRow) -> "FrozenTri
         intermediate_values={epoch: v for epoch, v in curve.items() if v is not None},
         user_attrs=attributes | {name: v for name, v in more.items() if v is not None},
     )
-    began = _start_time(folder / row.run)
-    if began is not None:
+    if run is not None:  # in local time, as Optuna has it
+        began = datetime.fromisoformat(run.created).astimezone().replace(tzinfo=None)
         trial.datetime_start = began
         if state.is_finished():
             trial.datetime_complete = began + timedelta(seconds=row.seconds)
@@ -232,12 +231,3 @@ def _state(row: TrialRow, values: tuple[float, ...] | None, num_metrics: int) ->
     if row.status == "stopped" and num_metrics == 1:
         return TrialState.PRUNED
     return TrialState.COMPLETE
-
-
-def _start_time(run: Path) -> datetime | None:
-    """When a trial began, in local time as Optuna has it; None where its record is not there."""
-    if not (run / RUN_RECORD).is_file():
-        return None
-    with contextlib.suppress(InputError, ValueError):
-        return datetime.fromisoformat(read_run(run).created).astimezone().replace(tzinfo=None)
-    return None

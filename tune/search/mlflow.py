@@ -8,11 +8,10 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from hmtas.runs.record import RECORD, read_run
 from hmtas.tracking.parent import Outbox, Parent
 from tune.study.finalists import read_final
 from tune.study.options import LOOSE, TIGHT
-from tune.study.record import REPORT, TRIALS, StudyRecord, TrialRow, read_study
+from tune.study.record import REPORT, TRIALS, StudyRecord, TrialRow, read_study, run_of
 from tune.study.summary import summarize
 
 SYNC_S = 2.0  # between two looks at one running trial
@@ -46,7 +45,7 @@ class MlflowCallback(Callback):
         run = self._run(trial)
         if row.status == "failed":
             self.outbox.post(run, "FAILED", row.error)
-        elif (run / RECORD).is_file() and read_run(run).status == "done":
+        elif (record := run_of(run)) is not None and record.status == "done":
             self.outbox.post(run)
         self._post_parent()
 
@@ -93,8 +92,7 @@ def send_study(folder: Path, record: StudyRecord) -> None:
         if row.status == "failed":
             parent.sync(folder / row.run, "FAILED", row.error)
         else:
-            ended = row.succeeded
-            parent.sync(folder / row.run, "FINISHED" if ended else None)
+            parent.sync(folder / row.run, "FINISHED" if row.succeeded else None)
     report = folder / REPORT
     if report.is_file():
         parent.attach([report])

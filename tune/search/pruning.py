@@ -25,12 +25,10 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from hmtas.errors import InputError
-from hmtas.runs.record import RECORD, read_run
 from tune.search.trial import BestEpoch
 from tune.study.budget import out_of_time
 from tune.study.options import GAMES, Objective, Options
-from tune.study.record import RECORD as STUDY
-from tune.study.record import read_study
+from tune.study.record import RECORD, history_of, read_study
 from tune.study.settings import StudySettings
 
 REDUCTION_FACTOR = 4  # ASHA lets one in so many of the trials at a rung continue
@@ -164,17 +162,13 @@ def is_worse(games: list[float] | None, best: list[float] | None) -> bool:
 
 def ended_reports(folder: Path, objective: Objective) -> dict[str, list[Report]]:
     """What the trials that have ended reported, by the epoch, from their run folders."""
-    if not (folder / STUDY).is_file():
+    if not (folder / RECORD).is_file():
         return {}
     reports: dict[str, list[Report]] = {}
     for row in read_study(folder).trials:
-        run = folder / row.run
-        if row.is_open or not (run / RECORD).is_file():
-            continue
         best = BestEpoch(objective)
         # One that was stopped may have trained a little more before it heard of it.
-        heard = read_run(run).history[: row.epochs]
-        found = [best.metrics(epoch) for epoch in heard]
-        if found:
-            reports[row.id] = found
+        heard = () if row.is_open else history_of(folder / row.run)[: row.epochs]
+        if heard:
+            reports[row.id] = [best.metrics(epoch) for epoch in heard]
     return reports

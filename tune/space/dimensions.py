@@ -12,7 +12,8 @@ are part of the model study only when asked for.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from pydantic import Field, model_validator
@@ -26,6 +27,18 @@ SCALE = "train.class_weights.scale"
 POWER = "train.class_weights.power"
 BY_ACTION = "train.class_weights.by_action"
 WINDOWS = "spotting.windows_s"
+
+
+class Suggests(Protocol):
+    """The part of an Optuna trial that is used here."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...  # noqa: D102
+
+    def suggest_float(  # noqa: D102
+        self, name: str, low: float, high: float, *, step: float | None, log: bool
+    ) -> float: ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...  # noqa: D102
 
 
 class _Dimension(Frozen):
@@ -70,6 +83,13 @@ class Range(_Dimension):
             return False
         return math.isclose(self.nearest(value), value, rel_tol=1e-9, abs_tol=1e-12)
 
+    def sample(self, trial: Suggests, name: str) -> float:
+        """A number that the sampler of an Optuna trial proposes."""
+        if self.integer:
+            low, high, step = int(self.low), int(self.high), int(self.step or 1)
+            return trial.suggest_int(name, low, high, step=step, log=self.log)
+        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+
 
 class Choice(_Dimension):
     """A few values to choose from."""
@@ -88,6 +108,11 @@ class Choice(_Dimension):
     def contains(self, value: Any) -> bool:
         """Is it one of the choices?"""
         return value in self.choices
+
+    def sample(self, trial: Suggests, name: str) -> Scalar:
+        """The choice that the sampler of an Optuna trial proposes."""
+        value: Scalar = trial.suggest_categorical(name, list(self.choices))
+        return value
 
 
 class Space(Frozen):
@@ -111,40 +136,18 @@ class Space(Frozen):
             before[key] = dimension
         return self
 
-
-class Suggests(Protocol):
-    """The part of an Optuna trial that is used here."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...  # noqa: D102
-
-    def suggest_float(  # noqa: D102
-        self, name: str, low: float, high: float, *, step: float | None, log: bool
-    ) -> float: ...
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...  # noqa: D102
+    def point(self, value_of: Callable[[str, Range | Choice], Any]) -> dict[str, Any]:
+        """A value for each dimension in turn, where those before it have the values it needs."""
+        point: dict[str, Any] = {}
+        for key, dimension in self.dimensions.items():
+            if all(point.get(other) in allowed for other, allowed in dimension.when.items()):
+                point[key] = value_of(key, dimension)
+        return point
 
 
 def suggest(trial: Suggests, *, space: Space) -> None:
     """Sample one point of the space, define-by-run."""
-    values: dict[str, Any] = {}
-    for key, dimension in space.dimensions.items():
-        if not is_active(dimension, values):
-            continue
-        name = _encode(key)
-        if isinstance(dimension, Choice):
-            values[key] = trial.suggest_categorical(name, list(dimension.choices))
-        elif dimension.integer:
-            low, high, step = int(dimension.low), int(dimension.high), int(dimension.step or 1)
-            values[key] = trial.suggest_int(name, low, high, step=step, log=dimension.log)
-        else:
-            values[key] = trial.suggest_float(
-                name, dimension.low, dimension.high, step=dimension.step, log=dimension.log
-            )
-
-
-def is_active(dimension: Range | Choice, values: Mapping[str, Any]) -> bool:
-    """Is a dimension part of the point that the dimensions before it have begun?"""
-    return all(values.get(other) in allowed for other, allowed in dimension.when.items())
+    space.point(lambda key, dimension: dimension.sample(trial, _encode(key)))
 
 
 def settings_of(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
@@ -164,29 +167,23 @@ def settings_of_point(point: Mapping[str, Any], space: Space) -> dict[str, Any]:
 
 def point_of(settings: Mapping[str, Any], space: Space) -> dict[str, Any]:
     """The point, by dimension, that settings of a trial stand for (the way back)."""
-    point: dict[str, Any] = {}
-    for key, dimension in space.dimensions.items():
-        if is_active(dimension, point):
-            point[key] = settings[setting_of(key)]
-    return point
+    return space.point(lambda key, _: settings[setting_of(key)])
 
 
 def nearest_point(
-    config: Config, space: Space, settings: Mapping[str, Any] | None = None
+    config: Config, space: Space, settings: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, Any]:
     """The point of the space closest to a configuration changed by some settings, by dimension.
 
     Class weights by rate cannot express the thesis's four exceptions: there it is scale = the
     default weight, power 0.
     """
-    settings = settings or {}
-    point: dict[str, Any] = {}
-    for key, dimension in space.dimensions.items():
-        if is_active(dimension, point):
-            path = setting_of(key)
-            value = settings[path] if path in settings else value_at(config, path)
-            point[key] = dimension.nearest(value)
-    return point
+
+    def value_of(key: str, dimension: Range | Choice) -> Any:
+        path = setting_of(key)
+        return dimension.nearest(settings[path] if path in settings else value_at(config, path))
+
+    return space.point(value_of)
 
 
 def first_points(

@@ -12,7 +12,7 @@ from tune.space.dimensions import (
     Choice,
     Range,
     Space,
-    is_active,
+    nearest_point,
     setting_of,
     value_at,
 )
@@ -132,14 +132,10 @@ def check_point(
             base.updated(_alone(path, value))
         except InputError as error:
             raise InputError(f"{place}: {str(error).removeprefix('bad settings: ')}") from None
-    values: dict[str, Any] = {}
-    for key, dimension in space.dimensions.items():
-        if not is_active(dimension, values):
-            continue
+    for key in nearest_point(base, space, settings):
         path = setting_of(key)
-        if path in settings and not dimension.contains(settings[path]):
+        if path in settings and not space.dimensions[key].contains(settings[path]):
             raise InputError(f"{place}: {path} is {settings[path]!r}, outside of {key}")
-        values[key] = dimension.nearest(settings.get(path, value_at(base, path)))
     return settings
 
 

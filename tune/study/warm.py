@@ -11,11 +11,9 @@ from typing import Any
 
 from hmtas.config import Config
 from hmtas.errors import InputError
-from hmtas.runs.record import RECORD, read_run
-from tune.space.dimensions import is_active, setting_of, settings_of_point, value_at
+from tune.space.dimensions import nearest_point, setting_of, settings_of_point, value_at
 from tune.study.options import KnownTrial, WarmStart
-from tune.study.record import RECORD as STUDY
-from tune.study.record import StudyRecord, TrialRow, read_study, score_of
+from tune.study.record import RECORD, StudyRecord, TrialRow, read_study, run_of, score_of
 from tune.study.settings import StudySettings
 
 MAX_TRIED = 3  # points of another training that are trained here first
@@ -66,7 +64,7 @@ def with_warm_start(
     if study is None:
         return settings
     warm = None
-    if folder is not None and (folder / STUDY).is_file():
+    if folder is not None and (folder / RECORD).is_file():
         begun = read_study(folder).settings.options.warm
         warm = begun if begun is not None and begun.study == str(study.absolute()) else None
     if warm is None:
@@ -86,22 +84,15 @@ def describe(warm: WarmStart) -> str:
 
 
 def _config(study: Path, earlier: StudyRecord, row: TrialRow) -> Config:
-    if (study / row.run / RECORD).is_file():
-        return read_run(study / row.run).config
-    return earlier.settings.base.updated(row.settings)
+    run = run_of(study / row.run)
+    return earlier.settings.base.updated(row.settings) if run is None else run.config
 
 
 def _point(config: Config, settings: StudySettings) -> dict[str, Any] | None:
     """The configuration as a point of the new space, if each of its values lies inside."""
-    point: dict[str, Any] = {}
-    for key, dimension in settings.space.dimensions.items():
-        if not is_active(dimension, point):
-            continue
-        value = value_at(config, setting_of(key))
-        if not dimension.contains(value):
-            return None
-        point[key] = dimension.nearest(value)
-    return point
+    dimensions, point = settings.space.dimensions, nearest_point(config, settings.space)
+    inside = all(dimensions[key].contains(value_at(config, setting_of(key))) for key in point)
+    return point if inside else None
 
 
 def _same_searched(
