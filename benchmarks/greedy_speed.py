@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ensemble.greedy.library import Source, build_library
+from ensemble.greedy.library import build_library
 from ensemble.greedy.select import GreedyConfig, select
+from ensemble.stack.align import ModelOutput, stack
 from hmtas.config import SpottingConfig
 from hmtas.formats.labels import ACTIONS
 from hmtas.records import Events, HalfId, Probabilities
@@ -94,17 +95,20 @@ def write_model(folder: Path, number: int, events: Mapping[HalfId, Events]) -> N
     write_probabilities(folder / f"{number:03d}.arrow", halves, provenance)
 
 
-def source_of(path: Path) -> Source:
-    """Opens the file, so that it is let go after each use."""
-    return lambda: {half: part.values for half, part in read_probabilities(path).halves.items()}
-
-
 def measure(folder: Path, num_models: int, config: GreedyConfig, num_games: int) -> Measured:
     """Select from some of the models, in this process."""
     events = invent_events(num_games)
     started, cpu_started = time.perf_counter(), time.process_time()
-    sources = {f"{m:03d}": source_of(folder / f"{m:03d}.arrow") for m in range(num_models)}
-    library = build_library(sources, events)
+    names = [f"{m:03d}" for m in range(num_models)]
+    library = build_library(
+        stack(
+            [
+                ModelOutput(name, ACTIONS, read_probabilities(folder / f"{name}.arrow").halves)
+                for name in names
+            ]
+        ),
+        events,
+    )
     read = time.perf_counter() - started
     selection = select(library, WINDOWS_S, config=config)
     return Measured(

@@ -1,20 +1,19 @@
 """What every combiner is: fitted on evidence of some games, then it combines any rows. Numpy only.
 
-A `Combiner` knows its settings and nothing else; `fit` gives a `Fitted`, which knows the games no
-more. Whoever fits decides the games: `ensemble.combiners.crossfit` never combines one that was
-fitted on.
+A `Combiner` knows its settings and nothing else; `fit` gives a `Fitted`, which no longer knows the
+games. The caller of `fit` decides the games: `ensemble.combiners.crossfit` never combines one that
+was fitted on.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from ensemble.greedy.library import LEAST, Library, build_library
+from ensemble.greedy.library import Library, build_library
 from ensemble.stack.align import Stack
 from ensemble.stack.mean import combine
 from hmtas.config import SpottingConfig
@@ -26,7 +25,7 @@ from hmtas.spotting.spots import spot
 
 
 def nothing() -> None:
-    """What is called when nobody listens."""
+    """Called where nobody listens."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,17 +78,13 @@ class Evidence:
             self._counts[name] = histograms(spots, self.events, TIGHT_S, len(actions))
         return self._counts[name]
 
-    def library(self, space: Space, threshold: float = LEAST) -> Library:
+    def library(self, space: Space, threshold: float) -> Library:
         """The models' codes; only the last one is kept, as it may be large."""
         key = (self.stacked.models, space, threshold)
         if key not in self._libraries:
             self._libraries.clear()
             self._libraries[key] = build_library(
-                {name: partial(self.stacked.of_model, name) for name in self.stacked.models},
-                self.events,
-                rate_hz=self.stacked.rate_hz,
-                space=space,
-                threshold=threshold,
+                self.stacked, self.events, space=space, threshold=threshold
             )
         return self._libraries[key]
 
@@ -136,9 +131,9 @@ class Combiner(ABC):
 
     @property
     def flatters(self) -> bool:
-        """Is what it says of its own fitting games surer than what it says of others?
+        """Is it surer of the games it was fitted on than of others?
 
-        So it is with thousands of parameters, hardly with a weight for each model.
+        It is with thousands of parameters, hardly with a weight for each model.
         """
         return False
 
@@ -159,7 +154,7 @@ class Combiner(ABC):
         """Fit on some games of the evidence, and look at no other.
 
         Raises:
-            InputError: If nothing can be fitted, as no model scores anything.
+            InputError: If nothing can be fitted, because no model scores anything.
         """
 
 

@@ -34,7 +34,6 @@ class Single(Combiner):
         self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
     ) -> FittedWeights:
         """All weight to the best; of equals to the first."""
-        del on_step
         scores = scores_of(evidence, games)
         weights = np.zeros(len(scores))
         weights[int(scores.argmax())] = 1.0

@@ -36,7 +36,6 @@ class ScoreWeights(Combiner):
         self, evidence: Evidence, games: Sequence[str], on_step: Callable[[], None] = nothing
     ) -> FittedWeights:
         """Score each model alone, as its own configuration says."""
-        del on_step
         if not self.is_fitted:
             num_models = len(evidence.stacked.models)
             return FittedWeights(weights=np.full(num_models, 1 / num_models), space=self.space)

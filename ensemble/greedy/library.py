@@ -12,8 +12,7 @@ Shape letters besides those of `hmtas.records`:
     X  moments of one action that are kept, all halves one after another    H  halves
 """
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,18 +20,16 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from ensemble.stack.align import Stack
 from ensemble.stack.mean import EDGE
-from hmtas.errors import InputError
 from hmtas.metric.matching import THRESHOLDS, cells
 from hmtas.records import Events, HalfId
 from hmtas.runs.ensemble import Space
+from hmtas.spotting.table import num_cores
 
 TOP = 65535  # the highest code
 LEAST = float(THRESHOLDS[1])
 """Below the second threshold of the metric all confidences count alike."""
-
-Source = Callable[[], Mapping[HalfId, np.ndarray]]
-"""Reads one model's halves, each float32 (T, A); called twice, and let go in between."""
 
 
 class Column(NamedTuple):
@@ -83,58 +80,40 @@ class Library:
 
 
 def build_library(
-    sources: Mapping[str, Source],
+    stacked: Stack,
     events: Mapping[HalfId, Events],
     *,
-    rate_hz: float = 1.0,
     space: Space = "probability",
     threshold: float = LEAST,
 ) -> Library:
-    """Encode models, two at a time.
+    """Encode models, a few at a time.
 
-    Args:
-        sources: Name to what reads its halves, all on one grid of rows and of the same actions.
-        events: Annotations; a half without is taken as one without actions.
-        rate_hz: Rows per second.
-        space: What averages are taken of.
-        threshold: Spots below it do not count. 0 keeps every moment: memory for all of them.
-
-    Raises:
-        InputError: If there is no model, or one lacks a half that another has.
+    A half without annotations is taken as one without actions. A threshold of 0 keeps every moment,
+    and takes memory for all of them.
     """
-    if not sources:
-        raise InputError("a selection needs at least one model, got none")
-    names = sorted(sources)
-    first = sources[names[0]]()
-    num_rows = {half: len(first[half]) for half in sorted(first)}
-    num_actions = next(iter(first.values())).shape[1] if first else 0
-    del first
-    halves = tuple(num_rows)
-    start_H = firsts(list(num_rows.values()))
-    used_AT = np.zeros((num_actions, start_H[-1]), dtype=np.bool_)
+    names = sorted(stacked.models)
+    halves = tuple(stacked.num_rows)
+    start_H = firsts(list(stacked.num_rows.values()))
+    used_AT = np.zeros((len(stacked.actions), start_H[-1]), dtype=np.bool_)
 
     def mark(name: str) -> None:
-        for start, rows in zip(start_H, _in_order(name, sources[name](), num_rows), strict=False):
+        for start, rows in zip(start_H, stacked.of_model(name).values(), strict=False):
             _mark(rows, threshold, used_AT[:, start:])
 
     with ThreadPoolExecutor(num_cores()) as pool:  # the compiled parts let go of the interpreter
         list(pool.map(mark, names))  # two threads may both write True
         columns = [
-            _column(used_T, start_H, _truth(halves, events, a), len(names), rate_hz)
+            _column(used_T, start_H, _truth(halves, events, a), len(names), stacked.rate_hz)
             for a, used_T in enumerate(used_AT)
         ]
 
         def encode(job: tuple[int, str]) -> None:
             m, name = job
-            for h, rows in enumerate(_in_order(name, sources[name](), num_rows)):
+            for h, rows in enumerate(stacked.of_model(name).values()):
                 for a, column in enumerate(columns):
                     part = slice(column.first_H[h], column.first_H[h + 1])
-                    _encode(
-                        rows[:, a],
-                        column.row_X[part],
-                        space == "logit",
-                        column.code_MX[m, part],
-                    )
+                    codes_X = column.code_MX[m, part]
+                    _encode(rows[:, a], column.row_X[part], space == "logit", codes_X)
 
         list(pool.map(encode, enumerate(names)))
     copies = _copies(names, columns)
@@ -146,7 +125,7 @@ def build_library(
         names=tuple(names[m] for m in kept),
         copies=copies,
         halves=halves,
-        rate_hz=rate_hz,
+        rate_hz=stacked.rate_hz,
         space=space,
         threshold=threshold,
         columns=tuple(columns),
@@ -156,27 +135,6 @@ def build_library(
 def firsts(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     """Where each part begins when they lie one after another, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def num_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _in_order(
-    name: str, found: Mapping[HalfId, np.ndarray], num_rows: Mapping[HalfId, int]
-) -> list[np.ndarray]:
-    missing = sorted(num_rows.keys() ^ found.keys())
-    if missing:
-        raise InputError(
-            f"{name} and the model before it differ in {missing[0]} and {len(missing) - 1} more "
-            "halves; predict the same split with every model"
-        )
-    rows = [found[half] for half in num_rows]
-    for half, of_half in zip(num_rows, rows, strict=True):
-        if len(of_half) != num_rows[half]:
-            raise ValueError(f"{name}, {half}: {len(of_half)} rows instead of {num_rows[half]}")
-    return rows
 
 
 def _truth(

@@ -23,10 +23,11 @@ import numpy as np
 from pydantic import Field
 
 from ensemble.greedy.counting import Action, Counts, Scale, Total, Weighted, count, cut, precisions
-from ensemble.greedy.library import LEAST, TOP, Library, num_cores
+from ensemble.greedy.library import LEAST, TOP, Library
 from hmtas.errors import InputError
 from hmtas.metric.averages import TIGHT_S, trapezoid_weights
 from hmtas.metric.matching import THRESHOLDS
+from hmtas.spotting.table import num_cores
 from hmtas.validation import Frozen
 
 SAME = 1e-12  # scores closer than this are ties

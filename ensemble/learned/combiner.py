@@ -44,7 +44,6 @@ class FittedNetwork(Fitted):
 
     def among(self, num_models: int, kept: Sequence[int]) -> Self:
         """The same network for rows of which it takes some."""
-        del num_models
         return replace(self, kept=tuple(kept))
 
     def save(self, run: Path) -> None:

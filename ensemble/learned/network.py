@@ -3,8 +3,8 @@
 Difference from the thesis: it counts 902,571 parameters for four models of 17 actions. Its class
 holds three Linear(68, 17) heads, of which the forward pass uses one; the two others never get a
 gradient. Ours has the 900,225 parameters that act: 900,225 + 2 * 1,173 = 902,571. It also fitted
-on train, validation and test games together; here whoever calls decides the games, and
-`ensemble.build.members.check_games` refuses test games.
+on train, validation and test games together; here the caller decides the games, and
+`hmtas.scoring.games.check_fitting` refuses test games.
 """
 
 import math
@@ -86,25 +86,17 @@ class LearnedFusion(nn.Module):
     M * A evenly.
     """
 
-    def __init__(
-        self,
-        num_models: int,
-        num_actions: int,
-        *,
-        num_layers: int = 3,
-        feedforward: int = 2048,
-        dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, num_models: int, num_actions: int, config: FusionConfig) -> None:
         super().__init__()
         width = num_models * num_actions
         layer = nn.TransformerEncoderLayer(
             d_model=width,
             nhead=num_models,
-            dim_feedforward=feedforward,
-            dropout=dropout,
+            dim_feedforward=config.feedforward,
+            dropout=config.dropout,
             batch_first=True,
         )
-        self.encoder = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+        self.encoder = nn.TransformerEncoder(layer, config.num_layers, enable_nested_tensor=False)
         self.head = nn.Linear(width, num_actions)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,13 +150,7 @@ def build_fusion(num_models: int, num_actions: int, config: FusionConfig) -> Net
     """A network of the shape that `config` asks for."""
     if config.kind == "shared":
         return SharedFusion(num_models, num_actions)
-    return LearnedFusion(
-        num_models,
-        num_actions,
-        num_layers=config.num_layers,
-        feedforward=config.feedforward,
-        dropout=config.dropout,
-    )
+    return LearnedFusion(num_models, num_actions, config)
 
 
 def features(stacked_MTA: np.ndarray) -> Tensor:

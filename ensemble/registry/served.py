@@ -37,7 +37,6 @@ class ServedEnsemble(PythonModel):
         Returns:
             A table of `time_s`, `action`, `confidence`, in order of time.
         """
-        del context, params
         streams: Any = model_input
         spots = self.packaged.spots(streams)
         order = np.lexsort((spots.action, spots.time_s))

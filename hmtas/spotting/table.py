@@ -115,7 +115,7 @@ def tabulate(
 
     precision_SWA = np.zeros((len(game_sets), len(settings), num_actions))
     jobs = [(w, a) for w in sorted(new.values()) for a in range(num_actions)]
-    with ThreadPoolExecutor(_num_cores()) as pool:  # the compiled part lets go of the interpreter
+    with ThreadPoolExecutor(num_cores()) as pool:  # the compiled part lets go of the interpreter
         for (w, a), precision_S in zip(jobs, pool.map(measure, jobs), strict=True):
             precision_SWA[:, w, a] = precision_S
             if a == num_actions - 1:
@@ -130,7 +130,7 @@ def tabulate(
     ]
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

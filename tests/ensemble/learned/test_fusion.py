@@ -70,7 +70,7 @@ def separation(probability: np.ndarray, events: Events) -> float:
 
 
 def test_four_models_of_17_actions_have_the_parameters_that_act() -> None:
-    model = LearnedFusion(4, 17)
+    model = LearnedFusion(4, 17, FusionConfig.thesis())
     assert model.head.in_features == 68
     assert num_parameters(model) == 900_225
     # The thesis counts two more heads of 68 * 17 + 17 parameters, which no output depends on.
@@ -88,7 +88,7 @@ def test_the_thesis_has_a_name() -> None:
 
 def test_a_row_does_not_depend_on_its_batch() -> None:
     torch.manual_seed(0)
-    model = LearnedFusion(3, 2, feedforward=16).eval()
+    model = LearnedFusion(3, 2, FusionConfig(feedforward=16)).eval()
     x = torch.rand(5, 3, 6)
     alone = torch.cat([model(x[i : i + 1]) for i in range(5)])
     torch.testing.assert_close(model(x), alone)
@@ -97,7 +97,7 @@ def test_a_row_does_not_depend_on_its_batch() -> None:
 @pytest.mark.parametrize("position", [0, 1, 2], ids=["t-1", "t", "t+1"])
 def test_every_one_of_the_three_seconds_counts(position: int) -> None:
     torch.manual_seed(0)
-    model = LearnedFusion(3, 2, feedforward=16).eval()
+    model = LearnedFusion(3, 2, FusionConfig(feedforward=16)).eval()
     x = torch.rand(1, 3, 6)
     changed = x.clone()
     changed[0, position] = 1 - changed[0, position]
@@ -106,7 +106,7 @@ def test_every_one_of_the_three_seconds_counts(position: int) -> None:
 
 def test_fuse_gives_every_row_the_network_of_its_own_three_rows() -> None:
     torch.manual_seed(0)
-    model = LearnedFusion(2, 2, feedforward=16).eval()
+    model = LearnedFusion(2, 2, FusionConfig(feedforward=16)).eval()
     stacked = np.random.default_rng(0).random((2, 4, 2), dtype=np.float32)
     fused = fuse(model, stacked)
     side_by_side = torch.from_numpy(np.concatenate([stacked[0], stacked[1]], axis=1))
