@@ -1,6 +1,6 @@
 """Which models a combiner may use at all, and the single model that an ensemble must beat. Numpy.
 
-A mean gives every model its share, also one that says nothing. So models that are far behind the
+A mean gives every model its share, even one that says nothing. So models that are far behind the
 best are left out first, by their scores on the fitting games: hundreds of trials hold many that
 were stopped early or went wrong.
 """

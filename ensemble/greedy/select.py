@@ -1,10 +1,10 @@
 """Greedy selection with replacement, on the official metric itself.
 
 R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, Ensemble Selection from Libraries of Models,
-ICML 2004: begin with the best models as long as each helps, then add, again and again, the model
-with which the average scores highest; one may come more than once, and the weights are the counts.
-To keep the choice from being luck it is made in several bags, each of some of the models and of
-games drawn anew with replacement, and the weights are averaged over the bags.
+ICML 2004: begin with the best models as long as each helps, then keep adding the model with which
+the average scores highest; one may be added more than once, and the weights are the counts. To keep
+luck out, the choice is made in several bags, each of some of the models and of games drawn anew
+with replacement, and the weights are averaged over the bags.
 
 What is maximised is tight Average-mAP: a candidate is suppressed, matched and counted in every half
 (ensemble.greedy.counting). An action counts by itself, so that actions and candidates are divided
@@ -32,7 +32,7 @@ from hmtas.validation import Frozen
 
 SAME = 1e-12  # scores closer than this are ties
 CHUNK = 16  # candidates of one job
-FEW = 16  # so many candidates are never screened
+FEW = 16  # no more candidates than this are never screened
 FINALISTS = 8  # of one pick, never screened out in the next
 STAGES = ((0.125, 1.0), (0.375, 0.333), (1.0, 0.125))
 """Screening: on an eighth of the halves all candidates are counted, up to three eighths the best
@@ -193,7 +193,7 @@ class _Judge:
         self._half_H = np.empty(0, dtype=np.int64)
 
     def look_at(self, weight_of: Mapping[str, int], games: Sequence[str]) -> None:
-        """Begin anew without members, on games that count so often, in that order."""
+        """Begin anew without members, on games in some order and how often each counts."""
         halves = self.library.halves
         order = {game: g for g, game in enumerate(games)}
         self._weight_H = np.array([weight_of.get(half.game, 0) for half in halves], dtype=np.int64)

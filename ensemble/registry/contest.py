@@ -85,16 +85,10 @@ def decide(new: Contender, champion: Contender) -> Decision:
     difference, low, high = paired_difference(new.counts, champion.counts)
     num_games = len(new.counts.games)
     shown = f"{gain(difference, (low, high))} points of tight Average-mAP on {num_games} games"
-    if low > 0:
-        alias: Alias = "champion"
-        reason = f"it beats the champion: {shown}"
-    else:
-        alias = "challenger"
-        told = "it is worse than" if high < 0 else "it cannot be told from"
-        reason = f"{told} the champion: {shown}"
+    told = "beats" if low > 0 else "is worse than" if high < 0 else "cannot be told from"
     return Decision(
-        alias=alias,
-        reason=reason,
+        alias="champion" if low > 0 else "challenger",
+        reason=f"it {told} the champion: {shown}",
         difference=difference,
         interval=(low, high),
         num_games=num_games,

@@ -64,14 +64,14 @@ def write_package(scored: Scored, folder: Path) -> Package:
     Raises:
         InputError: If a member with a weight cannot be packaged.
     """
-    voting = [entry.votes for entry in scored.ensemble.members]
-    for member, votes in zip(scored.members, voting, strict=True):
-        if votes:
-            _check_member(member)
-    inputs, taken = _inputs([m for m, v in zip(scored.members, voting, strict=True) if v])
+    entries = list(zip(scored.members, scored.ensemble.members, strict=True))
+    voting = [member for member, entry in entries if entry.votes]
+    for member in voting:
+        _check_member(member)
+    inputs, taken = _inputs(voting)
     members = []
-    for i, (member, votes) in enumerate(zip(scored.members, voting, strict=True)):
-        place = f"members/{i}" if votes else None
+    for i, (member, entry) in enumerate(entries):
+        place = f"members/{i}" if entry.votes else None
         if place is not None:
             for name in (RECORD, WEIGHTS):
                 _copy(member.run / name, folder / place / name)
@@ -82,7 +82,7 @@ def write_package(scored: Scored, folder: Path) -> Package:
                 rate_hz=member.record.rate_hz,
                 precision=member.stored.provenance.precision,
                 inputs={name: taken[_key(member, name)] for name in member.record.streams}
-                if votes
+                if entry.votes
                 else {},
             )
         )

@@ -1,4 +1,4 @@
-"""What an ensemble did on validation games, if that says something of games nobody has seen."""
+"""What an ensemble did on validation games, if that says anything about unseen games."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -6,11 +6,11 @@ compared on games that none of them was fitted on.
 
 The guard: a combination takes the place of the single model only if the lower end of its paired
 interval is above 0. There is one comparison for each combiner, and the intervals hold together
-(`hmtas.statistics.verdicts`): who tries ten combiners does not find one that is better by luck.
+(`hmtas.statistics.verdicts`): trying ten combiners does not find one that is better by luck.
 
-The claim: of several combinations that are better, the one with the best score is taken, and was
-lucky to be; and whichever side of the guard's threshold a difference comes out on, the answer was
-helped there by luck. What is claimed of it is corrected for both (`_claim`).
+The claim: of several better combinations the one with the best score is taken, which luck helped;
+and luck helped too to bring the difference out on its side of the guard's threshold. What is
+claimed of the answer is corrected for both (`_claim`).
 """
 
 from collections.abc import Callable, Mapping, Sequence

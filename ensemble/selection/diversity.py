@@ -1,8 +1,8 @@
 """How much models err together: what an average of them can gain depends on it. Numpy only.
 
-The error of a model at a moment is its probability less the label. Nearly all moments of a half are
-quiet for every model, and there all agree: looked at are those where some model is above a
-threshold, or where the action happens.
+The error of a model at a moment is its probability less the label. At nearly all moments of a half
+every model is quiet, and all agree. So only those moments count at which some model is above a
+threshold, or the action happens.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ensemble.combiner import Evidence
+from hmtas.model.windows import near_events
 
 LOUD = 0.05  # probability from which on a moment is not quiet
 
@@ -51,10 +52,8 @@ def error_correlations(evidence: Evidence, kept: Sequence[int]) -> Diversity:
     sum_AM = np.zeros((num_actions, num_models))
     product_AMM = np.zeros((num_actions, num_models, num_models))
     for half, rows_MTA in some.halves.items():
-        label_TA = np.zeros(rows_MTA.shape[1:], dtype=np.float32)
-        events = evidence.events[half]
-        row = np.minimum((events.time_s * stacked.rate_hz).astype(np.int64), len(label_TA) - 1)
-        label_TA[row, events.action] = 1.0
+        num_rows = rows_MTA.shape[1]
+        label_TA = near_events(evidence.events[half], num_rows, 0, num_actions, stacked.rate_hz)
         loud_TA = (rows_MTA.max(axis=0) >= LOUD) | (label_TA > 0)
         error_MTA = rows_MTA - label_TA
         for a in range(num_actions):

@@ -1,7 +1,7 @@
-"""Labels that leaked into a model's input, found where nothing in the records speaks of them.
+"""Labels that leaked into a model's input, which its record cannot say.
 
-A record says which games a model was fitted on; that labels were copied into a stream it does not
-say. Two things give them away:
+A record says which games a model was fitted on, not that labels were copied into a stream. Two
+things give that away:
     a feature of a stream that is nearly the labels of an action (its correlation with them);
     an action that a model spots nearly without error, which no video and no commentary allows:
     tight average precisions of the best published models lie below 0.9.
@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmtas.records import Events, Score
+from hmtas.model.windows import near_events
+from hmtas.records import Score
 from hmtas.store.local import EmbeddingStore
 
 FEWEST_EVENTS = 10  # with fewer of an action, chance can look like knowledge
@@ -69,7 +70,9 @@ def leaking_features(
                 if name in opened.streams:
                     rows_TF = np.asarray(opened.streams[name], dtype=np.float32)
                     labels = [
-                        _label_rows(events[half], len(rows_TF), store, radius)
+                        near_events(
+                            events[half], len(rows_TF), radius, len(store.actions), store.rate_hz
+                        )
                         for radius in range(RADIUS_ROWS + 1)
                     ]
                     added = _Sums.of(rows_TF, np.stack(labels))
@@ -134,12 +137,3 @@ class _Sums(NamedTuple):
         _, a, f = (int(i) for i in np.unravel_index(int(value_SAF.argmax()), value_SAF.shape))
         value = float(value_SAF.max())
         return (f, actions[a], value) if value >= MOST_CORRELATION else None
-
-
-def _label_rows(events: Events, num_rows: int, store: EmbeddingStore, radius: int) -> np.ndarray:
-    """(T, A) float32, 1 on the rows within `radius` of an event."""
-    labels = np.zeros((num_rows, len(store.actions)), dtype=np.float32)
-    row = np.minimum((events.time_s * store.rate_hz).astype(np.int64), num_rows - 1)
-    for shift in range(-radius, radius + 1):
-        labels[np.clip(row + shift, 0, num_rows - 1), events.action] = 1.0
-    return labels

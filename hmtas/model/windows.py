@@ -53,3 +53,11 @@ def window_targets(
     target[:, 1:] = count[last] > count[first]
     target[:, 0] = ~(target[:, 1:] > 0).any(axis=1)
     return target
+
+
+def near_events(
+    events: Events, num_rows: int, radius: int, num_actions: int, rate_hz: float = 1.0
+) -> np.ndarray:
+    """(T, A) float32: 1 in the rows at most `radius` rows from an event of the action."""
+    targets = window_targets(events, num_rows, 2 * radius + 1, num_actions, rate_hz)
+    return np.ascontiguousarray(targets[:, 1:])

@@ -10,7 +10,7 @@ TEST_SPLIT = "test"
 
 
 def refuse_test_split(split: str) -> None:
-    """Nothing is fitted on the test split.
+    """Refuse to fit on the test split.
 
     Raises:
         InputError: If `split` is it.
@@ -23,7 +23,7 @@ def refuse_test_split(split: str) -> None:
 
 
 def refuse_foreign_games(who: str, games: Iterable[str], store: EmbeddingStore, split: str) -> None:
-    """The games of a split are those of the store's split of that name, or some of them.
+    """Refuse games of a split that the store's split of that name does not have.
 
     Raises:
         InputError: If one is not.
@@ -39,7 +39,7 @@ def refuse_foreign_games(who: str, games: Iterable[str], store: EmbeddingStore, 
 def refuse_seen(
     who: str, games: Iterable[str], seen: Iterable[str], *, did: str = "was fitted on", advice: str
 ) -> None:
-    """A model is surer of games that shaped it (`seen`) than of any others.
+    """Refuse to judge a model by games that shaped it (`seen`): it is surer of them than of others.
 
     Raises:
         InputError: If a game is among both.
@@ -53,7 +53,7 @@ def refuse_seen(
 
 
 def refuse_unlabelled(games: Iterable[str], store: EmbeddingStore) -> None:
-    """Nothing is fitted or scored without labels.
+    """Refuse to fit on games without labels, or to score them.
 
     Raises:
         InputError: If a game has none.

@@ -58,9 +58,7 @@ class WindowDataset:
         The windows of a batch are a multiple of those of a chunk. The share of the samples is drawn
         anew for each epoch.
         """
-        num_samples, rest = divmod(batch_size, self.cut.num_windows)
-        if rest:
-            raise ValueError(f"{batch_size} is not a multiple of {self.cut.num_windows}")
+        num_samples = batch_size // self.cut.num_windows
         memory: Buffers = {}  # of this epoch alone: two may be under way
         left: list[Batch] = []
         held = 0

@@ -17,7 +17,8 @@ import numpy as np
 from hmtas import __version__
 from hmtas.config import Config
 from hmtas.errors import InputError
-from hmtas.records import Events, HalfId, Probabilities
+from hmtas.model.windows import near_events
+from hmtas.records import HalfId, Probabilities
 from hmtas.runs.environment import this_environment
 from hmtas.runs.probabilities import store_predictions
 from hmtas.runs.record import RunRecord, write_run
@@ -67,18 +68,6 @@ def _features(half: Half, streams: Mapping[str, int]) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def near_events(
-    events: Events, num_rows: int, num_actions: int, radius_s: float, rate_hz: float
-) -> np.ndarray:
-    """(T, A) float32: 1 in the rows at most `radius_s` from an event of the action."""
-    radius = round(radius_s * rate_hz)
-    near = np.zeros((num_rows, num_actions), np.float32)
-    row = np.minimum((events.time_s * rate_hz).astype(np.int64), num_rows - 1)
-    for centre, action in zip(row.tolist(), events.action.tolist(), strict=True):
-        near[max(centre - radius, 0) : centre + radius + 1, action] = 1
-    return near
-
-
 def fit_linear(
     store: EmbeddingStore,
     games: Sequence[str],
@@ -93,13 +82,13 @@ def fit_linear(
     """
     halves = store.halves_of(games)
     num_features = sum(streams.values()) + len(streams)
-    num_actions = len(store.actions)
+    num_actions, radius = len(store.actions), round(radius_s * store.rate_hz)
     square = np.zeros((num_features, num_features))
     cross = np.zeros((num_features, num_actions))
     total_x, total_y, num_rows = np.zeros(num_features), np.zeros(num_actions), 0
     for half in halves:
         x = _features(store.open_half(half), streams)
-        y = near_events(store.events(half), len(x), num_actions, radius_s, store.rate_hz)
+        y = near_events(store.events(half), len(x), radius, num_actions, store.rate_hz)
         square += x.T @ x
         cross += x.T @ y
         total_x += x.sum(axis=0, dtype=np.float64)

@@ -35,7 +35,7 @@ from tune.study.optuna_trials import point_in
 from tune.study.record import StudyRecord, TrialRow, pareto_front, ranked
 
 BARS = 20  # importances
-AXES = 10  # of parallel coordinates: more cannot be followed
+AXES = 10  # of parallel coordinates: nobody can follow more
 PANELS = 30  # slices; 17 class weights and what goes with them fit
 COLUMNS = 3  # of slices
 SCALE = "cividis_r"  # dark for a high score

@@ -14,7 +14,7 @@ SERIES = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9")
 
 
 class State(NamedTuple):
-    """How trials of one state are called and marked."""
+    """What trials of one state are called, and how they are marked."""
 
     name: str
     colour: str
@@ -67,12 +67,12 @@ def html_of(figure: "go.Figure", name: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text of others, such as an action's name, as plotly shows it: no tag in it counts."""
+    """Text of others, such as an action's name, for plotly, which would read its tags."""
     return escape(text, quote=False)
 
 
 def hover_of(row: TrialRow) -> str:
-    """What is said of a trial that is pointed at."""
+    """What a reader sees who points at a trial."""
     return (
         f"<b>{plain(row.id)}</b> ({STATES[row.status].name})<br>"
         f"tight {percent(row.best_tight)} %, loose {percent(row.best_loose)} %<br>"

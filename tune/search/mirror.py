@@ -1,7 +1,7 @@
 """The study as an Optuna storage, DIR/NAME/optuna.db, for optuna-dashboard to open.
 
-A copy for looking at: study.json is the study, nothing reads the copy back, and what goes wrong
-with it never stops a sweep. The driver brings it up to date while trials run; it can be rebuilt
+A copy to look at: study.json is the study, nothing reads the copy back, and what goes wrong with it
+never stops a sweep. The driver brings it up to date while trials run; it can be rebuilt
 from study.json at any time (`hmtas tune mirror`).
 """
 
@@ -33,7 +33,7 @@ SYNC_S = 2.0  # between two looks at study.json
 CPU_SHARE = 0.05  # of one processor, at most, for the copy
 RETRY_S = 30.0  # after it could not be written
 JOIN_S = 5.0  # a copy that takes longer at the end is left unfinished
-INTERRUPTED_JOIN_S = 1.0  # the same where all is to end
+INTERRUPTED_JOIN_S = 1.0  # the same after an interrupt
 PORT = 8080  # of optuna-dashboard, unless it is told otherwise
 _ID = "trial"  # user attribute: the trial's name here
 _STATUS = "status"  # user attribute: what became of it

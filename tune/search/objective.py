@@ -37,7 +37,7 @@ def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:
         except (OSError, TransientError):
             raise  # worth a second try: Tune starts it again
         except Exception as error:
-            # Its own fault: the same would come of the same. No process need die for it.
+            # Its own fault: a second try would end the same. No process need die for it.
             report({**last, FAILED: describe_error(error)})
 
     return trial

@@ -1,9 +1,9 @@
 """What ends a weak trial early.
 
-`asha`      compares the best score so far with that of the other trials at the same epoch
-            (L. Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020),
-            of those that were there last: a sampler that learns proposes better points as the
-            study proceeds, and nearly all of them would beat the random ones of its beginning.
+`asha`      compares the best score so far with those of the trials that last reached the same epoch
+            (L. Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020): a
+            sampler that learns proposes better points as the study proceeds, and nearly all of them
+            would beat the random ones that it began with.
 `wilcoxon`  tests, game by game, whether a trial is worse than the best one was at that epoch
             (the signed-rank test, as Optuna's WilcoxonPruner). Scores are tight Average-mAP of
             single games: a loss would not do, as gamma and the class weights are part of it and
@@ -11,9 +11,9 @@
 `none`      nothing; trials end by their own early stopping.
 
 No pruner stops a trial at its last epoch: there it ends, and predicts, by itself. When the hours
-of a study are spent every one of them stops what runs. Tune forgets what a scheduler knows when a
-driver dies, so it is read again from the run folders of the trials that have ended; a trial that
-is started again reports its epochs again.
+of a study are spent, every pruner stops the trials that run. Tune forgets what a scheduler knows
+when a driver dies, so it is read again from the run folders of the trials that have ended; a trial
+that is started again reports its epochs again.
 """
 
 from pathlib import Path
@@ -31,10 +31,10 @@ from tune.study.options import GAMES, Objective, Options
 from tune.study.record import RECORD, history_of, read_study
 from tune.study.settings import StudySettings
 
-REDUCTION_FACTOR = 4  # ASHA lets one in so many of the trials at a rung continue
+REDUCTION_FACTOR = 4  # ASHA lets one in this many of the trials at a rung continue
 RECENT_TRIALS = 12  # trials at a rung that the next one is compared with (docs/search.md)
 P_VALUE = 0.01  # of one test; a trial is tested after every epoch, and always against the best
-MIN_GAMES = 7  # of six, even the clearest difference has a p-value above that
+MIN_GAMES = 7  # with six, even the clearest difference has a p-value above that
 
 Report = dict[str, Any]  # what a trial reports after an epoch (tune.search.trial.BestEpoch)
 

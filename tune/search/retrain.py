@@ -1,10 +1,10 @@
-"""The winner of a search is not the luckiest: the best trials are trained again and compared.
+"""Train the best trials of a search again and compare them, so that luck does not pick the winner.
 
 The best of many trials was lucky with its games and its seed. The few best are therefore trained
 again with fresh seeds and scored on a split that took no part in the search. Their differences have
 simultaneous intervals over games (hmtas.statistics.verdicts), to which the noise of the seeds is
-added: its variance is pooled over all finalists, as two seeds of one say little. What the picked
-one is worth is corrected for its having been picked here (hmtas.statistics.winner).
+added: its variance is pooled over all finalists, as two seeds of one say little. The score of the
+picked one is corrected for having been picked here (hmtas.statistics.winner).
 """
 
 from pathlib import Path

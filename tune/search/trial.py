@@ -15,7 +15,7 @@ from tune.study.options import GAMES, LOOSE, TIGHT, Objective
 from tune.study.record import TRIALS, StudyRecord
 from tune.study.settings import Load, StudySettings
 
-WRITER_TIMEOUT_S = 60.0  # that a process may outlive its driver
+WRITER_TIMEOUT_S = 60.0  # how long a process may outlive its driver
 FAILED = "failed"  # in a trial's last report: why it failed
 HEAD_NODE = {"node:__internal_head__": 0.001}  # a place on the head of a cluster, and no CPU
 

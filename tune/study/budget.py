@@ -15,7 +15,7 @@ from hmtas.files import write_json
 from hmtas.validation import Frozen, read_record
 
 FILE = "budget.json"
-WRITE_EVERY_S = 5.0  # at most so much spent time is forgotten when a driver is killed
+WRITE_EVERY_S = 5.0  # the most spent time that is forgotten when a driver is killed
 UNLIMITED_TRIALS = 10_000  # trials of a study that ends by its hours
 
 

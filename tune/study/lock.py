@@ -1,9 +1,9 @@
 """One driver per study: DIR/NAME/driver.json says who it is, and is locked while it lives.
 
-The lock is the system's (flock): it goes with the process, however that ends. Some network file
-systems have none, or one that other machines do not see, so the file also holds host, process and
-the time of its last sign of life. A driver that died on this host is followed at once; of one on
-another host nothing is known for sure, so its file must be removed by hand.
+The lock is the system's (flock) and is released with the process, however that ends. Some network
+file systems have none, or one that other machines do not see, so the file also holds host, process
+and the time of its last sign of life. A driver that died on this host is replaced at once; whether
+one on another host lives is never sure, so its file must be removed by hand.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ class Driver(Frozen):
 
     host: str
     pid: int
-    began: str | None = None  # start time of the process: its number is given to others later
+    began: str | None = None  # start time of the process, as its number is used again later
     beat: float  # last sign of life, in seconds since 1970
 
     @property
@@ -118,7 +118,7 @@ def _write(file: int) -> None:
 
 
 def _replace(file: int, content: bytes) -> None:
-    """In place, as a new file would not be the locked one; a full disk is the study's to notice."""
+    """In place, as a new file would not be the locked one; the study itself notices a full disk."""
     with contextlib.suppress(OSError):
         os.ftruncate(file, 0)
         os.pwrite(file, content, 0)

@@ -10,13 +10,14 @@ from typer.testing import CliRunner
 from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.formats.labels import ACTIONS
+from hmtas.model.windows import near_events
 from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import pack
 from hmtas.tracking.table import read_table
-from hmtas.training.linear import fit_linear, near_events, run_baseline
+from hmtas.training.linear import fit_linear, run_baseline
 
 NUM_ROWS = 300
 GAMES = {"train": ["l/s/a", "l/s/b", "l/s/c"], "valid": ["l/s/v"]}
@@ -66,7 +67,7 @@ def test_rows_near_an_event_by_hand() -> None:
         action=np.array([1, 0]),
         visible=np.array([True, True]),
     )
-    near = near_events(events, 7, 2, radius_s=1, rate_hz=1)
+    near = near_events(events, 7, 1, 2)
     assert near[:, 0].tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert near[:, 1].tolist() == [1, 1, 0, 0, 0, 0, 0]  # no row before the first
 
@@ -93,7 +94,7 @@ def test_it_equals_ridge_regression_of_scikit_learn(games: Path) -> None:
     model = fit_linear(store, store.games("train"), {"sign": 2}, radius_s=1)
     halves = store.halves_of(store.games("train"))
     x = np.concatenate([store.open_half(h).streams["sign"].astype(np.float64) for h in halves])
-    y = np.concatenate([near_events(store.events(h), NUM_ROWS, 17, 1, 1) for h in halves])
+    y = np.concatenate([near_events(store.events(h), NUM_ROWS, 1, 17) for h in halves])
     ridge = Ridge(alpha=RIDGE * len(x)).fit((x - x.mean(axis=0)) / x.std(axis=0), y)
     expected = ridge.coef_.T / x.std(axis=0)[:, None]
     np.testing.assert_allclose(model.weight[:2], expected, rtol=1e-3, atol=1e-6)
