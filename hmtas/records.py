@@ -37,20 +37,14 @@ def _check_columns(half: HalfId, time_s: np.ndarray, *others: np.ndarray) -> Non
 class Events:
     """Annotations of one half, in order of time.
 
-    Attributes:
-        half: The half they belong to.
-        time_s: float64, shape (M,), seconds from the start of the half, ascending.
-        action: int64, shape (M,), index into the actions.
-        visible: bool, shape (M,); False where the broadcast did not show the action.
-
     Raises:
         ValueError: If the shapes differ, times descend, or a time is negative or not finite.
     """
 
     half: HalfId
-    time_s: np.ndarray
-    action: np.ndarray
-    visible: np.ndarray
+    time_s: np.ndarray  # (M,) float64, from the start of the half, ascending
+    action: np.ndarray  # (M,) int64, index into the actions
+    visible: np.ndarray  # (M,) bool; False where the broadcast did not show the action
 
     def __post_init__(self) -> None:
         _check_columns(self.half, self.time_s, self.action, self.visible)
@@ -60,28 +54,20 @@ class Events:
     @classmethod
     def empty(cls, half: HalfId) -> "Events":
         """A half without annotations."""
-        nothing = np.empty(0, np.int64)
-        return cls(
-            half=half, time_s=np.empty(0), action=nothing, visible=np.empty(0, dtype=np.bool_)
-        )
+        action, visible = np.empty(0, np.int64), np.empty(0, np.bool_)
+        return cls(half=half, time_s=np.empty(0), action=action, visible=visible)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probabilities:
-    """Per-row action probabilities of one model over one half (thesis Section 4.3).
-
-    Attributes:
-        half: The half that the rows cover.
-        values: float32, shape (T, A), in [0, 1]. Row t is the moment t / rate_hz seconds;
-            columns follow the store's actions. Background is already dropped.
-        rate_hz: Rows per second.
+    """Action probabilities of one model over one half, without background (thesis Section 4.3).
 
     Raises:
         ValueError: If the shape or dtype is wrong, or a value is NaN or outside [0, 1].
     """
 
     half: HalfId
-    values: np.ndarray
+    values: np.ndarray  # (T, A) float32 in [0, 1]; row t is the moment t / rate_hz seconds
     rate_hz: float = 1.0
 
     def __post_init__(self) -> None:
@@ -98,20 +84,14 @@ class Probabilities:
 class Spots:
     """Predicted actions of one half, in any order.
 
-    Attributes:
-        half: The half they belong to.
-        time_s: float64, shape (N,), seconds from the start of the half.
-        action: int64, shape (N,), index into the actions.
-        confidence: float64, shape (N,), in [0, 1].
-
     Raises:
         ValueError: If the shapes differ, a time is negative, or a confidence is outside [0, 1].
     """
 
     half: HalfId
-    time_s: np.ndarray
-    action: np.ndarray
-    confidence: np.ndarray
+    time_s: np.ndarray  # (N,) float64, from the start of the half
+    action: np.ndarray  # (N,) int64, index into the actions
+    confidence: np.ndarray  # (N,) float64 in [0, 1]
 
     def __post_init__(self) -> None:
         _check_columns(self.half, self.time_s, self.action, self.confidence)
@@ -121,12 +101,8 @@ class Spots:
     @classmethod
     def empty(cls, half: HalfId) -> "Spots":
         """A half in which nothing was spotted."""
-        return cls(
-            half=half,
-            time_s=np.empty(0),
-            action=np.empty(0, np.int64),
-            confidence=np.empty(0),
-        )
+        nothing = np.empty(0)
+        return cls(half=half, time_s=nothing, action=np.empty(0, np.int64), confidence=nothing)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,28 +110,15 @@ class Score:
     """Average-mAP over one set of tolerances, as the official evaluator reports it.
 
     All numbers lie in [0, 1], `unshown` excepted: the evaluator multiplies it by 17 / 13.
-
-    Attributes:
-        tolerances_s: (D,) full widths in seconds.
-        average_map: Trapezoid over the tolerances of the mean over actions; an action without
-            events counts 0.
-        visible: The same over events that the broadcast shows.
-        unshown: The same over events that it does not show, times 17 / 13.
-        per_tolerance: (D,) mean over actions at each tolerance.
-        per_action: (A,) trapezoid of each action; nan where the action has no event.
-        per_action_visible: (A,) the same over visible events.
-        per_action_unshown: (A,) the same over unshown events, not multiplied.
-        num_events: (A,) annotations per action.
-        num_games: Games scored.
     """
 
-    tolerances_s: np.ndarray
-    average_map: float
-    visible: float
-    unshown: float
-    per_tolerance: np.ndarray
-    per_action: np.ndarray
-    per_action_visible: np.ndarray
-    per_action_unshown: np.ndarray
-    num_events: np.ndarray
+    tolerances_s: np.ndarray  # (D,) full widths
+    average_map: float  # trapezoid over the tolerances of `per_tolerance`
+    visible: float  # the same over events that the broadcast shows
+    unshown: float  # the same over the other events, times 17 / 13
+    per_tolerance: np.ndarray  # (D,) mean over actions; one without events counts 0
+    per_action: np.ndarray  # (A,) trapezoid over the tolerances; nan without events
+    per_action_visible: np.ndarray  # (A,)
+    per_action_unshown: np.ndarray  # (A,) not multiplied
+    num_events: np.ndarray  # (A,)
     num_games: int

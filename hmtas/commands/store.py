@@ -1,5 +1,6 @@
 """The verbs of the store: `pack`, `verify` and `upload`."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,7 @@ def pack_verb(
     with progress("packing halves", len(plan.halves)) as on_half:
         report = run_pack(plan, store, on_half=on_half)
     if json:
-        emit({"store": str(store), **report.document()})
+        emit({"store": str(store), **dataclasses.asdict(report)})
         return
     _show_report(report)
     if report.complete:

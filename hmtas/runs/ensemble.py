@@ -19,23 +19,14 @@ class _AsGiven(BaseModel):
 
 
 class MemberRecord(_AsGiven):
-    """One model of an ensemble.
+    """One model of an ensemble."""
 
-    Attributes:
-        name: Name of its run; where two runs share a name, the folder.
-        run: Its run folder, relative to that of the ensemble.
-        created: When that run was made: a later one is another model.
-        weight: Its weight, the mean over the actions; None where a network combines.
-        weight_by_action: Its weights, where each action has its own.
-        tight: Its tight Average-mAP on the games that the ensemble was fitted on.
-    """
-
-    name: str
-    run: str
-    created: str
-    weight: float | None = None
-    weight_by_action: tuple[float, ...] | None = None
-    tight: float | None = None
+    name: str  # of its run; the folder where two runs share a name
+    run: str  # its folder, relative to that of the ensemble
+    created: str  # when that run was made: a later one is another model
+    weight: float | None = None  # mean over the actions; None where a network combines
+    weight_by_action: tuple[float, ...] | None = None  # where each action has its own
+    tight: float | None = None  # Average-mAP on the games that the ensemble was fitted on
 
     @property
     def votes(self) -> bool:
@@ -45,25 +36,15 @@ class MemberRecord(_AsGiven):
 
 
 class CombinerSettings(_AsGiven):
-    """Everything that decides a fit beside what it is fitted on.
+    """Everything that decides a fit beside what it is fitted on."""
 
-    Attributes:
-        power: Power of the scores that the weights are made of.
-        space: What averages are taken of.
-        borrowed: Pseudo-events of the common weights, where each action has its own.
-        greedy: Settings of a greedy selection (`ensemble.greedy.select.GreedyConfig`).
-        fusion: Settings of a learned fusion (`ensemble.learned.network.FusionConfig`).
-        floor: Share of the best model's score that a model had to reach to be selected.
-        most: How many models could be selected; None for all.
-    """
-
-    power: int | None = None
+    power: int | None = None  # of the scores that the weights are made of
     space: Space = "probability"
-    borrowed: float | None = None
-    greedy: dict[str, Any] | None = None
-    fusion: dict[str, Any] | None = None
-    floor: float | None = None
-    most: int | None = None
+    borrowed: float | None = None  # pseudo-events of the common weights (weights by action)
+    greedy: dict[str, Any] | None = None  # `ensemble.greedy.select.GreedyConfig`
+    fusion: dict[str, Any] | None = None  # `ensemble.learned.network.FusionConfig`
+    floor: float | None = None  # share of the best model's score needed to be selected
+    most: int | None = None  # how many models could be selected; None for all
 
 
 class BagRecord(_AsGiven):
@@ -74,60 +55,40 @@ class BagRecord(_AsGiven):
 
 
 class FitFacts(_AsGiven):
-    """How a fit went.
+    """How a fit went."""
 
-    Attributes:
-        windows_s: NMS windows of each action that a greedy selection scored with.
-        bags: Its selections, which the weights are averaged over.
-        copies: Models that it left out, each with the one that says exactly the same.
-        best_epoch: Epoch of a learned fusion that was kept.
-        held_out_games: Games that chose it.
-        held_out_loss: Loss on them.
-        num_parameters: Parameters of the network.
-    """
-
-    windows_s: tuple[float, ...] = ()
-    bags: tuple[BagRecord, ...] = ()
-    copies: dict[str, str] = {}
-    best_epoch: int | None = None
-    held_out_games: tuple[str, ...] = ()
+    # A greedy selection:
+    windows_s: tuple[float, ...] = ()  # NMS window of each action that it scored with
+    bags: tuple[BagRecord, ...] = ()  # the weights are averaged over them
+    copies: dict[str, str] = {}  # model left out: the one that predicts exactly the same
+    # A learned fusion:
+    best_epoch: int | None = None  # whose weights were kept
+    held_out_games: tuple[str, ...] = ()  # games that chose it
     held_out_loss: float | None = None
     num_parameters: int | None = None
 
 
 class FoldRecord(FitFacts):
-    """What combines the games of one fold: fitted on all other games.
-
-    Attributes:
-        games: The games of the fold.
-        weights: Weights of the members, in their order or by name; None where a network combines.
-    """
+    """What combines the games of one fold: fitted on all other games."""
 
     games: tuple[str, ...]
+    # Of the members, in their order or by name; None where a network combines.
     weights: tuple[float, ...] | tuple[tuple[float, ...], ...] | dict[str, float] | None = None
 
 
 class _Request(_AsGiven):
-    """What was fitted; a base of its own so that run.json begins with it."""
+    """What was fitted; a separate base so that run.json begins with it."""
 
-    combiner: str
-    split: str
-    seed: int = 0
+    combiner: str  # name in `ensemble.combiners.methods.METHODS`, or "single"
+    split: str  # split that it was fitted on
+    seed: int = 0  # of the folds and of the fits
 
 
 class EnsembleRecord(FitFacts, CombinerSettings, _Request):
-    """What an ensemble was asked for and how it was fitted on all games of a split.
-
-    Attributes:
-        combiner: Name of the combiner (`ensemble.combiners.methods.METHODS`, or "single").
-        split: Split that it was fitted on.
-        seed: Seed of the folds and of the fits.
-        members: The models, in the order of their rows.
-        folds: The fits behind its cross-fitted probabilities; empty for a mean.
-    """
+    """What an ensemble was asked for and how it was fitted on all games of a split."""
 
     members: tuple[MemberRecord, ...]
-    folds: tuple[FoldRecord, ...] = ()
+    folds: tuple[FoldRecord, ...] = ()  # behind its cross-fitted probabilities; none for a mean
 
     @property
     def is_selected(self) -> bool:

@@ -29,75 +29,50 @@ _KEY = b"hmtas.probabilities"
 
 
 class Provenance(Frozen):
-    """Where probabilities came from.
+    """Where probabilities came from."""
 
-    Attributes:
-        run: Name of the run that predicted them.
-        kind: A trained model, or an ensemble of several.
-        split: Split of the store that they cover.
-        store: Path or address of that store.
-        store_checksum: Its checksum at that time.
-        actions: Names of the columns.
-        rate_hz: Rows per second.
-        seq_len: Rows of one window of the model; None for an ensemble.
-        precision: Of the matrix products of the prediction.
-        fitted_games: Games whose labels the parameters were fitted on.
-        stopped_games: Games whose labels chose the epoch.
-        cross_fitted: True where each game's rows come from parameters fitted on other games.
-        created: Time of writing, ISO 8601.
-    """
-
-    run: str
+    run: str  # name of the run that predicted them
     kind: Literal["model", "ensemble"] = "model"
     split: str
-    store: str
-    store_checksum: str
-    actions: tuple[str, ...]
+    store: str  # path or address
+    store_checksum: str  # at the time of the prediction
+    actions: tuple[str, ...]  # names of the columns
     rate_hz: float
-    seq_len: int | None = None
-    precision: Precision = "fp32"  # what files without it were predicted in
-    fitted_games: tuple[str, ...]
-    stopped_games: tuple[str, ...] = ()
-    cross_fitted: bool = False
-    created: str
+    seq_len: int | None = None  # rows of a window of the model; None for an ensemble
+    precision: Precision = "fp32"  # of matrix products; fp32 in files that do not say
+    fitted_games: tuple[str, ...]  # games whose labels the parameters were fitted on
+    stopped_games: tuple[str, ...] = ()  # games whose labels chose the epoch
+    cross_fitted: bool = False  # did parameters fitted on other games predict each game?
+    created: str  # ISO 8601
 
 
 class StoredProbabilities(NamedTuple):
-    """The content of one file.
-
-    Attributes:
-        provenance: Where it came from.
-        halves: Probabilities of every half, in the order of writing; values are read-only views
-            of the mapped file.
-    """
+    """The content of one file."""
 
     provenance: Provenance
-    halves: dict[HalfId, Probabilities]
+    halves: dict[HalfId, Probabilities]  # as written; values are read-only views of the file
 
     @property
     def games(self) -> tuple[str, ...]:
-        """The games covered, in the order of writing."""
+        """The games covered, in the order they were written."""
         return tuple(dict.fromkeys(half.game for half in self.halves))
 
 
 def store_predictions(
     run: Path, record: RunRecord, split: str, predicted: Sequence[Probabilities], **about: Any
 ) -> Path:
-    """Store what a run predicts of a split in its folder.
+    """Store what a run predicts for a split in RUN/predictions/<split>.arrow.
 
     Args:
         run: Run folder.
         record: Its record.
         split: Split that was predicted.
-        predicted: One record per half.
-        about: Fields of `Provenance` of which the record says nothing or something else, such as
+        predicted: One for each half.
+        about: Fields of `Provenance` that the record lacks or that differ from it, such as
             the store where it is not the one that the run was made on.
 
     Returns:
-        The file written, `RUN/predictions/<split>.arrow`.
-
-    Raises:
-        InputError: If the disk is full.
+        The file written.
     """
     of_record = record.model_dump(
         include={"kind", "store", "store_checksum", "actions", "fitted_games", "stopped_games"}
@@ -121,20 +96,21 @@ def write_probabilities(
 ) -> None:
     """Write the probabilities of one run over one split, atomically.
 
-    Args:
-        path: File to write.
-        halves: One record per half, values float32 (T, A).
-        provenance: Where they came from.
-
     Raises:
         ValueError: If a half comes twice, or has other columns or another rate than `provenance`.
-        InputError: If the disk is full.
     """
     import pyarrow as pa
 
     stored = list(halves)
     num_actions = len(provenance.actions)
-    _check_halves(stored, provenance)
+    if len({item.half for item in stored}) < len(stored):
+        raise ValueError("the probabilities of a half were given twice")
+    for item in stored:
+        if item.values.shape[1] != num_actions or item.rate_hz != provenance.rate_hz:
+            raise ValueError(
+                f"{item.half}: {item.values.shape[1]} columns at {item.rate_hz} Hz do not fit "
+                f"{num_actions} actions at {provenance.rate_hz} Hz"
+            )
     document = {
         "version": VERSION,
         "provenance": provenance.model_dump(mode="json"),
@@ -185,28 +161,13 @@ def read_probabilities(path: Path) -> StoredProbabilities:
         ]
         if _checksum(document, values) != expected:
             raise ValueError("its checksum does not match")
-        halves = {
-            HalfId(game, half): Probabilities(
-                half=HalfId(game, half), values=rows, rate_hz=provenance.rate_hz
-            )
+        halves = [
+            Probabilities(half=HalfId(game, half), values=rows, rate_hz=provenance.rate_hz)
             for (game, half, _), rows in zip(document["halves"], values, strict=True)
-        }
+        ]
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from None
-    return StoredProbabilities(provenance, halves)
-
-
-def _check_halves(stored: Sequence[Probabilities], provenance: Provenance) -> None:
-    seen: set[HalfId] = set()
-    for item in stored:
-        if item.half in seen:
-            raise ValueError(f"{item.half}: its probabilities were given twice")
-        if item.values.shape[1] != len(provenance.actions) or item.rate_hz != provenance.rate_hz:
-            raise ValueError(
-                f"{item.half}: {item.values.shape[1]} columns at {item.rate_hz} Hz do not fit "
-                f"{len(provenance.actions)} actions at {provenance.rate_hz} Hz"
-            )
-        seen.add(item.half)
+    return StoredProbabilities(provenance, {item.half: item for item in halves})
 
 
 def _values(batch: "pa.RecordBatch", rows: int, num_actions: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A folder of an S3-like service: its files are listed, read, written, and every failure is a line.
+"""A folder of an S3-like service: list, read and write its files; every failure is one line.
 
 Endpoint, region and credentials come from where every S3 program takes them: the environment
 (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN ...), ~/.aws, the
@@ -38,14 +38,10 @@ class ServiceError(TransientError):
 
 
 class Bucket:
-    """One folder of a service.
-
-    Attributes:
-        url: Its address as it was given, without a slash at its end.
-    """
+    """One folder of a service."""
 
     def __init__(self, url: str) -> None:
-        """Connect, which for most services asks nothing yet.
+        """Connect, which sends no request to most services.
 
         Raises:
             InputError: If `url` is not an address, or holds credentials.
@@ -74,7 +70,7 @@ class Bucket:
         """A small file; None where there is none."""
         with self._errors(name):
             try:
-                with self._files.open_input_file(self._path(name)) as source:
+                with self._files.open_input_file(f"{self._root}/{name}") as source:
                     content: bytes = source.read()
             except FileNotFoundError:
                 return None
@@ -87,7 +83,7 @@ class Bucket:
             InputError: If the file is missing, or not `num_bytes` long.
             ServiceError: If the service fails.
         """
-        with self._errors(name), self._files.open_input_file(self._path(name)) as source:
+        with self._errors(name), self._files.open_input_file(f"{self._root}/{name}") as source:
             size = source.size()
             if num_bytes is not None and size != num_bytes:
                 raise InputError(
@@ -113,7 +109,7 @@ class Bucket:
     def remove(self, name: str) -> None:
         """Remove a file, if there is one."""
         with self._errors(name), contextlib.suppress(FileNotFoundError):
-            self._files.delete_file(self._path(name))
+            self._files.delete_file(f"{self._root}/{name}")
 
     def files(self) -> dict[str, int]:
         """Every file below this folder and its size in bytes."""
@@ -126,11 +122,8 @@ class Bucket:
 
     @contextlib.contextmanager
     def _writer(self, name: str) -> Iterator[Any]:
-        with self._errors(name), self._files.open_output_stream(self._path(name)) as target:
+        with self._errors(name), self._files.open_output_stream(f"{self._root}/{name}") as target:
             yield target
-
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
 
     @contextlib.contextmanager
     def _errors(self, name: str) -> Iterator[None]:
@@ -150,15 +143,11 @@ class Bucket:
         except OSError as error:
             if error.errno is not None:  # of this machine's disk
                 raise
+            causes = (cause for pattern, cause in _CAUSES.items() if re.search(pattern, str(error)))
+            cause = next(causes, "are endpoint, credentials and bucket right?")
             raise ServiceError(
-                f"{self.address(name)}: the service failed ({_short(error)}); {_cause(error)}"
+                f"{self.address(name)}: the service failed ({_short(error)}); {cause}"
             ) from None
-
-
-def _cause(error: OSError) -> str:
-    text = str(error)
-    found = [cause for pattern, cause in _CAUSES.items() if re.search(pattern, text)]
-    return found[0] if found else "are endpoint, credentials and bucket right?"
 
 
 def _short(error: Exception) -> str:

@@ -23,7 +23,7 @@ NUM_AT_ONCE = 8  # files copied at once by `fetch_all`
 
 
 def cache_folder() -> Path:
-    """Where the copies of stores lie on this machine; made for this user alone if it is new."""
+    """Where the copies of stores lie on this machine; only this user may read it."""
     root = Path(os.environ.get(CACHE) or "~/.cache/hmtas").expanduser().absolute()
     return private_folder(root / "stores")
 
@@ -58,12 +58,8 @@ class NodeCache:
             return path.is_file() and sha256_file(path) == file.sha256
         return _size(path) == file.num_bytes
 
-    def check_space(self, files: Iterable[StoredFile]) -> None:
-        """Refuse to begin what the disk cannot hold.
-
-        Raises:
-            InputError: Naming what is needed and what is free.
-        """
+    def _check_space(self, files: Iterable[StoredFile]) -> None:
+        """Refuse files that the disk cannot hold."""
         needed = 0
         for file in files:
             if not self.has(file):
@@ -79,7 +75,7 @@ class NodeCache:
             InputError: If the disk cannot hold them, or a file is missing or not what was packed.
             ServiceError: If the service fails.
         """
-        self.check_space(files)
+        self._check_space(files)
         pool = ThreadPoolExecutor(NUM_AT_ONCE)
         try:
             for done in as_completed([pool.submit(self.fetch, file) for file in files]):
@@ -97,7 +93,7 @@ class NodeCache:
         path = self._folder / file.name
         if self.has(file):
             return
-        self.check_space([file])
+        self._check_space([file])
         path.parent.mkdir(parents=True, exist_ok=True)
         part, lock = _part(path), path.with_name(f".{path.name}.lock")
         with full_disk(path), locked(lock):

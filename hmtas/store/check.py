@@ -15,13 +15,7 @@ from hmtas.formats.embeddings import BAIDU_BLOCKS
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, Splits, read_splits
 from hmtas.records import Events, HalfId
-from hmtas.store.sources import (
-    SourceFile,
-    SourceHalf,
-    check_lengths,
-    find_files,
-    read_header,
-)
+from hmtas.store.sources import SourceFile, SourceHalf, check_lengths, find_files, read_header
 
 NUM_NAMED = 5  # mistakes spelled out; the rest is counted
 UNLABELLED_SPLIT = "challenge"
@@ -39,28 +33,18 @@ class LateLabel(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PackPlan:
-    """A season that was checked and can be packed.
-
-    Attributes:
-        streams: Name to width, in the order of the store.
-        splits: Splits that are packed.
-        halves: Sources of every half, in the order of the splits.
-        events: Annotations of every labelled half.
-        labelled: Games that are annotated.
-        late_labels: Annotations past the last row of their half.
-        left_out: Games of the tree that no packed split names.
-    """
+    """A season that was checked and can be packed."""
 
     rate_hz: float
     slack_s: float
     actions: tuple[str, ...]
-    streams: dict[str, int]
+    streams: dict[str, int]  # name to width, in the order of the store
     splits: Splits
-    halves: tuple[SourceHalf, ...]
-    events: dict[HalfId, Events]
-    labelled: tuple[str, ...]
+    halves: tuple[SourceHalf, ...]  # in the order of the splits
+    events: dict[HalfId, Events]  # of every labelled half
+    labelled: tuple[str, ...]  # games with annotations
     late_labels: tuple[LateLabel, ...]
-    left_out: tuple[str, ...]
+    left_out: tuple[str, ...]  # games of the tree that no packed split names
 
 
 def plan_pack(
@@ -82,8 +66,8 @@ def plan_pack(
         slack_s: Seconds by which the streams of a half may differ in length, and by which an
             annotation may lie past the end of its half.
         rate_hz: Rows per second of every file.
-        actions: The labels that there are, in their order.
-        streams: Streams to pack; None for every one that is found.
+        actions: All labels that may occur, in their order.
+        streams: Streams to pack; None for all that are found.
 
     Raises:
         InputError: All mistakes at once, the first five spelled out.
@@ -107,13 +91,17 @@ def plan_pack(
         for source in sources:
             problems += check_lengths(source, rate_hz, slack_s)
         halves += sources
-        if game in labelled:
-            lengths_s = {source.half: source.num_rows / rate_hz for source in sources}
-            found_events = _read_labels(games, game, actions, problems)
-            events.update(found_events)
-            for half, length_s in lengths_s.items():
-                if half in found_events:
-                    late += _late_labels(found_events[half], length_s, slack_s, actions, problems)
+        if game not in labelled:
+            continue
+        try:
+            annotated = read_events(games, game, actions)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        events |= {item.half: item for item in annotated.values()}
+        for source in sources:
+            length_s = source.num_rows / rate_hz
+            late += _late_labels(events[source.half], length_s, slack_s, actions, problems)
     widths = _check_widths(halves, problems)
     for name in streams or ():
         if name not in widths and not problems:
@@ -133,9 +121,6 @@ def plan_pack(
         late_labels=tuple(late),
         left_out=tuple(left_out),
     )
-
-
-# Checks of the season --------------------------------------------------------------------------
 
 
 def _refuse(problems: Sequence[str], place: Path) -> None:
@@ -223,16 +208,6 @@ def _find_sources(
         elif headers:
             sources.append(SourceHalf(HalfId(game, half), tuple(headers)))
     return sources
-
-
-def _read_labels(
-    root: Path, game: str, actions: Sequence[str], problems: list[str]
-) -> dict[HalfId, Events]:
-    try:
-        return {item.half: item for item in read_events(root, game, actions).values()}
-    except InputError as error:
-        problems.append(str(error))
-        return {}
 
 
 def _late_labels(

@@ -21,21 +21,12 @@ _KEY = b"hmtas.store"
 
 
 class Half(NamedTuple):
-    """One half, mapped.
-
-    Attributes:
-        half: Which one.
-        num_rows: T.
-        streams: Stream to float16 (T, F), read-only views of the file, in the order of the
-            store; a missing stream is not in it.
-    """
+    """One half, mapped."""
 
     half: HalfId
-    num_rows: int
+    num_rows: int  # T
+    # Float16 (T, F), read-only views of the file, in the order of the store; none if missing.
     streams: dict[str, np.ndarray]
-
-
-# Halves ----------------------------------------------------------------------------------------
 
 
 def map_half(path: Path, stored: StoredHalf, widths: Mapping[str, int]) -> Half:
@@ -51,18 +42,18 @@ def map_half(path: Path, stored: StoredHalf, widths: Mapping[str, int]) -> Half:
             raise ValueError(f"{num_bytes} bytes instead of {stored.num_bytes}")
         with pa.memory_map(str(file)) as source:
             reader = pa.ipc.open_file(source)
-            check_schema(reader.schema, stored.streams, widths)
+            expected = _half_schema({name: widths[name] for name in stored.streams})
+            if not reader.schema.equals(expected, check_metadata=False):
+                got = ", ".join(f"{field.name}: {field.type}" for field in reader.schema)
+                raise ValueError(f"its columns are {got} instead of those of the index")
             if reader.num_record_batches != 1:
                 raise ValueError(f"{reader.num_record_batches} record batches instead of 1")
             batch = reader.get_batch(0)
         if batch.num_rows != stored.num_rows:
             raise ValueError(f"{batch.num_rows} rows instead of {stored.num_rows}")
         streams = {
-            name: batch.column(i)
-            .flatten()
-            .to_numpy(zero_copy_only=True)
-            .reshape(stored.num_rows, widths[name])
-            for i, name in enumerate(stored.streams)
+            name: column.flatten().to_numpy(zero_copy_only=True).reshape(-1, widths[name])
+            for name, column in zip(stored.streams, batch.columns, strict=True)
         }
     except FileNotFoundError:
         raise TransientError(f"{file}: missing; the index lists it. Pack again") from None
@@ -75,21 +66,11 @@ def map_half(path: Path, stored: StoredHalf, widths: Mapping[str, int]) -> Half:
     return Half(stored.half, stored.num_rows, streams)
 
 
-def check_schema(schema: pa.Schema, streams: tuple[str, ...], widths: Mapping[str, int]) -> None:
-    """Compare the columns of a half with the index.
-
-    Raises:
-        ValueError: If a column is missing, surplus, or of another type or width.
-    """
-    expected = _half_schema({name: widths[name] for name in streams})
-    if not schema.equals(expected, check_metadata=False):
-        got = ", ".join(f"{field.name}: {field.type}" for field in schema)
-        raise ValueError(f"its columns are {got} instead of those of the index")
-
-
-def half_metadata(schema: pa.Schema) -> dict[str, Any]:
+def half_metadata(file: Path) -> dict[str, Any]:
     """What a half says of itself: schema version, rate, actions, widths of its streams."""
-    metadata: dict[str, Any] = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
+    with pa.memory_map(str(file)) as source:
+        stored = pa.ipc.open_file(source).schema.metadata or {}
+    metadata: dict[str, Any] = json.loads(stored.get(_KEY, b"{}"))
     return metadata
 
 
@@ -103,9 +84,6 @@ def write_half(
         half: Which half.
         streams: Stream to float16 (T, F), the same T for all.
         metadata: What a reader of the file alone should know: version, rate, actions.
-
-    Raises:
-        InputError: If the disk is full.
     """
     widths = {name: rows.shape[1] for name, rows in streams.items()}
     text = json.dumps({**metadata, "streams": widths}, ensure_ascii=False)
@@ -128,9 +106,6 @@ def _half_schema(widths: Mapping[str, int]) -> pa.Schema:
     return pa.schema(
         [pa.field(name, pa.list_(pa.float16(), width)) for name, width in widths.items()]
     )
-
-
-# Labels ----------------------------------------------------------------------------------------
 
 
 def read_labels(path: Path, index: Index) -> dict[HalfId, Events]:
@@ -174,13 +149,12 @@ def labels_bytes(halves: Iterable[HalfId], events: Mapping[HalfId, Events]) -> b
     """The file of all annotations, halves numbered as in the index."""
     some = [(number, events[half]) for number, half in enumerate(halves) if half in events]
     number = [np.full(len(item.time_s), number, np.int32) for number, item in some]
-    columns = {
+    table = pa.table({
         "half": np.concatenate([np.empty(0, np.int32), *number]),
         "time_s": np.concatenate([np.empty(0), *(item.time_s for _, item in some)]),
         "action": np.concatenate([np.empty(0, np.int64), *(item.action for _, item in some)]),
         "visible": np.concatenate([np.empty(0, np.bool_), *(item.visible for _, item in some)]),
-    }
-    table = pa.table(columns)
+    })  # fmt: skip
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)

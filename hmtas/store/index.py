@@ -17,17 +17,11 @@ HALVES_DIR = "halves"
 
 
 class StoredFile(NamedTuple):
-    """A file of a store, and what its bytes must be.
+    """A file of a store, and what its bytes must be."""
 
-    Attributes:
-        name: Path relative to the store.
-        sha256: SHA-256 of its bytes.
-        num_bytes: Its size; None where the index does not say.
-    """
-
-    name: str
+    name: str  # relative to the store
     sha256: str
-    num_bytes: int | None = None
+    num_bytes: int | None = None  # None where the index does not say
 
 
 class StoredHalf(NamedTuple):

@@ -17,19 +17,12 @@ from hmtas.store.index import StoredHalf
 
 
 class Entry(NamedTuple):
-    """A half that is done.
+    """A half that is done."""
 
-    Attributes:
-        settings: Checksum of what else its file depends on: streams, rate, actions, version.
-        sources: Name of each source file to its size and time of change.
-        mtime_ns: Time of change of the finished file.
-        stored: What the index will say of it.
-    """
-
-    settings: str
-    sources: dict[str, list[int]]
-    mtime_ns: int
-    stored: StoredHalf
+    settings: str  # checksum of what else its file depends on: streams, rate, actions, version
+    sources: dict[str, list[int]]  # name of each source file to its size and mtime in ns
+    mtime_ns: int  # of the finished file
+    stored: StoredHalf  # what the index will say of it
 
     def is_sound(self, store: Path) -> bool:
         """Whether the finished file is still what was written.
@@ -38,12 +31,10 @@ class Entry(NamedTuple):
         the checksum decides.
         """
         file = store / self.stored.file
-        if not file.is_file():
+        if not file.is_file() or file.stat().st_size != self.stored.num_bytes:
             return False
-        status = file.stat()
-        if status.st_size != self.stored.num_bytes:
-            return False
-        return status.st_mtime_ns == self.mtime_ns or sha256_file(file) == self.stored.sha256
+        unchanged = file.stat().st_mtime_ns == self.mtime_ns
+        return unchanged or sha256_file(file) == self.stored.sha256
 
 
 def read_journal(path: Path) -> tuple[dict[HalfId, Entry], list[int]]:
@@ -75,11 +66,7 @@ def write_journal(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def append(path: Path, entry: Entry) -> None:
-    """Add a line and wait until the disk has it.
-
-    Raises:
-        InputError: If the disk is full.
-    """
+    """Add a line and wait until the disk has it."""
     with full_disk(path), path.open("a", encoding="utf-8") as file:
         file.write(_line(entry))
         file.flush()

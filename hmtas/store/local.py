@@ -27,34 +27,23 @@ if TYPE_CHECKING:
     from hmtas.store.cache import NodeCache
 
 MAX_OPEN = 4096  # halves kept mapped; a mapping costs address space, no memory and no open file
-
-
 Reopen = Callable[[str, str], "EmbeddingStore"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EmbeddingStore:
-    """A packed season. Opening reads the index alone; pickling keeps place and checksum alone.
+    """A packed season. Opening reads only the index; pickling keeps only place and checksum."""
 
-    Attributes:
-        path: Folder of its files, absolute.
-        index: What `store.json` says.
-        streams: Name to width, in their fixed order.
-        halves: Every half, in the order of games.
-        cache: Brings the files of a store in a service to `path`; None for one on the disk.
-    """
-
-    path: Path
+    path: Path  # folder of its files, absolute
     index: Index
-    streams: dict[str, int]
-    halves: dict[HalfId, StoredHalf]
+    # Brings the files of a store in a service to `path`; None for a store on the disk.
     cache: "NodeCache | None" = dataclasses.field(default=None, repr=False)
-    _reopen: "Reopen | None" = dataclasses.field(default=None, repr=False)
+    _reopen: Reopen | None = dataclasses.field(default=None, repr=False)
     _open: OrderedDict[HalfId, Half] = dataclasses.field(default_factory=OrderedDict, repr=False)
 
     @classmethod
     def open(
-        cls, path: Path, *, cache: "NodeCache | None" = None, reopen: "Reopen | None" = None
+        cls, path: Path, *, cache: "NodeCache | None" = None, reopen: Reopen | None = None
     ) -> "EmbeddingStore":
         """Read the index of a store.
 
@@ -68,10 +57,7 @@ class EmbeddingStore:
                 or the index does not match its own checksum.
         """
         path = path.resolve()
-        index = read_index(path)
-        halves = {item.half: item for item in index.halves}
-        streams = dict(index.streams)
-        return cls(path, index, streams, halves, cache=cache, _reopen=reopen)
+        return cls(path, read_index(path), cache, reopen)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._reopen or _reopen, (self.place, self.checksum)
@@ -84,6 +70,16 @@ class EmbeddingStore:
     def address(self, file: str) -> str:
         """One of the store's files in words, for messages."""
         return str(self.path / file) if self.cache is None else self.cache.bucket.address(file)
+
+    @functools.cached_property
+    def streams(self) -> dict[str, int]:
+        """Name to width, in their fixed order."""
+        return dict(self.index.streams)
+
+    @functools.cached_property
+    def halves(self) -> dict[HalfId, StoredHalf]:
+        """Every half, in the order of games."""
+        return {item.half: item for item in self.index.halves}
 
     @property
     def rate_hz(self) -> float:
@@ -158,9 +154,7 @@ class EmbeddingStore:
     ) -> None:
         """Copy halves that will be read to this machine's disk, if they are not there.
 
-        Args:
-            halves: Halves to copy, several at a time.
-            on_half: Called in this thread after each, also if it was there.
+        `on_half` is called in this thread after each, also if it was there.
 
         Raises:
             InputError: If the disk cannot hold them, or a file is missing or not what was packed.

@@ -38,34 +38,19 @@ _FILE_OVERHEAD = 8192  # bytes of an Arrow file beside its rows, rounded up
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PackReport:
-    """What was packed, and what was not as it should be.
-
-    Attributes:
-        num_packed: Halves written by this call.
-        num_kept: Halves that an earlier call had finished.
-        num_bytes: Size of all halves.
-        complete: True if the store was there already and nothing had changed.
-        extended: Half, stream, and how often its last row was repeated.
-        missing: Half and stream that it lacks.
-        late_labels: Annotations past the last row of their half, kept.
-        left_out: Games of the tree that no packed split names.
-    """
+    """What was packed, and what was not as it should be."""
 
     checksum: str
-    streams: dict[str, int]
-    num_games: dict[str, int]
-    num_packed: int
-    num_kept: int
-    num_bytes: int
-    complete: bool
-    extended: tuple[tuple[HalfId, str, int], ...]
-    missing: tuple[tuple[HalfId, str], ...]
-    late_labels: tuple[LateLabel, ...]
-    left_out: tuple[str, ...]
-
-    def document(self) -> dict[str, Any]:
-        """The report as JSON."""
-        return dataclasses.asdict(self)
+    streams: dict[str, int]  # name to width
+    num_games: dict[str, int]  # by split
+    num_packed: int  # halves written by this call
+    num_kept: int  # halves that an earlier call had finished
+    num_bytes: int  # of all halves
+    complete: bool  # was the store there already, with nothing changed?
+    extended: tuple[tuple[HalfId, str, int], ...]  # stream, and how often its last row repeats
+    missing: tuple[tuple[HalfId, str], ...]  # stream that the half lacks
+    late_labels: tuple[LateLabel, ...]  # packed all the same
+    left_out: tuple[str, ...]  # games of the tree that no packed split names
 
 
 def pack(
@@ -80,10 +65,7 @@ def run_pack(
 ) -> PackReport:
     """Write a store, or the part of it that is not there yet.
 
-    Args:
-        plan: The checked season.
-        store: Folder of the store.
-        on_half: Called after every half, also if it was there already.
+    `on_half` is called after every half, also if it was there already.
 
     Raises:
         InputError: If a value is not finite or too large for float16, the disk is full, `store`
@@ -99,12 +81,12 @@ def run_pack(
         journal = store / JOURNAL_FILE
         entries, _ = read_journal(journal)
         kept = {
-            source.half: entries[source.half].stored
+            source.half: entry.stored
             for source in plan.halves
-            if source.half in entries
-            and entries[source.half].settings == settings
-            and entries[source.half].sources == source.fingerprint
-            and entries[source.half].is_sound(store)
+            if (entry := entries.get(source.half))
+            and entry.settings == settings
+            and entry.sources == source.fingerprint
+            and entry.is_sound(store)
         }
         todo = [source for source in plan.halves if source.half not in kept]
         labels = labels_bytes((source.half for source in plan.halves), plan.events)

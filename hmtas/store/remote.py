@@ -25,10 +25,7 @@ def is_remote(place: str | Path) -> bool:
 
 
 def open_store(place: str | Path) -> EmbeddingStore:
-    """Open the store at a path or an address.
-
-    Args:
-        place: A folder, `file:///FOLDER`, or `s3://BUCKET/FOLDER`.
+    """Open the store at a path, or an address: `file:///FOLDER` or `s3://BUCKET/FOLDER`.
 
     Raises:
         InputError: If there is no finished store, or it is not what was packed.
@@ -36,7 +33,8 @@ def open_store(place: str | Path) -> EmbeddingStore:
     """
     if is_remote(place):
         bucket = Bucket(str(place))
-        return remote_store(bucket, _copied_index(bucket))
+        folder, _ = copy_index(bucket)
+        return remote_store(bucket, folder)
     if isinstance(place, str) and place.startswith("file://"):
         place = unquote(urlsplit(place).path)
     if re.match(r"[a-z0-9]+:/[^/]", str(place)) and not Path(place).exists():
@@ -59,16 +57,17 @@ def remote_store(bucket: Bucket, folder: Path) -> EmbeddingStore:
 
 
 def _reopen(url: str, checksum: str) -> EmbeddingStore:
-    bucket = Bucket(url)
-    return remote_store(bucket, _copied_index(bucket, checksum))
+    """The same store in another process; the service is not asked where its index is here."""
+    bucket, folder, found = Bucket(url), cache_folder() / checksum, checksum
+    if not (folder / INDEX_FILE).is_file():
+        folder, found = copy_index(bucket)
+    if found != checksum:
+        raise InputError(f"{url}: the store was packed again while it was in use; start again")
+    return remote_store(bucket, folder)
 
 
 def copy_index(bucket: Bucket, folder: Path | None = None) -> tuple[Path, str]:
-    """Read the index of a store in a service and keep it on this machine.
-
-    Args:
-        bucket: Where the store is.
-        folder: Where to keep the index; in the cache unless given.
+    """Read the index of a store in a service and keep it in a folder, in the cache unless given.
 
     Returns:
         The folder and the checksum of the store.
@@ -89,17 +88,3 @@ def copy_index(bucket: Bucket, folder: Path | None = None) -> tuple[Path, str]:
         with atomic_path(folder / INDEX_FILE) as scratch:
             scratch.write_bytes(content)
     return folder, index.checksum
-
-
-def _copied_index(bucket: Bucket, checksum: str | None = None) -> Path:
-    """The folder of this machine's copy; where its checksum is known, the service is not asked."""
-    if checksum is not None:
-        known = cache_folder() / checksum
-        if (known / INDEX_FILE).is_file():
-            return known
-    folder, found = copy_index(bucket)
-    if checksum not in (None, found):
-        raise InputError(
-            f"{bucket.url}: the store was packed again while it was in use; start again"
-        )
-    return folder

@@ -1,4 +1,4 @@
-"""A packed store goes to an S3-like service: the index last, so that half an upload is no store."""
+"""Copy a packed store to an S3-like service, the index last: half an upload is not a store."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +15,8 @@ BEGUN_FILE = "upload.begun"  # holds the checksum of the store that is being upl
 def upload(store: Path, url: str, *, on_half: Callable[[], None] = lambda: None) -> int:
     """Copy a store into a service; an interrupted upload resumes.
 
-    Every file is held against its checksum before it is sent. Halves that an earlier upload of
-    this very store has sent whole are kept.
+    Every file is checked against its checksum before it is sent. Halves that an earlier upload
+    of this very store has completed are kept.
 
     Args:
         store: Folder of the store.

@@ -1,5 +1,6 @@
 """Defends: a season is packed whole or refused whole, and packing survives being killed."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -61,7 +62,7 @@ def test_a_sound_season_has_nothing_to_report(tmp_path: Path) -> None:
     assert report.extended == report.missing == report.late_labels == report.left_out == ()
     assert report.num_games == {name: len(games) for name, games in GAMES.items()}
     assert report.checksum == EmbeddingStore.open(path).checksum
-    assert json.loads(json.dumps(report.document()))["num_packed"] == 10
+    assert json.loads(json.dumps(dataclasses.asdict(report)))["num_packed"] == 10
     assert verify(path) == []
 
 
