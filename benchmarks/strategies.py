@@ -80,15 +80,15 @@ def main(given: Sequence[str] | None = None) -> None:
 def fit_seed(out: Path, seed: int, split: str, methods: Sequence[str]) -> dict[str, Nested]:
     """Each model alone, the one that is picked, and every strategy, on the models of one seed."""
     runs = [out / "runs" / f"{name}-s{seed}" for name in LENGTHS.values()]
-    candidates = read_candidates(runs, split)
+    plan = read_candidates(runs, split)
     settings = settings_to_try()
-    sets = fitting_sets(candidates.evidence, candidates.folds, settings)
+    sets = fitting_sets(plan.evidence, plan.folds, settings)
     alone = {f"L = {length}": Only(model=m) for m, length in enumerate(LENGTHS)}
     combined = {name: candidate_of(name, combiner_of(name)) for name in methods}
     every = {**alone, SINGLE: Single(), **combined}
     fits = {}
     for name, combiner in every.items():
-        fits[name] = nested_fit(name, combiner, sets, candidates.folds, settings, split=split)
+        fits[name] = nested_fit(name, combiner, sets, plan.folds, settings, split=split)
         say(f"seed {seed}: {name}")
     return fits
 

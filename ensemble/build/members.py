@@ -1,7 +1,7 @@
 """The run folders that take part in an ensemble, and what they may not do."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,7 +145,7 @@ def check_games(members: Sequence[Member], store: EmbeddingStore, split: str) ->
         refuse_foreign_games(member.name, member.stored.games, store, split)
 
 
-def stopped_on(members: Sequence[Member]) -> Mapping[str, int]:
+def stopped_on(members: Sequence[Member]) -> dict[str, int]:
     """Members whose epoch was chosen on games they are combined on: name to how many."""
     counts = {
         member.name: len(set(member.stored.provenance.stopped_games) & set(member.stored.games))

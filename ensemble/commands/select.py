@@ -15,8 +15,8 @@ from hmtas.validation import read_record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ensemble.build.plan import Plan
     from ensemble.combiner import Combiner
-    from ensemble.selection.candidates import Candidates
     from ensemble.selection.choose import Selection
     from ensemble.selection.diversity import Diversity
     from ensemble.selection.record import SelectionRecord
@@ -84,6 +84,7 @@ def select(
     Examples: `hmtas ensemble select --experiment sweep --out best`; `hmtas ensemble select
     sweep/trials/* --combiner mean --combiner greedy --out best --test`
     """
+    from ensemble.build.members import stopped_on
     from ensemble.combiners.methods import USUAL, candidate_of, combiner_of
     from ensemble.selection.candidates import gather, read_candidates
     from ensemble.selection.mlflow import experiment_of
@@ -107,24 +108,30 @@ def select(
         say(f"skipped {name}: {reason}")
     if len(found.skipped) > 3:
         say(f"skipped {len(found.skipped) - 3} more; {out / DOCUMENT} names them")
-    candidates = read_candidates(found.runs, split, store=store, num_folds=folds, seed=seed)
+    plan = read_candidates(found.runs, split, store=store, num_folds=folds, seed=seed)
     if test:
-        candidates.plan.store.games(TEST_SPLIT)  # refused now, not when all is fitted
-    for note in (*candidates.evidence.stacked.notes, *_stopped(candidates)):
+        plan.store.games(TEST_SPLIT)  # refused now, not when all is fitted
+    for note in plan.evidence.stacked.notes:
         say(note)
-    leaks = _look_for_leaks(candidates, allowed=allow_suspicious)
-    chosen, diversity = _select(candidates, tried, out, seed)
-    names, actions = candidates.evidence.stacked.models, candidates.evidence.stacked.actions
+    stopped = stopped_on(plan.members)
+    for name, count in stopped.items():
+        say(
+            f"{name} chose its epoch on {count} of these {len(plan.evidence.games)} games: "
+            "every score that it has a share in is flattered"
+        )
+    leaks = _look_for_leaks(plan, allowed=allow_suspicious)
+    chosen, diversity = _select(plan, tried, out, seed)
+    names, actions = plan.evidence.stacked.models, plan.evidence.stacked.actions
     record = SelectionRecord(
         split=split,
-        num_games=len(candidates.evidence.games),
+        num_games=len(plan.evidence.games),
         num_models=len(found.runs),
-        num_folds=len(candidates.folds),
+        num_folds=len(plan.folds),
         seed=seed,
         experiment=experiment,
         filter=filter_,
         skipped=dict(found.skipped),
-        stopped_on=dict(candidates.stopped),
+        stopped_on=stopped,
         suspicious=tuple(leaks),
         chosen=chosen.chosen,
         claimed=chosen.claimed,
@@ -204,29 +211,20 @@ def _runs(runs: list[Path] | None, experiment: str | None, filter_string: str) -
     return list(dict.fromkeys(Path(row.run_dir) for row in found if row.run_dir))
 
 
-def _stopped(candidates: "Candidates") -> list[str]:
-    num_games = len(candidates.evidence.games)
-    return [
-        f"{name} chose its epoch on {count} of these {num_games} games: "
-        "every score that it has a share in is flattered"
-        for name, count in candidates.stopped.items()
-    ]
-
-
-def _look_for_leaks(candidates: "Candidates", *, allowed: bool) -> list[str]:
+def _look_for_leaks(plan: "Plan", *, allowed: bool) -> list[str]:
     from ensemble.selection.candidates import find_leaks, refuse_leaks
 
     with progress("looking for leaks", None) as step:
-        leaks = find_leaks(candidates, on_game=step)
+        leaks = find_leaks(plan, on_game=step)
     if not allowed:
         refuse_leaks(leaks)
     for leak in leaks:
-        say(f"suspicious: {leak.reason}")
-    return [leak.reason for leak in leaks]
+        say(f"suspicious: {leak}")
+    return leaks
 
 
 def _select(
-    candidates: "Candidates", combiners: "Mapping[str, Combiner]", out: Path, seed: int
+    plan: "Plan", combiners: "Mapping[str, Combiner]", out: Path, seed: int
 ) -> "tuple[Selection, Diversity]":
     """Select, write the run folders, and see how much the models of interest err together."""
     from ensemble.combiners.shortlist import Single
@@ -235,14 +233,14 @@ def _select(
     from ensemble.selection.nested import settings_to_try
     from ensemble.selection.write import write_selected
 
-    plan, evidence = candidates.plan, candidates.evidence
+    evidence = plan.evidence
     names = evidence.stacked.models
-    total = num_search_steps(combiners, len(names), len(candidates.folds))
+    total = num_search_steps(combiners, len(names), len(plan.folds))
     with progress(f"selecting from {len(names)} models", total) as step:
         selection = search(
             evidence,
             combiners,
-            candidates.folds,
+            plan.folds,
             settings_to_try(),
             split=plan.split,
             seed=seed,

@@ -7,13 +7,12 @@ every score that it has a share in says so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ensemble.build.members import stopped_on
 from ensemble.build.plan import Plan, plan_fit
-from ensemble.combiner import Evidence
-from ensemble.selection.leaks import Leak, leaking_features, too_good
+from ensemble.selection.leaks import leaking_features, too_good
 from hmtas.errors import InputError
 from hmtas.runs.record import predictions_path, read_run
 from hmtas.statistics.folds import game_folds
@@ -53,19 +52,6 @@ def gather(runs: Sequence[Path], split: str) -> Gathered:
     return Gathered(tuple(kept), skipped)
 
 
-class Candidates(NamedTuple):
-    """Everything read and checked."""
-
-    plan: Plan
-    folds: tuple[tuple[str, ...], ...]  # games by fold
-    stopped: Mapping[str, int]  # model to how many of the games chose its epoch
-
-    @property
-    def evidence(self) -> Evidence:
-        """Models and annotations."""
-        return self.plan.evidence
-
-
 def read_candidates(
     runs: Sequence[Path],
     split: str,
@@ -73,7 +59,7 @@ def read_candidates(
     store: str | Path | None = None,
     num_folds: int = 5,
     seed: int = 0,
-) -> Candidates:
+) -> Plan:
     """Read the models and refuse games that must not shape a selection of them.
 
     Raises:
@@ -87,19 +73,19 @@ def read_candidates(
             f"a selection needs at least {FEWEST_GAMES} games of split {split!r}, got "
             f"{len(games)}: it fits on some of them and scores on others; predict more games"
         )
-    return Candidates(plan, game_folds(games, num_folds, seed), stopped_on(plan.members))
+    return replace(plan, folds=game_folds(games, num_folds, seed))
 
 
-def find_leaks(candidates: Candidates, *, on_game: Callable[[], None] = lambda: None) -> list[Leak]:
-    """Models that are too good, and streams of the store that hold its labels."""
-    plan, evidence = candidates.plan, candidates.evidence
-    names = evidence.stacked.models
-    found = too_good(names, evidence.scores(evidence.games), evidence.stacked.actions)
+def find_leaks(plan: Plan, *, on_game: Callable[[], None]) -> list[str]:
+    """Models that are too good, and streams of the store that hold its labels, in sentences."""
+    evidence = plan.evidence
+    stacked = evidence.stacked
+    found = too_good(stacked.models, evidence.scores(evidence.games), stacked.actions)
     streams = sorted({name for member in plan.members for name in member.record.streams})
     return found + leaking_features(plan.store, evidence.games, streams, on_game=on_game)
 
 
-def refuse_leaks(leaks: Sequence[Leak]) -> None:
+def refuse_leaks(leaks: Sequence[str]) -> None:
     """Refuse to select from models that seem to know the labels.
 
     Raises:
@@ -108,6 +94,6 @@ def refuse_leaks(leaks: Sequence[Leak]) -> None:
     if leaks:
         more = f" (and {len(leaks) - 1} more such findings)" if len(leaks) > 1 else ""
         raise InputError(
-            f"{leaks[0].reason}{more}; were labels copied into its input? Leave the model out, or "
+            f"{leaks[0]}{more}; were labels copied into its input? Leave the model out, or "
             "use --allow-suspicious if you know better: the record will say so"
         )

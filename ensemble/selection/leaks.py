@@ -23,16 +23,7 @@ MOST_GAMES = 20  # to read of a store that may hold 100 GB; a leak is in all of 
 RADIUS_ROWS = 2  # labels may have been spread over the rows beside the event
 
 
-class Leak(NamedTuple):
-    """One suspicion."""
-
-    place: str  # the model, or the stream and its feature
-    action: str  # whose labels
-    value: float  # average precision or correlation
-    reason: str
-
-
-def too_good(names: Sequence[str], scores: Sequence[Score], actions: Sequence[str]) -> list[Leak]:
+def too_good(names: Sequence[str], scores: Sequence[Score], actions: Sequence[str]) -> list[str]:
     """Models whose tight score of an action is nearly perfect, the worst action of each."""
     found = []
     for name, score in zip(names, scores, strict=True):
@@ -40,11 +31,10 @@ def too_good(names: Sequence[str], scores: Sequence[Score], actions: Sequence[st
         value_A = np.where(enough_A, np.nan_to_num(score.per_action), 0.0)
         a = int(value_A.argmax())
         if value_A[a] >= MOST_PRECISION:
-            reason = (
+            found.append(
                 f"{name} has an average precision of {value_A[a]:.3f} on "
                 f"{score.num_events[a]} events of {actions[a]!r}, tight"
             )
-            found.append(Leak(name, actions[a], float(value_A[a]), reason))
     return found
 
 
@@ -53,8 +43,8 @@ def leaking_features(
     games: Sequence[str],
     streams: Sequence[str],
     *,
-    on_game: Callable[[], None] = lambda: None,
-) -> list[Leak]:
+    on_game: Callable[[], None],
+) -> list[str]:
     """Features that are nearly the labels of an action, the worst feature of each stream.
 
     Up to `MOST_GAMES` of the games are looked at, evenly taken; streams that the store lacks are
@@ -83,11 +73,10 @@ def leaking_features(
         worst = of_stream.worst(store.actions)
         if worst is not None:
             feature, action, value = worst
-            reason = (
+            found.append(
                 f"feature {feature} of stream {name!r} has a correlation of {value:.3f} with the "
                 f"labels of {action!r}"
             )
-            found.append(Leak(name, action, value, reason))
     return found
 
 

@@ -4,21 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tune.space.dimensions import Space, encoded, suggest
+from tune.study.record import TrialRow
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
-from tune.study.options import LOOSE, TIGHT
-from tune.study.record import TrialRow
 
 
 def values_of(row: TrialRow, metrics: Sequence[str]) -> tuple[float, ...] | None:
     """What a trial was told with; None where it failed."""
     if not row.succeeded:
         return None
-    scores = {TIGHT: row.best_tight, LOOSE: row.best_loose}
-    found = [score for name in metrics if (score := scores[name]) is not None]
-    return tuple(found) if len(found) == len(metrics) else None
+    found = tuple(getattr(row, name) for name in metrics)
+    return None if None in found else found
 
 
 def finished_trial(

@@ -13,6 +13,7 @@ from hmtas.config import Config
 from hmtas.errors import InputError
 from tune.space.dimensions import nearest_point, setting_of, settings_of_point, value_at
 from tune.study.options import KnownTrial, WarmStart
+from tune.study.optuna_trials import values_of
 from tune.study.record import RECORD, StudyRecord, TrialRow, read_study, run_of, score_of
 from tune.study.settings import StudySettings
 
@@ -40,7 +41,7 @@ def warm_start(study: Path, settings: StudySettings) -> WarmStart:
         if point is None or not _same_searched(config, point, earlier, settings):
             outside += 1
             continue
-        values = _values(row, settings)
+        values = values_of(row, settings.options.metrics)
         if values is not None and _counts_here(config, point, earlier, settings):
             told.append(KnownTrial(trial=row.id, point=point, values=values))
         else:
@@ -116,15 +117,6 @@ def _counts_here(
         return False
     there = _rebuilt(point, settings)
     return config.updated({SEED: 0}) == there.updated({SEED: 0})
-
-
-def _values(row: TrialRow, settings: StudySettings) -> tuple[float, ...] | None:
-    if settings.options.objective == "both":
-        if row.best_tight is None or row.best_loose is None:
-            return None
-        return row.best_tight, row.best_loose
-    score = score_of(row, settings.options.objective)
-    return None if score is None else (score,)
 
 
 def _rebuilt(point: dict[str, Any], settings: StudySettings) -> Config:
