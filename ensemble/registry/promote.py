@@ -73,7 +73,8 @@ def promote(
             client = connect(store_of(run))
             champion = _champion(client, name)
             found = _find(client, name, package.checksum)
-            is_champion = found is not None and champion is not None and _same(found, champion)
+            before = None if champion is None else str(champion.version)
+            is_champion = found is not None and str(found.version) == before
             decision = (
                 Decision(alias=CHAMPION, reason="it is the champion already")
                 if is_champion
@@ -89,7 +90,7 @@ def promote(
         version=str(version.version),
         is_new=found is None,
         decision=decision,
-        champion=None if champion is None else str(champion.version),
+        champion=before,
         package=package,
         notes=scored.notes,
         registry=public_uri(client.tracking_uri),
@@ -115,10 +116,6 @@ def _find(client: "MlflowClient", name: str, checksum: str) -> "ModelVersion | N
     if not found:
         return None
     return client.get_model_version(name, str(found[0].version))  # a search leaves aliases out
-
-
-def _same(one: "ModelVersion", other: "ModelVersion") -> bool:
-    return str(one.version) == str(other.version)
 
 
 def _decide(

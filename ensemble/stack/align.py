@@ -74,7 +74,11 @@ class Stack:
         return np.stack([self._row(output, half) for output in self.outputs])
 
     def _row(self, output: ModelOutput, half: HalfId) -> np.ndarray:
-        return _on_grid(output.halves[half], self.num_rows[half], self.rate_hz)
+        """Rows of one model at the moments 0, 1 / rate_hz, ...: (T, A)."""
+        part, moments = output.halves[half], np.arange(self.num_rows[half])
+        nearest = np.floor(moments * (part.rate_hz / self.rate_hz) + 0.5).astype(np.int64)
+        rows: np.ndarray = part.values[np.minimum(nearest, len(part.values) - 1)]
+        return rows
 
 
 class _Made(Mapping[HalfId, np.ndarray]):
@@ -109,14 +113,13 @@ def stack(outputs: Sequence[ModelOutput]) -> Stack:
         raise InputError("an ensemble needs at least one model, got none")
     _check_actions(outputs)
     _check_halves(outputs)
-    order = sorted(outputs[0].halves)
     rates = {part.rate_hz for output in outputs for part in output.halves.values()}
     rate_hz = max(rates, default=1.0)
     num_rows: dict[HalfId, int] = {}
     extended: dict[HalfId, int] = {}
-    for half in order:
+    for half in sorted(outputs[0].halves):
         parts = [output.halves[half] for output in outputs]
-        counts = [_num_rows(part, rate_hz) for part in parts]
+        counts = [round(len(part.values) * rate_hz / part.rate_hz) for part in parts]
         most, fewest = max(counts), min(counts)
         if most - fewest > SLACK_S * rate_hz:
             longest, shortest = outputs[counts.index(most)], outputs[counts.index(fewest)]
@@ -159,17 +162,6 @@ def _check_halves(outputs: Sequence[ModelOutput]) -> None:
                 f"{output.name} has no probabilities of {named}{more}, which another model has; "
                 "predict the same split with every model"
             )
-
-
-def _num_rows(part: Probabilities, rate_hz: float) -> int:
-    return round(len(part.values) * rate_hz / part.rate_hz)
-
-
-def _on_grid(part: Probabilities, num_rows: int, rate_hz: float) -> np.ndarray:
-    """Rows of one model at the moments 0, 1 / rate_hz, ...: (num_rows, A)."""
-    nearest = np.floor(np.arange(num_rows) * (part.rate_hz / rate_hz) + 0.5).astype(np.int64)
-    rows: np.ndarray = part.values[np.minimum(nearest, len(part.values) - 1)]
-    return rows
 
 
 def _notes(rates: set[float], rate_hz: float, extended: Mapping[HalfId, int]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hmtas.files import write_json
+from hmtas.terminal.text import percent
 from hmtas.validation import Frozen, read_record
 
 if TYPE_CHECKING:
@@ -75,20 +76,20 @@ def verdict_of(final: Final) -> str:
     """What the finalists say about the picked one, in one or two sentences."""
     picked = final.finalists[0]
     text = (
-        f"trial {final.picked}: {final.metric} {100 * picked.score:.2f} % on "
+        f"trial {final.picked}: {final.metric} {percent(picked.score)} % on "
         f"{final.num_games} games of {final.split}, mean of {len(picked.scores)} trainings"
     )
     if len(final.finalists) == 1:
         return f"{text}."
-    text += f"; corrected for having been picked: {100 * final.corrected:.2f} %."
+    text += f"; corrected for having been picked: {percent(final.corrected)} %."
     second = final.finalists[1]
     assert second.against is not None
-    lead = -100 * second.against.difference
+    lead = percent(-second.against.difference)
     if second.against.verdict == "worse":
-        return f"{text} It is better than {second.trial}, the second, by {lead:.2f} points."
+        return f"{text} It is better than {second.trial}, the second, by {lead} points."
     needed = second.against.games_needed
     more = f"; about {needed} games would tell such a difference" if needed else ""
     return (
-        f"{text} It cannot be told from {second.trial}, the second: the lead of {lead:.2f} points "
-        f"may as well be {-100 * second.against.high:.2f} or {-100 * second.against.low:.2f}{more}."
+        f"{text} It cannot be told from {second.trial}, the second: the lead of {lead} points "
+        f"may as well be {percent(-second.against.high)} or {percent(-second.against.low)}{more}."
     )

@@ -6,10 +6,9 @@ Tune; one actor serves all of them. `hmtas.spotting.windows.fit_exact` maximises
 is never below it: this is the study for those who want one, and the check on the other.
 """
 
-import contextlib
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -92,7 +91,9 @@ def search_windows(
     The settings of a table must be every kind with every window. The same seed samples the same
     points.
     """
-    with _quiet(), ray_session():
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings(), ray_session():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return [_search(table, trials, seed, on_trial) for table in tables]
 
 
@@ -148,11 +149,3 @@ def _search(table: Table, trials: int, seed: int, on_trial: Callable[[], None]) 
         best = results.get_best_result()
         assert best.config is not None
         return settings_of(best.config, table.settings, num_actions)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
