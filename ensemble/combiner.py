@@ -126,7 +126,7 @@ class Combiner(ABC):
 
     @property
     def is_fitted(self) -> bool:
-        """False for the mean, which does the same whatever the games."""
+        """False for the mean, which is the same on all games."""
         return True
 
     @property

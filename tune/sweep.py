@@ -138,7 +138,7 @@ def _run(
 
 
 def _has_more_to_do(record: StudyRecord, folder: Path, hours: float | None) -> bool:
-    """Has a study that is done got more hours or more trials, or one that is worth a new try?"""
+    """Does a study that is done have hours for more trials, or a trial that is worth a new try?"""
     if any(row.again for row in record.trials):
         return True
     if len(record.trials) >= record.num_trials:

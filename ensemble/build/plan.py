@@ -86,7 +86,7 @@ def plan_fit(
         store: Store of the labels; unless given, the one all members were predicted on.
         seed: Of the folds and the fits.
         fusion: Settings of the learned fusion; its seed is replaced by `seed`.
-        greedy: Settings of the greedy selection; likewise.
+        greedy: Settings of the greedy selection; its seed too is replaced.
 
     Raises:
         InputError: If a rule of `ensemble.build.members` or `ensemble.stack.align` is broken.

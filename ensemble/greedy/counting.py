@@ -141,7 +141,7 @@ def _fill(total_X: np.ndarray, code_X: np.ndarray, least: int, key_X: np.ndarray
 
 @njit(cache=True, nogil=True)
 def _lay_out(kept_B: np.ndarray, cell_X: np.ndarray, spot_SN: np.ndarray) -> np.ndarray:
-    """The spots in order of time, a later one in the place of one in its cell."""
+    """The spots in order of time; of two in one cell, the later one."""
     num_spots = 0
     for key in kept_B:
         if key >= 0:
@@ -177,7 +177,7 @@ def _match(truth_M: np.ndarray, tolerance_D: np.ndarray, spot_SN: np.ndarray) ->
 
 @njit(cache=True, nogil=True)
 def _rank(spot_SN: np.ndarray, num: int, scale: Scale) -> None:
-    """Put the highest threshold that the mean of `num` codes reaches in the place of their sum."""
+    """Replace the sum of `num` codes by the highest threshold that their mean reaches."""
     for i in range(spot_SN.shape[1]):
         value = spot_SN[VALUE, i]
         k = scale.bin_of[value // num]

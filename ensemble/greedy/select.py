@@ -32,12 +32,12 @@ from hmtas.validation import Frozen
 
 SAME = 1e-12  # scores closer than this are ties
 CHUNK = 16  # candidates of one job
-FEW = 16  # no more candidates than this are never screened
+FEW = 16  # this many candidates, or fewer, are never screened
 FINALISTS = 8  # of one pick, never screened out in the next
 STAGES = ((0.125, 1.0), (0.375, 0.333), (1.0, 0.125))
 """Screening: on an eighth of the halves all candidates are counted, up to three eighths the best
-third by then, on the rest the best eighth. What was counted counts on: it costs 0.29 of counting
-all. The finalists of the pick before are never screened out, as good models stay good."""
+third by then, on the rest the best eighth. Counts are kept from one stage to the next: this costs
+0.29 of counting all. The finalists of the pick before stay in, as good models stay good."""
 MAX_WINDOW_ROWS = 10_000  # far beyond a half's useful windows; keeps block numbers small
 
 

@@ -43,7 +43,7 @@ class FittedNetwork(Fitted):
         return replace(self, kept=tuple(range(len(self.kept))))
 
     def among(self, num_models: int, kept: Sequence[int]) -> Self:
-        """The same network for rows of which it takes some."""
+        """The same network, which takes only the rows of its own models."""
         return replace(self, kept=tuple(kept))
 
     def save(self, run: Path) -> None:

@@ -109,5 +109,5 @@ def _obstacle(new: Contender, champion: Contender) -> str | None:
             f"{len(theirs)} of the champion, {len(ours)} here); fit both on the same games"
         )
     if not np.array_equal(new.counts.num_events, champion.counts.num_events):
-        return "the annotations of these games are others than when the champion was scored"
+        return "the annotations of these games have changed since the champion was scored"
     return None

@@ -7,6 +7,7 @@ things give that away:
     tight average precisions of the best published models lie below 0.9.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -103,14 +104,7 @@ class _Sums(NamedTuple):
         )
 
     def plus(self, other: "_Sums") -> "_Sums":
-        return _Sums(
-            self.num_rows + other.num_rows,
-            self.x_F + other.x_F,
-            self.xx_F + other.xx_F,
-            self.y_SA + other.y_SA,
-            self.events_A + other.events_A,
-            self.xy_SAF + other.xy_SAF,
-        )
+        return _Sums(*map(operator.add, self, other))
 
     def worst(self, actions: Sequence[str]) -> tuple[int, str, float] | None:
         """The feature, action and correlation that is highest, if too high."""

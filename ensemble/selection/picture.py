@@ -14,7 +14,7 @@ from hmtas.terminal.style import (
     VERDICT_COLOURS,
     draw_interval,
     new_figure,
-    style_axes,
+    style_rows,
 )
 from hmtas.terminal.text import percent, points
 
@@ -30,13 +30,8 @@ def draw(record: SelectionRecord) -> "Figure":
     rows = record.combiners
     figure = new_figure(15.0, max(4.2, 1.6 + 0.42 * len(rows)), f"Selected: {record.chosen}")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
-    for axes in (left, middle):
-        style_axes(axes, "x")
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-    names = [row.name + (" ◀" if row.name == record.chosen else "") for row in rows]
-    left.set_yticks(range(len(rows)), names)
-    left.tick_params(axis="y", labelsize=9.5, labelcolor=INK)
-    middle.set_yticks(range(len(rows)), [""] * len(rows))
+    style_rows(left, [row.name + (" ◀" if row.name == record.chosen else "") for row in rows])
+    style_rows(middle, [""] * len(rows))
     middle.axvline(0, color=INK, linewidth=0.9)
     for y, row in enumerate(rows):
         draw_interval(left, y, row.tight, row.tight_interval, BLUE, label=percent(row.tight))

@@ -3,6 +3,7 @@
 Drawn with matplotlib's figures alone, without pyplot: no window, no state.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from hmtas.terminal.style import (
     draw_interval,
     new_figure,
     style_axes,
+    style_rows,
     write_figure,
 )
 from hmtas.terminal.text import percent
@@ -61,12 +63,8 @@ def draw_study(result: AblationResult, study: StudyResult) -> "Figure":
     title = f"{study.title}: {result.num_games} games of {result.split}"
     figure = new_figure(11.6, 1.7 + 0.52 * len(rows), title)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.15))
-    labels = [_label(row) for row in rows]
-    for axes in (left, right):
-        style_axes(axes, "x")
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-    left.set_yticks(range(len(rows)), labels)
-    left.tick_params(axis="y", labelsize=9.5, labelcolor=INK)
+    style_axes(right, "x")
+    style_rows(left, [_label(row) for row in rows])
     right.axvline(0, color=INK, linewidth=0.9)
     for y, row in enumerate(rows):
         if row.same_as is not None:
@@ -132,16 +130,13 @@ def draw_positives(positives: Positives) -> "Figure":
     shares = [100 * count / total for count in counts.values()]
     figure = new_figure(9.0, 1.3 + 0.3 * len(counts), "Positive training windows by action")
     axes = figure.subplots()
-    style_axes(axes, "x")
+    style_rows(axes, list(counts))
     colours = [GREY if name == BACKGROUND else BLUE for name in counts]
     axes.barh(range(len(counts)), shares, color=colours, height=0.72)
-    axes.set_ylim(-0.6, len(counts) - 0.4)
-    axes.set_yticks(range(len(counts)), list(counts))
-    axes.tick_params(axis="y", labelcolor=INK, labelsize=9.5)
-    axes.invert_yaxis()
     axes.set_xscale("log")
     lowest = min((share for share in shares if share > 0), default=1.0) / 3
-    axes.set_xticks(ticks := _decades(lowest), [f"{tick:g} %" for tick in ticks])
+    ticks = [10.0**power for power in range(math.ceil(math.log10(lowest)), 3)]
+    axes.set_xticks(ticks, [f"{tick:g} %" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlim(lowest, 1000)
     for y, (count, share) in enumerate(zip(counts.values(), shares, strict=True)):
@@ -210,14 +205,6 @@ def _label(row: VariantResult) -> str:
     title = row.title.removeprefix(f"{row.name}: ")
     title = title if len(title) <= 50 else f"{title[:48].rstrip(' ,')} …"
     return f"{row.name}\n{title}"
-
-
-def _decades(smallest: float) -> list[float]:
-    """Powers of ten from 100 down, not below `smallest` percent."""
-    ticks = [100.0]
-    while ticks[-1] / 10 >= smallest:
-        ticks.append(ticks[-1] / 10)
-    return ticks[::-1]
 
 
 def _percent(share: float) -> str:

@@ -31,7 +31,7 @@ class Curve(Frozen):
 
     @classmethod
     def of(cls, record: RunRecord) -> "Curve":
-        """That of a run."""
+        """The curve of a run."""
         return cls(
             train=tuple(epoch.train_loss for epoch in record.history),
             validation=tuple(epoch.val_loss for epoch in record.history),
@@ -49,7 +49,7 @@ class MeanScore(Frozen):
 
 @dataclass(frozen=True)
 class Difference(Comparison):
-    """A variant minus another one, of the means over their seeds."""
+    """A variant minus another, both as means over their seeds."""
 
     by_seed: tuple[float, ...]
 
@@ -148,16 +148,14 @@ def resample_variants(
 def compare_pairs(resampled: Resampled, pairs: Sequence[tuple[int, int]]) -> list[Comparison]:
     """Compare the first of each pair with the second; the intervals hold together at 95 %.
 
-    A difference is compared with nought, as a model with a reference (hmtas.statistics.verdicts).
+    A difference is compared with zero, as a model with a reference (hmtas.statistics.verdicts).
     """
     first, second = (list(part) for part in zip(*pairs, strict=True))
-    nought = np.zeros((len(resampled.resamples), 1))
+    zero = np.zeros((len(resampled.resamples), 1))
     differences = Resampled(
         num_games=resampled.num_games,
         scores=np.concatenate([[0.0], resampled.scores[first] - resampled.scores[second]]),
-        resamples=np.hstack(
-            [nought, resampled.resamples[:, first] - resampled.resamples[:, second]]
-        ),
+        resamples=np.hstack([zero, resampled.resamples[:, first] - resampled.resamples[:, second]]),
     )
     compared = compare_to(differences, 0, picked=False)
     return [compared[index + 1] for index in range(len(pairs))]

@@ -212,7 +212,7 @@ def _how_it_went(record: RunRecord) -> str:
 
 
 def _slots(concurrent: int | None, gpus: float) -> int:
-    """Runs at once; Ray would wait for ever, in silence, for what does not come."""
+    """Runs at once; Ray would wait forever, in silence, for what does not come."""
     fits = num_fitting(1, gpus)
     if fits < 1 or (concurrent or 0) > fits:
         have = resources()

@@ -26,7 +26,7 @@ class Family(NamedTuple):
     path: str  # of the setting
     values: tuple[Any, ...]
     label: str  # of a value
-    off: str = ""  # label of the value 0, where that is another thing
+    off: str = ""  # label of the value 0, where it turns the setting off
 
 
 FAMILIES = {

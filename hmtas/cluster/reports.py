@@ -3,7 +3,7 @@
 A queue between Ray Train's controller and the process that waits for the training. Ray's own
 `TuneReportCallback` has one too, but its reader hands what it reads to a second queue that holds
 one item, which it empties itself: if the trial's function has put its end there first, the trial
-hangs for ever.
+hangs forever.
 """
 
 import contextlib

@@ -112,7 +112,7 @@ def run_workers(
 ) -> None:
     """Run the workers of one training under Ray Train, and wait for their end.
 
-    Ray waits for ever for a share that is not there. `on_epoch` is called in a thread of this
+    Ray waits forever for a share that is not there. `on_epoch` is called in a thread of this
     process soon after every epoch.
 
     Raises:
@@ -154,7 +154,7 @@ def run_workers(
 
 
 def check_workers(num_workers: int, kind: str, available: float) -> None:
-    """Refuse more workers than there are CPUs or GPUs: Ray would wait for ever.
+    """Refuse more workers than there are CPUs or GPUs: Ray would wait forever.
 
     Raises:
         InputError: If there are fewer.

@@ -25,7 +25,7 @@ RADIUS_S = 3.0  # of linear models whose records do not say it
 
 
 def check_repeatable(run: Path, record: RunRecord, again: Path, epochs: int | None) -> None:
-    """Refuse what leaves nothing to compare, and a folder that is not to be written to.
+    """Refuse a run with nothing to compare, and a folder that must not be written to.
 
     Raises:
         InputError: If no epoch has ended, more are asked for than there are, or `again` lies in the

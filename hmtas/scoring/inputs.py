@@ -31,7 +31,7 @@ def has_probabilities(path: Path) -> bool:
 
 
 def is_spots(path: Path) -> bool:
-    """Is this a submission or a file of probabilities, of which MLflow knows nothing?"""
+    """Is this a submission or a file of probabilities, which MLflow cannot know?"""
     return not is_run(path) and (path.suffix == ".arrow" or holds_spots(path))
 
 

@@ -41,7 +41,7 @@ class PairedComparison(Frozen):
     reference: str
     level: float = LEVEL  # of all intervals together
     power: float = POWER  # of a comparison on the games needed
-    most_games: int = MOST_GAMES  # more are not to be had
+    most_games: int = MOST_GAMES  # the most that it asks for
     runs: tuple[PairedRun, ...]
     winner: PickedRun | None  # where these games picked the best
 

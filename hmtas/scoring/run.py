@@ -23,7 +23,7 @@ from hmtas.store.remote import open_store
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spotted:
-    """Spots, and how they were made, of which a submission says nothing."""
+    """Spots, and how they were made; a submission does not say."""
 
     spots: dict[HalfId, Spots]
     actions: tuple[str, ...]  # names, in the order of the indices

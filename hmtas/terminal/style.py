@@ -43,6 +43,14 @@ def style_axes(axes: "Axes", grid: Literal["x", "y", "both"]) -> None:
     axes.set_axisbelow(True)
 
 
+def style_rows(axes: "Axes", labels: Sequence[str]) -> None:
+    """The same, for a picture with a line per label, the first on top."""
+    style_axes(axes, "x")
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(axis="y", labelsize=9.5, labelcolor=INK)
+
+
 def draw_interval(
     axes: "Axes", y: int, value: float, ends: Sequence[float], colour: str, *, label: str = ""
 ) -> None:

@@ -32,7 +32,7 @@ DATABASE = "mlflow.db"
 _SQLITE = "sqlite:///"
 _SERVERS = {"http": 80, "https": 443}
 _DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-# What MLflow is told, unless the user tells it otherwise. Its own patience is minutes.
+# Settings of MLflow, unless the user has others. Left alone it is patient for minutes.
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 ERROR = "hmtas.error"  # tag of a run that failed: why
 PAUSE_S = 2.0  # between two rounds: an epoch may take less
 RETRY_S = 15.0  # after a round that failed
-LEAVE_S = 15.0  # a call that takes longer is left alone; where all is to end, sooner
-HASTE_S = 2.0
+LEAVE_S = 15.0  # a call that takes longer is abandoned
+HASTE_S = 2.0  # the same after a failure or an interrupt
 
 
 class ParentNote(Note):

@@ -116,7 +116,7 @@ def sync_run(
 
     note = _find_or_create(client, run, record, experiment)
     if status is None:
-        # A run stopped from outside says "running" for ever; what was said of it once stays.
+        # A run stopped from outside says "running" forever; an earlier answer is kept.
         status = "FINISHED" if record.status == "done" else note.status
     if not note.params:
         log_params(client, note.run_id, _params_of(record))

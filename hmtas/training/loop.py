@@ -206,7 +206,7 @@ class _Training:
         return entry
 
     def close(self) -> RunRecord:
-        """Mark the run as done; its checkpoint is of no more use."""
+        """Mark the run as done, which no longer needs its checkpoint."""
         self.record = self.record.model_copy(update={"status": "done"})
         if self.parallel.rank == 0:
             write_run(self.out, self.record)

@@ -109,7 +109,7 @@ def importance(found: Importances, space: Space) -> go.Figure:
 
 
 def drawn_dimensions(record: StudyRecord) -> list[str]:
-    """The dimensions, in order, that a trial with a score has a value of: Optuna draws these."""
+    """The dimensions, in order, that some scored trial has a value of: Optuna draws these."""
     space = record.settings.space
     points = [point_of(row.settings, space) for row in ranked(record)]
     return [key for key in in_order(space) if any(key in point for point in points)]

@@ -52,7 +52,7 @@ def best_table(scores: Scores) -> Table:
 
 
 def action_table(scores: Scores) -> Table:
-    """Average precision of every action, for every one of the best."""
+    """Average precision of every action, for each of the best models."""
     rows = tuple(
         (
             action,

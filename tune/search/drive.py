@@ -55,8 +55,8 @@ def drive(
 ) -> tuple[StudyRecord, Outbox]:
     """Run the trials that a study lacks, and finish it.
 
-    The caller is the study's only driver (tune.study.lock). `record` is the study as it is to be,
-    and is written here; `hours` are over all drivers, None keeps the hours it had.
+    The caller is the study's only driver (tune.study.lock). `record`, which is written
+    here, has the settings to run with; `hours` are over all drivers, None keeps those it had.
 
     Returns:
         The study with every trial, and what is still sending its results to MLflow.

@@ -84,7 +84,7 @@ def send_study(folder: Path, record: StudyRecord) -> None:
     """Bring MLflow up to date with a study; what it has already stays as it is.
 
     Raises:
-        InputError: If MLflow does not answer; and whatever else it raises.
+        InputError: If MLflow does not answer; and anything else that MLflow raises.
     """
     parent = _parent(folder, record)
     parent.open()

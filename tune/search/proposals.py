@@ -143,7 +143,7 @@ class StudySearch(SearchAlgorithm):
         return self._live[name]
 
     def _failed(self, row: TrialRow, error: Exception) -> TrialRow:
-        """A trial that was started again and again, in vain.
+        """A trial that failed each time it was started.
 
         Its process died each time, and may live another day; or it met an error that would end
         other trials too (the others a trial reports as its result, tune.search.objective).

@@ -25,7 +25,7 @@ def check_workers(num_workers: int, gpus: float, num_games: int) -> None:
 def check_resources(load: Load, workers: int = 1) -> int:
     """How many trials run at once: as many as asked for, which the cluster must hold.
 
-    Ray itself would wait for ever, in silence, for CPUs that do not come. The workers of a trial
+    Ray itself would wait forever, in silence, for CPUs that do not come. The workers of a trial
     may be on several nodes; its own process takes no CPU.
 
     Raises:

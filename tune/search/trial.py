@@ -1,7 +1,7 @@
-"""One trial, however it is trained: what it is told, what it reports, and where it lies.
+"""One trial, however it is trained: its task, its reports, and its folder.
 
-Tune keeps a trial's last report, so what is reported is the best so far; a nan would leave
-Optuna's trial running for ever, so it is an error.
+Tune keeps a trial's last report, so a trial reports its best epoch so far; a nan would leave
+Optuna's trial running forever, so it is an error.
 """
 
 import math

@@ -56,7 +56,7 @@ def _live(console: Console, folder: Path, *, by: bool, transient: bool) -> Itera
 
     def look() -> RenderableType:
         nonlocal last
-        with contextlib.suppress(OSError, InputError):  # not to be read just then
+        with contextlib.suppress(OSError, InputError):  # it cannot be read just then
             last = picture(read_summary(folder), by=by)
         return last
 

@@ -1,7 +1,7 @@
 """A trial that several workers train together: Ray Train inside the function that Tune calls.
 
 The trial's own process only waits and passes the epochs on, so it takes no CPU of the cluster:
-with one of its own, a trial would wait for ever where its workers fill the machine. It stays on
+with one of its own, a trial would wait forever where its workers fill the machine. It stays on
 the head, which outlives spot machines; what holds the trials within the cluster is their number
 (tune.search.resources). The worker of rank 0 writes the run folder, so it holds its lock, and it
 predicts.

@@ -101,7 +101,7 @@ class _SpaceBuilder:
         self.take(entries, untie=False)
 
     def take(self, entries: Mapping[str, Any], *, untie: bool) -> None:
-        """Dimensions and fixed values by name; `untie` those that were tied to another one."""
+        """Dimensions and fixed values by name; `untie` those that were tied to another."""
         plain = [name.partition("@")[0] for name in entries]
         apart = all(any(path.endswith(name) for name in plain) for path in (WIDTH, HEADS))
         conditions = {}

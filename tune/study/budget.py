@@ -52,7 +52,7 @@ def read_budget(folder: Path) -> Budget:
 
 
 def budget_now(folder: Path, *, alive: bool) -> Budget:
-    """What a study may take and has taken by now, for anyone who looks on.
+    """What a study may take and has taken by now, for any process that asks.
 
     The clock of a driver that is not `alive` stands still.
 

@@ -55,7 +55,7 @@ def driver_lock(folder: Path) -> Iterator[None]:
     try:
         locked = _lock(file)
         other = _read(path)
-        # Where there are no locks, and on other hosts, what it wrote of itself must do.
+        # Where there are no locks, and on other hosts, its own words are all there is to go by.
         alive = other is not None and (not other.is_local or (not locked and other.runs))
         if locked is False or alive:
             raise InputError(_busy_message(folder, other))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def values_of(row: TrialRow, metrics: Sequence[str]) -> tuple[float, ...] | None:
-    """What a trial was told with; None where it failed."""
+    """A trial's value for each number that is maximised; None if it failed or lacks one."""
     if not row.succeeded:
         return None
     found = tuple(getattr(row, name) for name in metrics)

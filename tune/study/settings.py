@@ -8,7 +8,7 @@ from tune.space.dimensions import WINDOWS, Space
 from tune.study.options import Objective, Options
 
 # What a sweep changes in a preset before the user does: validation games stay clean, and a trial
-# is worth what it shows with the best NMS windows, not with those of the thesis.
+# is scored with the best NMS windows, not with those of the thesis.
 SWEEP_SETTINGS = {"train.stop_games": "held_out", "train.stop_windows": "fitted"}
 
 
@@ -51,6 +51,6 @@ def with_windows(base: Config, space: Space) -> Config:
 def grace_of(max_epochs: int) -> int:
     """Epochs before a trial may be stopped, unless a user says otherwise: a tenth of the most.
 
-    What it costs and what it loses was replayed on curves of real trials (benchmarks/search.py).
+    benchmarks/search.py replays what this saves and what it loses, on curves of real trials.
     """
     return max(1, round(max_epochs / 10))

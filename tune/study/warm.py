@@ -1,7 +1,7 @@
-"""What a study takes over from an earlier one, also where its space is another.
+"""What a study takes over from an earlier one, even one of another space.
 
 A trial of the earlier study whose configuration is a point of the new space, trained and stopped
-the same way on the same store, is as good as one of the new study: the sampler is told of it.
+the same way on the same store, is as good as one of the new study: the sampler learns from it.
 Where only the training differs, such as its epochs, the best points are tried first, as their
 scores do not count here. The rest lies outside of the new space.
 """
