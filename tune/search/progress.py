@@ -27,16 +27,6 @@ class StudyCallback(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._spoken = 0.0
-
-    def setup(
-        self,
-        stop: Any = None,
-        num_samples: int | None = None,
-        total_num_samples: int | None = None,
-        **info: Any,
-    ) -> None:
-        """Called by Tune before the first trial."""
         self._spoken = time.monotonic()
 
     def on_trial_start(

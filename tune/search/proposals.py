@@ -119,7 +119,7 @@ class StudySearch(SearchAlgorithm):
         if not row.is_open:
             return
         if error and trial is not None:
-            row = self._failed(row, _last_error(trial))
+            row = _broken_row(row, _last_error(trial))
         else:
             row = _ended_row(row, result, self.folder, record.settings.split)
         row = row.model_copy(
@@ -142,17 +142,6 @@ class StudySearch(SearchAlgorithm):
         )
         return self._live[name]
 
-    def _failed(self, row: TrialRow, error: Exception) -> TrialRow:
-        """A trial that failed each time it was started.
-
-        Its process died each time, and may live another day; or it met an error that would end
-        other trials too (the others a trial reports as its result, tune.search.objective).
-        """
-        if isinstance(error, RayTaskError):
-            raise TransientError(f"trial {row.id}: {error.cause}")
-        reason = f"its process died each time it was started ({first_line(error)})"
-        return row.model_copy(update={"status": "failed", "error": reason, "again": True})
-
 
 def trial_id(record: StudyRecord, number: int) -> str:
     """The name of a trial: the same for the same study, number and seed."""
@@ -167,6 +156,19 @@ def _last_error(trial: Trial) -> Exception:
             error: Exception = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
             return error
     return Exception("no message")
+
+
+def _broken_row(row: TrialRow, error: Exception) -> TrialRow:
+    """A trial whose process died each time it was started, and may live another day.
+
+    Raises:
+        TransientError: If it met an error that would end other trials too; errors of its own it
+            reports as its result (tune.search.objective).
+    """
+    if isinstance(error, RayTaskError):
+        raise TransientError(f"trial {row.id}: {error.cause}")
+    reason = f"its process died each time it was started ({first_line(error)})"
+    return row.model_copy(update={"status": "failed", "error": reason, "again": True})
 
 
 def _requeued(row: TrialRow) -> TrialRow:

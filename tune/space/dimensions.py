@@ -12,6 +12,7 @@ are part of the model study only when asked for.
 """
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -208,10 +209,7 @@ def value_at(base: Config, path: str) -> Any:
         return base.spotting.window_of(path[len(WINDOWS) + 1 :])
     if weights.power is None and path in (SCALE, POWER):
         return weights.default if path == SCALE else 0.0
-    value: Any = base
-    for part in path.split("."):
-        value = getattr(value, part)
-    return value
+    return operator.attrgetter(path)(base)
 
 
 def setting_of(key: str) -> str:
