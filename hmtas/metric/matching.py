@@ -38,7 +38,7 @@ class GridEvents(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Histograms of one half (see `hmtas.metric.counts.Histograms`)."""
+    """Where `count_half` counts: one half of `hmtas.metric.counts.Histograms`."""
 
     detections_AVK: np.ndarray
     events_AV: np.ndarray
@@ -93,7 +93,7 @@ def nearest_visibility(
 def match_cells(
     spot_cell: np.ndarray, confidence: np.ndarray, truth_cell: np.ndarray, tolerance_s: float
 ) -> np.ndarray:
-    """Mark the correct spots of one action in one half (tests/slow_metric.py says it plainly).
+    """Mark the correct spots of one action in one half (plainly: tests/support/slow_metric.py).
 
     Args:
         spot_cell: (N,) ascending cells.
@@ -159,17 +159,6 @@ def count_half(
                 hits[num_hits] = row * num_thresholds + spot_bin[n]
                 num_hits += 1
     return hits[:num_hits].copy()
-
-
-@njit(cache=True)
-def weighted_sum(counts_HX: np.ndarray, weight_H: np.ndarray) -> np.ndarray:
-    """Sum of the rows, each times its weight, in float64; rows of weight 0 cost nothing."""
-    total = np.zeros(counts_HX.shape[1])
-    for h in range(len(weight_H)):
-        if weight_H[h] != 0:
-            for x in range(counts_HX.shape[1]):
-                total[x] += weight_H[h] * counts_HX[h, x]
-    return total
 
 
 @njit(cache=True)

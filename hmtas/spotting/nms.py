@@ -35,17 +35,11 @@ _CLOSED = -np.inf  # a row that is decided; stays so when multiplied by a factor
 
 
 class Rule(NamedTuple):
-    """A rule of suppression at one window, as the compiled loops read it.
+    """A rule of suppression at one window, as the compiled loops read it."""
 
-    Attributes:
-        before: Rows before a kept row that it suppresses.
-        after: Rows after it.
-        factor: (before + 1 + after,) factors of the rows around it; empty where they are dropped.
-    """
-
-    before: int
-    after: int
-    factor: np.ndarray
+    before: int  # rows before a kept row that it suppresses
+    after: int  # rows after it
+    factor: np.ndarray  # (before + 1 + after,) of the rows around it; empty if they are dropped
 
 
 def make_rule(window_rows: float, kind: NmsKind) -> Rule:

@@ -24,23 +24,15 @@ class FittedFold(Frozen):
 
 
 class FittedWindows(Frozen):
-    """NMS windows fitted on stored probabilities: RUN/windows.json.
+    """NMS windows fitted on stored probabilities: RUN/windows.json."""
 
-    Attributes:
-        method: How they were searched (hmtas.spotting.windows).
-        split: The split they were fitted on.
-        threshold: Spots below it are dropped.
-        windows_s: Widths in seconds, fitted on the whole split: for every other split.
-        kinds: The rule of suppression of each action (hmtas.spotting.nms), fitted with its window.
-        folds: For the games of `split` itself, so that none is scored with windows it chose.
-    """
-
-    method: str
-    split: str
-    threshold: float = Field(default=0.0, ge=0, le=1)
+    method: str  # how they were searched (hmtas.spotting.windows)
+    split: str  # which they were fitted on
+    threshold: float = Field(default=0.0, ge=0, le=1)  # spots below it are dropped
+    # Widths and rules of suppression by action, fitted on the whole split: for other splits.
     windows_s: dict[str, PositiveFloat]
     kinds: dict[str, NmsKind]
-    folds: tuple[FittedFold, ...] = ()
+    folds: tuple[FittedFold, ...] = ()  # for `split`: no game is scored with windows it chose
 
     def spotting(self, fold: FittedFold | None = None) -> SpottingConfig:
         """These windows and rules, or those of a fold, as a configuration."""
@@ -56,11 +48,8 @@ def read_windows(path: Path) -> FittedWindows:
     Raises:
         InputError: If the file is missing or malformed.
     """
-    return read_record(
-        path,
-        FittedWindows,
-        cause="is this not of this version's `hmtas tune windows`? Run it again",
-    )
+    cause = "written by another version's `hmtas tune windows`? Run it again"
+    return read_record(path, FittedWindows, cause=cause)
 
 
 def spot(
@@ -85,33 +74,25 @@ def spot_fitted(
     fitted: FittedWindows,
     split: str,
 ) -> dict[HalfId, Spots]:
-    """Suppress every half with windows that were not fitted on its game.
+    """Suppress every half of a split with windows that were not fitted on its game.
 
-    Args:
-        stored_halves: Probabilities of the halves of `split`.
-        actions: Names of their columns.
-        fitted: The windows.
-        split: On the split they were fitted on, each game takes those of its fold.
+    On the split that they were fitted on, each game gets the windows of its fold.
 
     Raises:
         InputError: If a game of that split is in no fold.
     """
     if split != fitted.split:
         return spot(stored_halves, actions, fitted.spotting())
-    fold_of = {game: fold for fold in fitted.folds for game in fold.games}
-    lost = sorted({half.game for half in stored_halves} - fold_of.keys())
+    in_folds = {game for fold in fitted.folds for game in fold.games}
+    lost = sorted({half.game for half in stored_halves} - in_folds)
     if lost:
         raise InputError(
             f"the NMS windows were fitted on split {split!r}, but {counted(len(lost), 'game')} "
             f"(the first {lost[0]!r}) in none of its folds would be scored with windows that it "
             "may have chosen; run `hmtas tune windows` again"
         )
-    return {
-        half: spots
-        for fold in fitted.folds
-        for half, spots in spot(
-            {half: stored_halves[half] for half in stored_halves if fold_of[half.game] is fold},
-            actions,
-            fitted.spotting(fold),
-        ).items()
-    }
+    spots: dict[HalfId, Spots] = {}
+    for fold in fitted.folds:
+        halves = {half: p for half, p in stored_halves.items() if half.game in fold.games}
+        spots |= spot(halves, actions, fitted.spotting(fold))
+    return spots

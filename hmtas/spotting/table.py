@@ -28,44 +28,23 @@ class Setting(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Average precision of every action under every setting.
+    """Average precision of every action under every setting."""
 
-    Attributes:
-        settings: (W,) what was tried.
-        precision: (W, A) average precision, trapezoid over the tolerances; 0 where the action has
-            no event, as in the official mean.
-        num_events: (A,) events of each action in the games.
-    """
-
-    settings: tuple[Setting, ...]
-    precision: np.ndarray
-    num_events: np.ndarray
+    settings: tuple[Setting, ...]  # (W,)
+    precision: np.ndarray  # (W, A) trapezoid over the tolerances; 0 for an action without events
+    num_events: np.ndarray  # (A,) in the games
 
 
 class Columns(NamedTuple):
-    """One action in all halves, one after another. X: rows of all halves; M: its events there.
+    """One action in all halves, one after another. X: rows of all halves; M: its events there."""
 
-    Attributes:
-        value_X: float32 probabilities.
-        cell_X: Cells of the rows (hmtas.metric.matching).
-        first_H: (H + 1,) where each half begins in X.
-        truth_M: Cells of the events, ascending in each half, none twice.
-        truth_first_H: (H + 1,) where each half begins in M.
-        group_H: Halves of one number are counted together.
-        num_groups: G.
-    """
-
-    value_X: np.ndarray
-    cell_X: np.ndarray
-    first_H: np.ndarray
-    truth_M: np.ndarray
-    truth_first_H: np.ndarray
-    group_H: np.ndarray
-    num_groups: int
-
-
-def nothing() -> None:
-    """What is called when nobody listens."""
+    value_X: np.ndarray  # float32 probabilities
+    cell_X: np.ndarray  # cells of the rows (hmtas.metric.matching)
+    first_H: np.ndarray  # (H + 1,) where each half begins in X
+    truth_M: np.ndarray  # cells of the events, ascending in each half, none twice
+    truth_first_H: np.ndarray  # (H + 1,) where each half begins in M
+    group_H: np.ndarray  # halves with the same number are counted together
+    num_groups: int  # G
 
 
 def tabulate(
@@ -76,7 +55,7 @@ def tabulate(
     *,
     threshold: float = 0.0,
     tolerances_s: Sequence[float] = TIGHT_S,
-    on_setting: Callable[[], None] = nothing,
+    on_setting: Callable[[], None] = lambda: None,
 ) -> list[Table]:
     """Suppress, match and count once per setting, and score it on each set of games.
 
@@ -86,8 +65,8 @@ def tabulate(
         game_sets: Games of each table.
         settings: What to try.
         threshold: Spots below it are dropped.
-        tolerances_s: (D,) full widths in seconds, equally spaced, tight unless given.
-        on_setting: Called at each setting.
+        tolerances_s: (D,) full widths in seconds, equally spaced.
+        on_setting: Called after each setting.
 
     Returns:
         One table per set of games.
@@ -192,11 +171,7 @@ def count_action(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Suppress one action in every half and count as `hmtas.metric.matching.count_half` does.
 
-    Args:
-        columns: The action.
-        threshold: Rows below it are dropped.
-        rule: The rule of suppression at its window.
-        tolerances_s: (D,) full widths in seconds, ascending.
+    Rows below the threshold are dropped; `tolerances_s` are (D,) full widths, ascending.
 
     Returns:
         Detections (G, K) and hits (G, D, K), both float64.

@@ -37,7 +37,7 @@ from hmtas.errors import InputError
 from hmtas.metric.averages import TIGHT_S
 from hmtas.records import Events, HalfId, Probabilities, Spots
 from hmtas.spotting.spots import FittedFold, FittedWindows, spot_fitted
-from hmtas.spotting.table import Setting, Table, nothing, tabulate
+from hmtas.spotting.table import Setting, Table, tabulate
 from hmtas.statistics.folds import game_folds
 
 Method = Literal["exact", "optuna", "global", "fixed"]
@@ -94,9 +94,7 @@ def borrowed_precision(table: Table, borrowed: float = BORROWED) -> np.ndarray:
 def fit_exact(table: Table, borrowed: float = BORROWED) -> list[Setting]:
     """The best setting of each action; of equals the one closest to the global one.
 
-    Args:
-        table: Every setting of every action on the fitting games.
-        borrowed: See `BORROWED`; 0 gives each action its own best.
+    With `borrowed` 0 each action gets its own best (see `BORROWED`).
     """
     shared = table.settings[int(np.argmax(shared_curve(table)))]
 
@@ -129,12 +127,6 @@ def precision_of(table: Table, settings: Sequence[Setting]) -> float:
     return float(table.precision[rows, np.arange(len(rows))].mean())
 
 
-def chooser(method: Literal["exact", "global"]) -> Choose:
-    """A method that needs nothing but the table."""
-    fit = fit_exact if method == "exact" else fit_global
-    return lambda tables: [fit(table) for table in tables]
-
-
 def cross_fit(
     halves: Mapping[HalfId, Probabilities],
     events: Mapping[HalfId, Events],
@@ -147,7 +139,7 @@ def cross_fit(
     settings: Sequence[Setting] | None = None,
     tolerances_s: Sequence[float] = TIGHT_S,
     seed: int = 0,
-    on_setting: Callable[[], None] = nothing,
+    on_setting: Callable[[], None] = lambda: None,
 ) -> FittedWindows:
     """Settings of all games, and for each fold of games the settings that the others choose.
 
@@ -155,14 +147,14 @@ def cross_fit(
         halves: Stored probabilities of every half.
         events: Annotations of the same halves.
         actions: Names of the columns.
-        split: Name of the split they are.
+        split: Name of the split that they cover.
         method: See above.
         choose: How `optuna` chooses, one list of settings per table.
         threshold: Spots below it are dropped.
         settings: What to try, `every_setting()` unless given.
-        tolerances_s: What is maximised, tight unless given.
-        seed: Of the folds.
-        on_setting: Called at each setting.
+        tolerances_s: Tolerances of the Average-mAP that is maximised.
+        seed: Seed of the folds.
+        on_setting: Called after each setting.
 
     Raises:
         InputError: If there are fewer than two games.
@@ -186,25 +178,23 @@ def cross_fit(
             assert choose is not None
             chosen = choose(tables)
         else:
-            chosen = chooser(method)(tables)
-    named = [
-        {
-            "windows_s": {a: s.window_s for a, s in zip(actions, settings_A, strict=True)},
-            "kinds": {a: s.kind for a, s in zip(actions, settings_A, strict=True)},
-        }
-        for settings_A in chosen
-    ]
-    return FittedWindows.model_validate(
-        {
-            "method": method,
-            "split": split,
-            "threshold": threshold,
-            **named[0],
-            "folds": [
-                FittedFold.model_validate({"games": fold, **of_fold})
-                for fold, of_fold in zip(folds, named[1:], strict=True)
-            ],
-        }
+            fit = fit_exact if method == "exact" else fit_global
+            chosen = [fit(table) for table in tables]
+    of_all, *of_folds = (dict(zip(actions, settings_A, strict=True)) for settings_A in chosen)
+    return FittedWindows(
+        method=method,
+        split=split,
+        threshold=threshold,
+        windows_s={action: setting.window_s for action, setting in of_all.items()},
+        kinds={action: setting.kind for action, setting in of_all.items()},
+        folds=tuple(
+            FittedFold(
+                games=fold,
+                windows_s={action: setting.window_s for action, setting in of_fold.items()},
+                kinds={action: setting.kind for action, setting in of_fold.items()},
+            )
+            for fold, of_fold in zip(folds, of_folds, strict=True)
+        ),
     )
 
 
@@ -218,15 +208,9 @@ def spot_unseen(
 ) -> dict[HalfId, Spots]:
     """Suppress every half with windows that other games chose, as a model in training is scored.
 
-    Searches the hard rule alone, a second for 30 games: with the others the search after each epoch
-    would take longer than many an epoch, for windows that are fitted again in the end.
-
-    Args:
-        halves: Probabilities of every half.
-        events: Annotations of the same halves.
-        actions: Names of the columns.
-        threshold: Spots below it are dropped.
-        tolerances_s: What the windows maximise, tight unless given.
+    Searches only the hard rule, a second for 30 games: with the others the search after each epoch
+    would take longer than many an epoch, for windows that are fitted again in the end. The
+    arguments are those of `cross_fit`.
 
     Raises:
         InputError: If there are fewer than two games.

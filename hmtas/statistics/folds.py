@@ -15,7 +15,7 @@ def game_folds(
     Args:
         games: In any order: the same games and seed give the same folds.
         num_folds: At least 2; with fewer games than that, every game is a fold of its own.
-        seed: Of the shuffle.
+        seed: Seed of the shuffle.
 
     Raises:
         InputError: If there are fewer than two folds or two games.

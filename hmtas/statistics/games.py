@@ -22,21 +22,13 @@ from hmtas.metric.matching import interpolated_precision
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GameCounts:
-    """Histograms by game, visible and unshown together.
+    """Histograms by game, visible and unshown together."""
 
-    Attributes:
-        games: (G,) the games, sorted.
-        tolerances_s: (D,) full widths in seconds, equally spaced.
-        detections: (G, A, K) uint16, spots whose highest threshold is the k-th.
-        hits: (G, A, D, K) uint16, those that match an event.
-        num_events: (G, A) int64, annotated cells.
-    """
-
-    games: tuple[str, ...]
-    tolerances_s: np.ndarray
-    detections: np.ndarray
-    hits: np.ndarray
-    num_events: np.ndarray
+    games: tuple[str, ...]  # (G,) sorted
+    tolerances_s: np.ndarray  # (D,) full widths, equally spaced
+    detections: np.ndarray  # (G, A, K) uint16 spots whose highest threshold is the k-th
+    hits: np.ndarray  # (G, A, D, K) uint16, those that match an event
+    num_events: np.ndarray  # (G, A) int64 annotated cells
 
     @classmethod
     def of(cls, counts: Histograms) -> "GameCounts":
@@ -57,11 +49,7 @@ class GameCounts:
 
 
 def check_paired(models: Sequence[GameCounts], names: Sequence[str] = ()) -> None:
-    """Refuse to compare models that were not counted alike.
-
-    Args:
-        models: Counts of each.
-        names: What to call them in a message.
+    """Refuse to compare models that were not counted alike; `names` is for the message.
 
     Raises:
         InputError: If they are not scored on the same games with the same labels.

@@ -37,20 +37,14 @@ FEWEST_GAMES = 4  # with an event of an action, for an interval of its average p
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Resampled:
-    """Average-mAP of some models, on all games and on the same resamples of them.
+    """Average-mAP of some models, on all games and on the same resamples of them."""
 
-    Attributes:
-        num_games: G.
-        scores: (M,) on all games.
-        resamples: (R, M).
-    """
-
-    num_games: int
-    scores: np.ndarray
-    resamples: np.ndarray
+    num_games: int  # G
+    scores: np.ndarray  # (M,) on all games
+    resamples: np.ndarray  # (R, M)
 
     def against(self, reference: int) -> "Resampled":
-        """How much each model is better than one of them."""
+        """How much better each model is than one of them."""
         return Resampled(
             num_games=self.num_games,
             scores=self.scores - self.scores[reference],
@@ -67,18 +61,18 @@ class Resampled:
         error: np.ndarray = self.resamples.std(axis=0) * inflation
         return error
 
-    def reach(self, model: int, level: float = LEVEL) -> float:
-        """How far the interval of one model goes to each side.
+    def reach(self, model: int) -> float:
+        """How far the 95 % interval of one model extends to each side.
 
-        Without end where there is one game, which says nothing of how games differ.
+        Infinite for a single game, which says nothing about how games differ.
         """
         if self.num_games < 2:
             return math.inf
-        return float(critical_value(self.num_games, level) * self.standard_errors[model])
+        return float(critical_value(self.num_games) * self.standard_errors[model])
 
-    def interval(self, model: int, level: float = LEVEL) -> tuple[float, float]:
+    def interval(self, model: int) -> tuple[float, float]:
         """The interval of one model's score, within [0, 1]."""
-        return clipped(float(self.scores[model]), self.reach(model, level))
+        return clipped(float(self.scores[model]), self.reach(model))
 
 
 def clipped(center: float, reach: float, lowest: float = 0.0) -> tuple[float, float]:
@@ -93,13 +87,7 @@ def resample(
     *,
     on_model: Callable[[], None] = lambda: None,
 ) -> Resampled:
-    """Score models on all games and on resampled ones, the same for every model.
-
-    Args:
-        models: Of the same games, tolerances and actions.
-        num: Resamples.
-        seed: The same seed draws the same games.
-        on_model: Called after each model.
+    """Score models on all games and on `num` resamples of them, the same for every model.
 
     Raises:
         InputError: If the models are not scored on the same games.
@@ -117,33 +105,20 @@ def resample(
 
 
 def bootstrap_interval(
-    counts: Histograms | GameCounts, num: int = 1000, seed: int = 0, level: float = LEVEL
+    counts: Histograms | GameCounts, num: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Interval of Average-mAP (see above), within [0, 1].
-
-    Args:
-        counts: From `hmtas.metric.counts.histograms`.
-        num: Resamples.
-        seed: The same seed draws the same games for every model.
-        level: How often such intervals are to cover the truth.
-    """
-    return resample([counts], num, seed).interval(0, level)
+    """95 % interval of Average-mAP (see above), within [0, 1], from `num` resamples."""
+    return resample([counts], num, seed).interval(0)
 
 
 def action_intervals(
-    models: Sequence[Histograms | GameCounts], num: int = 1000, seed: int = 0, level: float = LEVEL
+    models: Sequence[Histograms | GameCounts], num: int = 1000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Average precision of each action, the mean of some trainings of one model, with intervals.
 
-    What says how games differ are the games with an event of the action: Student's t has one
-    degree of freedom less than these, and where they are fewer than `FEWEST_GAMES` nothing is
-    said. The intervals are of one action each; 17 of them do not hold together.
-
-    Args:
-        models: The trainings, counted on the same games.
-        num: Resamples.
-        seed: The same seed draws the same games.
-        level: How often such an interval is to cover the truth.
+    Only games with an event of the action say how games differ: Student's t has one degree of
+    freedom less than there are such games, and fewer than `FEWEST_GAMES` give no interval. Each
+    interval holds for one action; 17 of them do not hold together.
 
     Returns:
         Score, lower and upper end, (A,) each; nan for an action without events, or too few.
@@ -157,7 +132,7 @@ def action_intervals(
     for a, games in enumerate((each[0].num_events > 0).sum(axis=0)):
         if games >= FEWEST_GAMES:
             spread = np.nanstd(found[1:, a]) * math.sqrt(num_games / (num_games - 1))
-            reach = critical_value(int(games), level) * spread
+            reach = critical_value(int(games)) * spread
             low[a], high[a] = clipped(score[a], reach)
     return score, low, high
 
@@ -167,9 +142,8 @@ def paired_difference(
     second: Histograms | GameCounts,
     num: int = 1000,
     seed: int = 0,
-    level: float = LEVEL,
 ) -> tuple[float, float, float]:
-    """Average-mAP of `first` minus that of `second`, with its interval.
+    """Average-mAP of `first` minus that of `second`, with its 95 % interval.
 
     Both are scored on the same resampled games, so that games that are hard for both cancel out.
 
@@ -182,7 +156,7 @@ def paired_difference(
     """
     resampled = resample([first, second], num, seed).against(1)
     difference = float(resampled.scores[0])
-    return difference, *clipped(difference, resampled.reach(0, level), lowest=-1.0)
+    return difference, *clipped(difference, resampled.reach(0), lowest=-1.0)
 
 
 def critical_value(num_games: int, level: float = LEVEL) -> float:

@@ -11,20 +11,12 @@ from hmtas.statistics.intervals import Resampled, resample
 
 
 class Candidates(NamedTuple):
-    """Candidates, each the mean of its trainings.
+    """Candidates, each the mean of its trainings."""
 
-    Attributes:
-        groups: The trainings of each candidate, as places among all trainings.
-        trainings: Score of each training, by candidate.
-        deviation: Standard deviation between trainings that differ in their seed alone, pooled;
-            None if no candidate was trained twice.
-        means: The candidates.
-    """
-
-    groups: list[list[int]]
-    trainings: list[tuple[float, ...]]
-    deviation: float | None
-    means: Resampled
+    groups: list[list[int]]  # the trainings of each candidate, as indices into all trainings
+    trainings: list[tuple[float, ...]]  # score of each training, by candidate
+    deviation: float | None  # as `seed_deviation` says
+    means: Resampled  # the candidates
 
 
 def resample_candidates(
@@ -38,7 +30,7 @@ def resample_candidates(
 
     Args:
         counts: The trainings of each candidate, counted on the same games.
-        num: Resamples.
+        num: Number of resamples.
         seed_noise: Add the noise of the seeds to the resamples; without it they vary with the
             games only.
         on_training: Called after each training.
@@ -59,14 +51,10 @@ def resample_candidates(
 
 
 def seed_deviation(scores_M: np.ndarray, groups: Sequence[Sequence[int]]) -> float | None:
-    """Standard deviation between trainings that differ in their seed alone, pooled.
-
-    Args:
-        scores_M: (M,) score of each training.
-        groups: The trainings of each candidate.
+    """Standard deviation between trainings that differ only in their seed, pooled.
 
     Returns:
-        None, if no candidate was trained twice.
+        None if no candidate was trained twice.
     """
     freedom = sum(len(group) - 1 for group in groups)
     if freedom == 0:
@@ -80,18 +68,13 @@ def average_seeds(
     groups: Sequence[Sequence[int]],
     *,
     deviation: float = 0.0,
-    seed: int = 0,
 ) -> Resampled:
     """Candidates instead of trainings: the mean of each group takes its place.
 
-    Args:
-        resampled: Scores of the trainings.
-        groups: The trainings of each candidate.
-        deviation: Standard deviation between trainings that differ in their seed alone. It is
-            added to the resamples as noise; with 0 they vary with the games only.
-        seed: Seed of that noise.
+    A `deviation` between trainings that differ only in their seed is added to the resamples as
+    noise; with 0 they vary with the games only.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     means = [resampled.resamples[:, list(group)].mean(axis=1) for group in groups]
     noise = [
         rng.normal(0, deviation / np.sqrt(len(group)), len(resampled.resamples)) for group in groups

@@ -41,9 +41,7 @@ class Comparison:
     games_needed: int | None  # None: more than MOST_GAMES
 
 
-def compare_to(
-    resampled: Resampled, reference: int, *, picked: bool, level: float = LEVEL
-) -> dict[int, Comparison]:
+def compare_to(resampled: Resampled, reference: int, *, picked: bool) -> dict[int, Comparison]:
     """Compare every other model with one of them.
 
     Args:
@@ -51,7 +49,6 @@ def compare_to(
         reference: Index of the model to compare with.
         picked: Was it chosen for its score on these games? No, if other games chose it, or if it
             was named before.
-        level: How often all intervals together are to cover the truth.
 
     Returns:
         By index of the model, without the reference.
@@ -59,10 +56,10 @@ def compare_to(
     num_models = len(resampled.scores)
     others = [m for m in range(num_models) if m != reference]
     pairs = [(m, reference) for m in others]
-    normal = NormalDist().inv_cdf((1 + level) / 2)
+    normal = NormalDist().inv_cdf((1 + LEVEL) / 2)
     largest = _largest(resampled, list(combinations(range(num_models), 2)) if picked else pairs)
     # With a single comparison there is nothing to correct for, and no need of resampled tails.
-    quantile = normal if num_models == 2 else max(normal, float(np.quantile(largest, level)))
+    quantile = normal if num_models == 2 else max(normal, float(np.quantile(largest, LEVEL)))
     against = resampled.against(reference)
     errors = against.standard_errors
     return {
@@ -83,14 +80,9 @@ def games_needed(
     """Games of the same kind on which a difference of this size would be told from none.
 
     The assumption is that the true difference is the one observed, and each game adds as much to
-    the variance as these games do on average (normal approximation). Then a new set of that many
-    games gives a verdict with 80 % probability.
-
-    Args:
-        difference: Observed on `num_games` games.
-        standard_error: Of the difference.
-        num_games: Games that were scored.
-        quantile: Standard errors to each side of the interval, of many games.
+    the variance as these `num_games` do on average (normal approximation). Then a new set of that
+    many games gives a verdict with 80 % probability. `quantile` is the half-width of the interval
+    of many games, in standard errors.
 
     Returns:
         Their number; None if it is above `MOST_GAMES`.

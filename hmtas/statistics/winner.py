@@ -40,9 +40,9 @@ def corrected_winner(
     """Pick the best model, and say what its score would be had these games not picked it.
 
     Args:
-        models: The candidates, all of them: those left out were picked from as well.
-        num: Halvings of the games.
-        seed: Of the halvings.
+        models: All the candidates: any left out here were picked from as well.
+        num: Number of halvings of the games.
+        seed: Seed of the halvings.
         groups: Which models are trainings of one candidate, whose score is their mean; without
             them every model is a candidate.
 

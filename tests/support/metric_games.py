@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hmtas.metric.counts import Histograms
 from hmtas.records import Events, HalfId, Spots
 
 HALF = HalfId("league/season/game", 1)
@@ -22,6 +23,20 @@ def events(*rows: tuple[float, int, bool], half: HalfId = HALF) -> Events:
         time_s=columns[0],
         action=columns[1].astype(np.int64),
         visible=columns[2].astype(np.bool_),
+    )
+
+
+def drawn(counts: Histograms, times_G: np.ndarray) -> Histograms:
+    """The season in which each game was played this often, in copies of its halves."""
+    which = np.repeat(np.arange(len(counts.halves)), times_G[counts.game_of_half].astype(int))
+    hit_bins = [counts.hit_bin[counts.hit_half == h] for h in which]
+    return Histograms(
+        halves=tuple(HalfId(f"copy {n}", 1) for n in range(len(which))),
+        tolerances_s=counts.tolerances_s,
+        detections=counts.detections[which],
+        hit_half=np.repeat(np.arange(len(which)), [len(bins) for bins in hit_bins]),
+        hit_bin=np.concatenate(hit_bins),
+        num_events=counts.num_events[which],
     )
 
 

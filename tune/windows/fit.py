@@ -14,7 +14,7 @@ from hmtas.scoring.games import check_fitting, refuse_test_split
 from hmtas.scoring.run import spot_stored
 from hmtas.scoring.score import SpotsScore, score_spots, write_score
 from hmtas.spotting.spots import FittedWindows
-from hmtas.spotting.table import Setting, nothing
+from hmtas.spotting.table import Setting
 from hmtas.spotting.windows import Choose, Method, cross_fit
 from hmtas.statistics.intervals import paired_difference
 from hmtas.store.remote import open_store
@@ -40,7 +40,7 @@ def tune_run(
     threshold: float = 0.0,
     trials: int = 200,
     seed: int = 0,
-    on_step: Callable[[], None] = nothing,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Tuned:
     """Fit the windows of a run; write RUN/windows.json and the cross-fitted RUN/scores/SPLIT.json.
 

@@ -27,7 +27,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search.optuna import OptunaSearch
 
 from hmtas.cluster.session import ray_session
-from hmtas.spotting.table import Setting, Table, nothing
+from hmtas.spotting.table import Setting, Table
 from hmtas.spotting.windows import borrowed_precision
 from tune.space.dimensions import Suggests
 
@@ -84,7 +84,7 @@ def search_windows(
     *,
     trials: int = NUM_TRIALS,
     seed: int = 0,
-    on_trial: Callable[[], None] = nothing,
+    on_trial: Callable[[], None] = lambda: None,
 ) -> list[list[Setting]]:
     """A study per table, one after another: the best setting of each action that it came across.
 

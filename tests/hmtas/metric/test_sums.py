@@ -1,4 +1,6 @@
-"""A score is a sum over halves: subsets, weights, merged parts, and changes that change nothing."""
+"""A score is a sum over halves, and some changes change nothing."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map, score
-from hmtas.metric.counts import Histograms, histograms, merge
+from hmtas.metric.counts import histograms
 from hmtas.records import Events, HalfId, Score, Spots
-from tests.support.metric_games import HALF, events, random_games, spots
+from tests.support.metric_games import HALF, drawn, events, random_games, spots
 from tests.support.official import NAMES
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -28,33 +30,29 @@ def test_a_subset_of_games_is_scored_as_if_the_others_did_not_exist() -> None:
         {half: e for half, e in event.items() if half.game in chosen},
         3,
     )
-    subset = score(histograms(spot, event, TIGHT_S, 3), chosen)
+    counts = histograms(spot, event, TIGHT_S, 3)
+    subset = score(counts, chosen)
     assert_same(alone, subset)
     assert subset.num_games == 2
-
-
-def test_a_weight_is_that_many_copies_of_the_game() -> None:
-    spot, event = random_games(seed=2, num_games=3, num_actions=2)
-    counts = histograms(spot, event, TIGHT_S, 2)
-    games = counts.games
-    copied = score(counts, [games[0], games[0], games[2]])
-    assert_same(copied, score(counts, games, [2, 0, 1]))
-    tripled = score(counts, weights=[3, 3, 3])
-    assert tripled.average_map == pytest.approx(score(counts).average_map, abs=1e-12)
-    assert tripled.num_events.tolist() == (3 * score(counts).num_events).tolist()
-
-
-def test_score_refuses_unknown_games_and_wrong_weights() -> None:
-    counts = histograms({HALF: spots()}, {HALF: events()}, (1,), 1)
-    with pytest.raises(ValueError, match="'elsewhere' is not among the 1 counted games"):
+    with pytest.raises(ValueError, match="'elsewhere' is not among the 5 counted games"):
         score(counts, ["elsewhere"])
-    with pytest.raises(ValueError, match="weights must be 1 numbers >= 0"):
-        score(counts, weights=[1, 2])
-    with pytest.raises(ValueError, match="weights must be 1 numbers >= 0"):
-        score(counts, weights=[-1])
 
 
-# Two seasons, and one.
+def test_a_game_that_was_played_twice_counts_twice() -> None:
+    spot, event = random_games(seed=1, num_games=5, num_actions=3)
+    times = np.array([0, 1, 0, 3, 2])
+    copies = [
+        (half, HalfId(f"{half.game}, {copy}", half.half))
+        for half in spot
+        for copy in range(times[int(half.game[-1])])
+    ]
+    played = average_map(
+        {new: with_rows(spot[half], slice(None), new) for half, new in copies},
+        {new: replace(event[half], half=new) for half, new in copies},
+        3,
+    )
+    assert_same(played, score(drawn(histograms(spot, event, TIGHT_S, 3), times)))
+    assert played.num_games == 6
 
 
 def test_hits_are_those_of_detections_that_match() -> None:
@@ -71,43 +69,6 @@ def test_hits_are_those_of_detections_that_match() -> None:
         [0, 1, 1, 0, 199],
         [0, 1, 1, 1, 0],
     ]
-
-
-@few
-@given(seed=SEEDS, num_parts=st.integers(1, 3))
-def test_merged_parts_of_a_season_are_the_season(seed: int, num_parts: int) -> None:
-    spot, event = random_games(seed, num_games=3, num_actions=2)
-    part_of = dict(
-        zip(event, np.random.default_rng(seed).integers(0, num_parts, len(event)), strict=True)
-    )
-    parts = [
-        histograms(
-            {half: s for half, s in spot.items() if part_of[half] == p},
-            {half: e for half, e in event.items() if part_of[half] == p},
-            TIGHT_S,
-            2,
-        )
-        for p in range(num_parts)
-    ]
-    whole, merged = histograms(spot, event, TIGHT_S, 2), merge(parts)
-    assert merged.halves == whole.halves
-    for name in ("detections", "hits", "num_events"):
-        np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))
-    assert_same(score(merged), score(whole))
-    weights = [0.5, 2, 0]
-    assert_same(score(merged, weights=weights), score(whole, weights=weights))
-
-
-def test_merge_refuses_the_same_half_twice_and_other_tolerances_or_actions() -> None:
-    def counts(half: HalfId, widths: tuple[float, ...], num_actions: int) -> Histograms:
-        return histograms({half: spots(half=half)}, {}, widths, num_actions)
-
-    first, other = counts(HALF, (1,), 1), HalfId("another game", 1)
-    with pytest.raises(ValueError, match="a half is counted in two"):
-        merge([first, counts(HALF, (1,), 1)])
-    for wrong in (counts(other, (2,), 1), counts(other, (1, 2), 1), counts(other, (1,), 2)):
-        with pytest.raises(ValueError, match="of other tolerances or actions"):
-            merge([first, wrong])
 
 
 # Changes that must not change the score.
