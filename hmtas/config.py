@@ -6,16 +6,11 @@ checkpoint; the same file repeats it.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
+from operator import getitem
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Discriminator,
-    Field,
-    PositiveFloat,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Discriminator, Field, PositiveFloat, Tag, ValidationError, model_validator
 
 from hmtas.errors import InputError, did_you_mean, join_problems
 from hmtas.validation import Frozen, findings_of, validated
@@ -191,11 +186,10 @@ class Config(Frozen):
         return self
 
     def updated(self, settings: Mapping[str, Any]) -> "Config":
-        """A copy with some settings replaced.
+        """A copy with some settings replaced, by name.
 
-        Args:
-            settings: Name to value. A name is a path such as `train.seq_len` or
-                `train.class_weights.by_action.Goal`, or its last part where that is unambiguous.
+        A name is a path such as `train.seq_len` or `train.class_weights.by_action.Goal`, or its
+        last part where that is unambiguous.
 
         Raises:
             InputError: If a name or value is not valid; all of them at once.
@@ -205,7 +199,7 @@ class Config(Frozen):
         for name, value in settings.items():
             try:
                 parent, key = locate_setting(name)
-                _walk(document, parent)[key] = value
+                reduce(getitem, parent.split("."), document)[key] = value
             except InputError as error:
                 problems.append(str(error))
         try:
@@ -256,7 +250,7 @@ _KEYED_BY_ACTION = {"by_action", "windows_s"}  # keyed by the store's actions, n
 def locate_setting(name: str) -> tuple[str, str]:
     """The place of a setting, such as ("train", "seq_len") for `train.seq_len` or `seq_len`.
 
-    What is keyed by actions has a place for any action: a store may have others than SoccerNet's.
+    Settings keyed by action accept any action: a store may have others than SoccerNet's.
 
     Raises:
         InputError: If no setting, or more than one, has this name.
@@ -275,12 +269,6 @@ def locate_setting(name: str) -> tuple[str, str]:
         raise InputError(f"unknown setting {name!r}{did_you_mean(name, known)}")
     parent, _, key = found[0].rpartition(".")
     return parent, key
-
-
-def _walk(document: dict[str, Any], path: str) -> dict[str, Any]:
-    for part in path.split("."):
-        document = document[part]
-    return document
 
 
 def read_config(document: Any, place: str) -> Config:

@@ -31,7 +31,7 @@ def full_disk(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a scratch path beside `path`; move it there when the block ends well, else remove it.
+    """Give a scratch path beside `path`; move it there when the block succeeds, else remove it.
 
     Raises:
         TransientError: If the disk is full; nothing is left behind.
@@ -60,10 +60,10 @@ def locked(path: Path, *, wait_s: float = -1, busy: str = "") -> Iterator[None]:
     Args:
         path: The lock file; it stays, unless the block removes it.
         wait_s: Seconds to wait until it is free; -1 waits for ever.
-        busy: What to say where that is not enough.
+        busy: Message of the error.
 
     Raises:
-        TransientError: If another thread or process has it for longer.
+        TransientError: If another thread or process holds it for longer.
     """
     lock = FileLock(path, timeout=wait_s)
     try:
@@ -71,7 +71,7 @@ def locked(path: Path, *, wait_s: float = -1, busy: str = "") -> Iterator[None]:
     except Timeout:
         raise TransientError(busy) from None
     except OSError as error:
-        # Some network file systems have no locks: there, nothing better is to be had.
+        # Some network file systems have no locks; we have nothing better to offer there.
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
             raise
     try:
@@ -87,7 +87,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, readable by people: two spaces, keys in their order."""
+    """Write JSON atomically, indented, keys in their order."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Places to write to, tried before the work whose results they are to hold."""
+"""Places to write to, tried out before the work whose results go there."""
 
 import os
 import shutil
@@ -20,27 +20,20 @@ def check_folder(*folders: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Refuse a file that cannot be written or replaced.
-
-    Raises:
-        InputError: Saying why.
-    """
+    """Refuse a file that cannot be written or replaced."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file")
     check_folder(path.parent)
 
 
 def check_space(folder: Path, num_bytes: int, what: str, remedy: str) -> None:
-    """Refuse what the disk of a folder, or of the one it will be made in, cannot hold.
+    """Refuse to write more bytes into a folder, which may not exist yet, than its disk can hold.
 
     Args:
         folder: Where the bytes go.
         num_bytes: How many more are needed.
         what: What needs them, in the plural.
-        remedy: What to do beside freeing some space.
-
-    Raises:
-        InputError: Naming what is needed and what is free.
+        remedy: What else to do than free some space.
     """
     free = shutil.disk_usage(_existing(folder)).free
     if num_bytes > free:

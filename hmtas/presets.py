@@ -8,7 +8,7 @@ from hmtas.errors import InputError
 AUDIO = ("vggish",)
 UNWEIGHTED = ClassWeights(default=1.0, by_action={})
 
-# Of m7, in percent, on the test split (Table 5.5).
+# Average precision of m7, in percent, on the test split (Table 5.5).
 THESIS_PER_ACTION = {
     "Penalty": 80.25,
     "Kick-off": 57.26,
@@ -47,10 +47,6 @@ class Preset(NamedTuple):
     thesis_tight: float | None  # tight Average-mAP on the test split, %, Table 5.2
 
 
-def _step(model: ModelConfig, train: TrainConfig) -> Config:
-    return Config(model=model, train=train)
-
-
 _FCNN = ModelConfig(kind="fcnn", exclude_streams=AUDIO)
 _ONE_STREAM = ModelConfig(kind="encoder", exclude_streams=AUDIO)
 _VISUAL = ModelConfig(stream_heads=False, exclude_streams=AUDIO)
@@ -61,26 +57,26 @@ _WEIGHTED = TrainConfig(gamma=1.0)
 
 PRESETS = {
     "m0": Preset(
-        _step(_FCNN, _PLAIN.model_copy(update={"seq_len": 7})),
+        Config(model=_FCNN, train=_PLAIN.model_copy(update={"seq_len": 7})),
         "FCNN on the concatenated visual embeddings, L = 7",
         39.89,
     ),
-    "m1": Preset(_step(_FCNN, _PLAIN), "m0 with L = 3", 42.59),
+    "m1": Preset(Config(model=_FCNN, train=_PLAIN), "m0 with L = 3", 42.59),
     "m2": Preset(
-        _step(_ONE_STREAM.model_copy(update={"num_layers": 1}), _PLAIN),
+        Config(model=_ONE_STREAM.model_copy(update={"num_layers": 1}), train=_PLAIN),
         "one transformer encoder layer",
         50.02,
     ),
-    "m3": Preset(_step(_ONE_STREAM, _PLAIN), "two encoder layers", 50.11),
-    "m4": Preset(_step(_VISUAL, _PLAIN), "a stream per embedding", 50.52),
-    "m5": Preset(_step(_VISUAL, _WEIGHTED), "m4 with class weights", 55.05),
-    "m6": Preset(_step(_AUDIO_TOO, _WEIGHTED), "m5 with audio", 56.77),
+    "m3": Preset(Config(model=_ONE_STREAM, train=_PLAIN), "two encoder layers", 50.11),
+    "m4": Preset(Config(model=_VISUAL, train=_PLAIN), "a stream per embedding", 50.52),
+    "m5": Preset(Config(model=_VISUAL, train=_WEIGHTED), "m4 with class weights", 55.05),
+    "m6": Preset(Config(model=_AUDIO_TOO, train=_WEIGHTED), "m5 with audio", 56.77),
     "m7": Preset(Config(), "m6 with intermediate supervision: HMTAS", 57.28),
     "smoke": Preset(
-        _step(
-            ModelConfig(width=32, num_heads=4, num_layers=1, widening=2, stream_dropout=0.1,
-                        fusion_dropout=0.1, head_dropout=0.1),
-            TrainConfig(batch_size=256, learning_rate=2e-3, max_epochs=4),
+        Config(
+            model=ModelConfig(width=32, num_heads=4, num_layers=1, widening=2, stream_dropout=0.1,
+                              fusion_dropout=0.1, head_dropout=0.1),
+            train=TrainConfig(batch_size=256, learning_rate=2e-3, max_epochs=4),
         ),
         "m7 made small, for trying things out",
         None,

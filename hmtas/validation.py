@@ -1,4 +1,4 @@
-"""One base for the frozen pydantic records, and one way from pydantic's findings to our errors."""
+"""The base class of frozen pydantic records, and pydantic's findings as our errors."""
 
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -33,24 +33,14 @@ def findings_of(error: ValidationError) -> list[str]:
 
 
 def one_of(option: str, word: str, kind: Any) -> Any:
-    """A word of the command line that is one of a `Literal`.
-
-    Raises:
-        InputError: If it is none of them.
-    """
+    """A word of the command line that must be one of a `Literal`, else an `InputError`."""
     if word not in get_args(kind):
         raise InputError(f"--{option} must be one of {', '.join(get_args(kind))}, got {word!r}")
     return word
 
 
 def validated(model: type[M], value: Any, place: str, *, cause: str = "") -> M:
-    """A record from what a user or a file says.
-
-    Args:
-        model: The record.
-        value: Its fields by name.
-        place: Where they come from, such as a path.
-        cause: Likely cause of a mistake, if there is one to name.
+    """A record from what a user or a file says; `cause` is the likely cause of a mistake.
 
     Raises:
         InputError: With every finding on one line.

@@ -21,7 +21,7 @@ def clock_features(
         half: 1 or 2.
         num_rows: T.
         num_words: (T,) words said in each second; None without a transcript.
-        end_known: Whether row T - 1 is known to be the end of the half.
+        end_known: Is row T - 1 known to be the end of the half?
 
     Returns:
         (T, 15) float16.
@@ -41,20 +41,26 @@ def clock_features(
     if num_words is None:
         columns += [none] * (len(PACE_S) + 3)
     else:
-        columns += [_pace(num_words, first, last) for first, last in PACE_S]
+        running = running_sum(num_words)
+        columns += [over_range(running, span) / (span[1] - span[0] + 1) for span in PACE_S]
         columns += [_since_last(num_words), _since_last(num_words[::-1])[::-1], none + 1]
     features: np.ndarray = np.stack(columns, axis=1).astype(np.float16)
     return features
 
 
-def _pace(num_words: np.ndarray, first: int, last: int) -> np.ndarray:
-    """Words per second said in the rows t + first to t + last, ends included."""
-    num_rows = len(num_words)
-    running = np.concatenate([[0.0], num_words.cumsum()])
-    row = np.arange(num_rows)
-    after, before = (np.clip(row + offset, 0, num_rows) for offset in (last + 1, first))
-    pace: np.ndarray = (running[after] - running[before]) / (last - first + 1)
-    return pace
+def running_sum(rows: np.ndarray) -> np.ndarray:
+    """(T, ...) to the (T + 1, ...) float64 sums of the rows before each."""
+    sums = rows.cumsum(axis=0, dtype=np.float64)
+    return np.concatenate([np.zeros((1, *rows.shape[1:])), sums])
+
+
+def over_range(running: np.ndarray, span: tuple[int, int]) -> np.ndarray:
+    """Sums of the rows t + span[0] to t + span[1], ends included, for every t; (T, ...)."""
+    num_rows = len(running) - 1
+    first = np.clip(np.arange(num_rows) + span[0], 0, num_rows)
+    last = np.clip(np.arange(num_rows) + span[1] + 1, 0, num_rows)
+    total: np.ndarray = running[last] - running[first]
+    return total
 
 
 def _since_last(num_words: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from hmtas.embed.encoder import SAID_S, VERSION, Encoder, fit_encoder, load_enco
 from hmtas.embed.transcripts import SpokenWords, Transcript, count_words, read_transcript
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, read_json, sha256_file, sha256_json, write_json
-from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, read_events
+from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, read_splits
 from hmtas.records import Events, HalfId
 
@@ -38,27 +38,16 @@ class Length(NamedTuple):
 
 @dataclass(kw_only=True)
 class EmbedReport:
-    """What `embed_games` did.
+    """What `embed_games` did."""
 
-    Attributes:
-        num_games: Games embedded now.
-        num_kept: Games that were there already.
-        encoder: Where the encoder lies.
-        fitted_games: Train games it was fitted on.
-        refitted: Whether it was fitted now.
-        no_transcript: Halves without a transcript: they have the `clock` stream alone.
-        no_length: Halves of unknown length: they have nothing.
-        skipped_segments: Segments left out, by reason.
-    """
-
-    num_games: int = 0
-    num_kept: int = 0
-    encoder: str = ""
-    fitted_games: int = 0
-    refitted: bool = False
-    no_transcript: list[str] = field(default_factory=list)
-    no_length: list[str] = field(default_factory=list)
-    skipped_segments: Counter[str] = field(default_factory=Counter)
+    num_games: int = 0  # embedded now
+    num_kept: int = 0  # there already
+    encoder: str = ""  # its path
+    fitted_games: int = 0  # train games that it was fitted on
+    refitted: bool = False  # was it fitted now?
+    no_transcript: list[str] = field(default_factory=list)  # halves with only a `clock` stream
+    no_length: list[str] = field(default_factory=list)  # halves with no stream at all
+    skipped_segments: Counter[str] = field(default_factory=Counter)  # left out, by reason
 
 
 def find_transcribed(root: Path) -> list[str]:
@@ -67,16 +56,13 @@ def find_transcribed(root: Path) -> list[str]:
     Raises:
         InputError: If there are none.
     """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder of games")
-    folders = {path.parent for path in root.rglob("[12]_asr.json")}
-    folders |= {path.parent for path in root.rglob(LABEL_FILE)}
-    if not folders:
+    games = find_games(root, "[12]_asr.json")
+    if not games:
         raise InputError(
             f"{root}: no game here, neither a {{1,2}}_asr.json nor a {LABEL_FILE}; "
             "is this the folder above the leagues?"
         )
-    return sorted(folder.relative_to(root).as_posix() for folder in folders)
+    return games
 
 
 def read_half_seconds(path: Path) -> dict[HalfId, float]:
@@ -193,9 +179,8 @@ def embed_games(
         fitted = load_encoder(encoder)
         report.encoder = str(encoder)
     report.fitted_games = len(fitted.folds)
-    checksum = fitted.checksum
     for name in names:
-        _embed_game(source, name, fitted, checksum, out=out, report=report)
+        _embed_game(source, name, fitted, out=out, report=report)
         on_game()
     if out != games:
         _copy(splits, out / SPLIT_FILE)
@@ -245,16 +230,10 @@ def _fit_or_reuse(
 
 
 def _embed_game(
-    source: CommentarySource,
-    game: str,
-    encoder: Encoder,
-    checksum: str,
-    *,
-    out: Path,
-    report: EmbedReport,
+    source: CommentarySource, game: str, encoder: Encoder, *, out: Path, report: EmbedReport
 ) -> None:
     folder = out / game
-    done: dict[str, Any] = {"encoder": checksum, "source": source.digest(game)}
+    done: dict[str, Any] = {"encoder": encoder.checksum, "source": source.digest(game)}
     earlier = read_json(folder / DONE_FILE) if (folder / DONE_FILE).is_file() else None
     if (
         isinstance(earlier, dict)

@@ -4,11 +4,10 @@ Two kinds of evidence, both linear in the counts of words, so that any range of 
 second is a difference of two running sums:
 
 - `said_*`: counts times IDF, projected by a truncated SVD (unsupervised);
-- `word_actions`: for each word, action and lag the logarithm of how much more often than
-  expected the action lies so long before or after the word, summed over the words around the
-  second. It is counted on labels, so the rows
-  of a train game come from tables that did not count that game (five folds of games); otherwise
-  a model trained on these rows would trust them too much.
+- `word_actions`: for each word, action and lag the logarithm of how much more often than expected
+  the action occurs at that lag from the word, summed over the words around the second. It is
+  counted on labels, so the rows of a train game come from tables that did not count that game
+  (five folds of games); otherwise a model trained on these rows would trust them too much.
 
 Shape letters beyond those of `hmtas.records`: V words kept, K folds, R lags, S documents.
 """
@@ -17,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from scipy.sparse import csr_matrix, vstack
 from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import normalize
 
+from hmtas.embed.clock import over_range, running_sum
 from hmtas.embed.transcripts import NUM_HASHED, SpokenWords
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, sha256_json
@@ -53,26 +54,17 @@ _KEY = "hmtas.commentary"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoder:
-    """A fitted commentary encoder.
+    """A fitted commentary encoder."""
 
-    Attributes:
-        columns: (V,) int64, hashed columns of the words kept, ascending.
-        projection: (V, F) float32, IDF times SVD, unit variance over 10 s of commentary.
-        tables: (K + 1, V, R * A) float16 log-ratios; table k did not count fold k, the last one
-            counted all train games.
-        folds: Train game to its fold.
-        actions: The A actions of the tables.
-        fitted_on: Digest of the games, transcripts, labels and settings it was fitted on.
-    """
-
-    columns: np.ndarray
-    projection: np.ndarray
+    columns: np.ndarray  # (V,) int64, hashed columns of the words kept, ascending
+    projection: np.ndarray  # (V, F) float32, IDF times SVD, unit variance over 10 s of commentary
+    # (K + 1, V, R * A) float16 log-ratios; table k did not count fold k, the last counted all games
     tables: np.ndarray
-    folds: dict[str, int]
-    actions: tuple[str, ...]
-    fitted_on: str
+    folds: dict[str, int]  # train game to its fold
+    actions: tuple[str, ...]  # of the tables
+    fitted_on: str  # digest of the games, transcripts, labels and settings
 
-    @property
+    @cached_property
     def checksum(self) -> str:
         """Digest of everything the embeddings depend on."""
         digest = hashlib.sha256(sha256_json(self._header()).encode())
@@ -103,34 +95,17 @@ class Encoder:
             within lag by lag.
         """
         kept = words[:, self.columns]
-        running = _running_sum(kept @ self.projection)
-        streams = {name: _over_range(running, span) for name, span in SAID_S.items()}
+        running = running_sum(kept @ self.projection)
+        streams = {name: over_range(running, span) for name, span in SAID_S.items()}
         table = self.tables[self.folds.get(game, NUM_FOLDS)].astype(np.float32)
-        running = _running_sum(kept @ table)
+        running = running_sum(kept @ table)
         by_lag = np.split(running, len(LAGS_S), axis=1)
-        evidence = [_over_range(part, lag) for part, lag in zip(by_lag, LAGS_S, strict=True)]
+        evidence = [over_range(part, lag) for part, lag in zip(by_lag, LAGS_S, strict=True)]
         streams["word_actions"] = np.concatenate(evidence, axis=1)
-        return {name: _to_float16(rows) for name, rows in streams.items()}
-
-
-def _running_sum(rows: np.ndarray) -> np.ndarray:
-    """(T, F) to the (T + 1, F) float64 sums of the rows before each."""
-    return np.concatenate([np.zeros((1, rows.shape[1])), rows.cumsum(axis=0, dtype=np.float64)])
-
-
-def _over_range(running: np.ndarray, span: tuple[int, int]) -> np.ndarray:
-    """Sums of the rows t + span[0] to t + span[1], ends included, for every t; (T, F)."""
-    num_rows = len(running) - 1
-    first = np.clip(np.arange(num_rows) + span[0], 0, num_rows)
-    last = np.clip(np.arange(num_rows) + span[1] + 1, 0, num_rows)
-    total: np.ndarray = running[last] - running[first]
-    return total
-
-
-def _to_float16(rows: np.ndarray) -> np.ndarray:
-    limit = float(np.finfo(np.float16).max)
-    half_precision: np.ndarray = np.clip(rows, -limit, limit).astype(np.float16)
-    return half_precision
+        limit = float(np.finfo(np.float16).max)
+        return {
+            name: np.clip(rows, -limit, limit).astype(np.float16) for name, rows in streams.items()
+        }
 
 
 def fit_encoder(

@@ -31,15 +31,10 @@ class Segment(NamedTuple):
 
 
 class Transcript(NamedTuple):
-    """The commentary of one half.
+    """The commentary of one half."""
 
-    Attributes:
-        segments: In order of their start; they may overlap, both speakers count.
-        skipped: How many segments were left out, by reason.
-    """
-
-    segments: tuple[Segment, ...]
-    skipped: dict[str, int]
+    segments: tuple[Segment, ...]  # by their start; they may overlap, both speakers count
+    skipped: dict[str, int]  # how many segments were left out, by reason
 
     @property
     def end_s(self) -> float:
@@ -89,16 +84,11 @@ def _problem(entry: Any) -> str | None:
 
 
 class SpokenWords(NamedTuple):
-    """What was said in every second of a half.
+    """What was said in every second of a half."""
 
-    Attributes:
-        words: (T, `NUM_HASHED`) float32 counts of hashed words and pairs of neighbouring words;
-            both share the columns.
-        num_words: (T,) float64, words said, pairs not counted.
-    """
-
+    # (T, NUM_HASHED) float32 counts of hashed words and pairs of neighbouring words
     words: csr_matrix
-    num_words: np.ndarray
+    num_words: np.ndarray  # (T,) float64, pairs not counted
 
 
 def count_words(transcript: Transcript, num_rows: int) -> SpokenWords:

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,16 +39,15 @@ Times = Literal["position", "game_time"]
 _GAME_TIME = re.compile(r"\s*([12])\s*-\s*(\d+):(\d{1,2})\s*")
 
 
-def find_games(root: Path) -> list[str]:
-    """List the games below `root`: every folder that holds labels or per-second embeddings.
+def find_games(root: Path, files: str = "[12]_*.npy") -> list[str]:
+    """List the games below `root`: every folder that holds labels or `files`.
 
     Returns:
         Paths relative to `root` with forward slashes, sorted.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder of games")
-    folders = {path.parent for path in root.rglob(LABEL_FILE)}
-    folders |= {path.parent for path in root.rglob("[12]_*.npy")}
+    folders = {path.parent for name in (LABEL_FILE, files) for path in root.rglob(name)}
     return sorted(folder.relative_to(root).as_posix() for folder in folders)
 
 
@@ -68,7 +67,7 @@ def read_events(
         root: Tree of games.
         game: Folder below it.
         actions: Names, in the order of the indices.
-        times: `game_time` takes whole seconds always, as the evaluator did when the scores of
+        times: `game_time` always takes whole seconds, as the evaluator did when the scores of
             2021 were published.
 
     Returns:
@@ -87,15 +86,24 @@ def read_events(
     for number, annotation in enumerate(annotations):
         place = f"{path}, annotation {number}"
         half, time_s = _read_time(annotation, place, times)
-        label = annotation.get("label")
-        if not isinstance(label, str) or label not in index:
-            close = difflib.get_close_matches(str(label), actions, n=1, cutoff=0.0)[0]
-            raise InputError(
-                f"{place}: unknown action {label!r}; the actions are those of the store, "
-                f"the closest is {close!r} (a typo, or another data set's label file?)"
-            )
-        rows[half].append((time_s, index[label], annotation.get("visibility") != "not shown"))
+        action = find_action(annotation.get("label"), index, place)
+        rows[half].append((time_s, action, annotation.get("visibility") != "not shown"))
     return {half: _to_events(HalfId(game, half), rows[half]) for half in HALVES}
+
+
+def find_action(label: object, index: Mapping[str, int], place: str) -> int:
+    """The index of an action that a file at `place` names.
+
+    Raises:
+        InputError: If there is no such action, naming the closest.
+    """
+    if not isinstance(label, str) or label not in index:
+        close = difflib.get_close_matches(str(label), index, n=1, cutoff=0.0)[0]
+        raise InputError(
+            f"{place}: unknown action {label!r}; the actions are those of the store, "
+            f"the closest is {close!r} (a typo, or a file of another data set?)"
+        )
+    return index[label]
 
 
 def _to_events(half: HalfId, rows: list[tuple[float, int, bool]]) -> Events:

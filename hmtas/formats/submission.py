@@ -6,11 +6,10 @@
          "confidence": "0.91"}, ...]}
 
 Numbers are strings there; files with plain numbers are read as well. Predictions keep their order,
-because of two in one half-second cell the evaluator takes the last.
+because the evaluator takes the last of two in one half-second cell.
 """
 
 import contextlib
-import difflib
 import json
 import shutil
 import uuid
@@ -23,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from hmtas.errors import InputError
-from hmtas.files import atomic_path, write_text
-from hmtas.formats.labels import HALVES
+from hmtas.files import atomic_path, parse_json, write_text
+from hmtas.formats.labels import HALVES, find_action
 from hmtas.records import HalfId, Spots
 
 SPOTS_FILE = "results_spotting.json"
@@ -102,7 +101,7 @@ def _check_replaceable(path: Path) -> None:
 
 @contextlib.contextmanager
 def _atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a scratch folder beside `path`; put it in its place when the block ends well."""
+    """Give a scratch folder beside `path`; put it in its place when the block succeeds."""
     path = path.resolve()
     scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     scratch.mkdir(parents=True)
@@ -158,10 +157,7 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
 def _read_game(
     game: str, content: bytes, place: str, actions: Sequence[str]
 ) -> dict[HalfId, Spots]:
-    try:
-        document = json.loads(content)
-    except ValueError as error:
-        raise InputError(f"{place}: not JSON ({error}); was the file cut short?") from None
+    document = parse_json(content, place)
     predictions = document.get("predictions") if isinstance(document, dict) else None
     if not isinstance(predictions, list):
         raise InputError(f"{place}: no list named 'predictions'; is it a {SPOTS_FILE}?")
@@ -170,19 +166,13 @@ def _read_game(
     for number, prediction in enumerate(predictions):
         half, row = _read_prediction(prediction, f"{place}, prediction {number}", index)
         rows[half].append(row)
-    return {HalfId(game, half): _to_spots(HalfId(game, half), rows[half]) for half in HALVES}
+    return {half: _to_spots(half, rows[half.half]) for half in (HalfId(game, n) for n in HALVES)}
 
 
 def _read_prediction(prediction: Any, place: str, index: Mapping[str, int]) -> tuple[int, _Row]:
     if not isinstance(prediction, dict):
         raise InputError(f"{place}: must be an object, got {prediction!r}")
-    label = prediction.get("label")
-    if not isinstance(label, str) or label not in index:
-        close = difflib.get_close_matches(str(label), index, n=1, cutoff=0.0)
-        raise InputError(
-            f"{place}: unknown label {label!r}, the closest action is {close[0]!r}; "
-            "a typo, or spots of another data set?"
-        )
+    action = find_action(prediction.get("label"), index, place)
     half = _number(prediction, "half", place, "1 or 2")
     if half not in HALVES:
         raise InputError(f"{place}: half must be 1 or 2, got {prediction['half']!r}")
@@ -197,7 +187,7 @@ def _read_prediction(prediction: Any, place: str, index: Mapping[str, int]) -> t
             f"{place}: confidence must be in [0, 1], got {prediction['confidence']!r}; "
             "a logit, or a percentage?"
         )
-    return int(half), (int(position_ms) / 1000, index[label], confidence)
+    return int(half), (int(position_ms) / 1000, action, confidence)
 
 
 def _number(prediction: Mapping[str, Any], name: str, place: str, meaning: str) -> float:

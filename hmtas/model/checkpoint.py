@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hmtas.errors import DamagedCheckpointError, InputError
 from hmtas.files import atomic_path, sha256_file
 from hmtas.model.network import SpottingModel, build_model
-from hmtas.runs.record import WEIGHTS, RunRecord, read_run
+from hmtas.runs.record import RECORD, WEIGHTS, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -43,7 +43,7 @@ def load_model(run: Path) -> SpottingModel:
         raise InputError(f"{path}: no such file; has the run finished its first epoch?")
     if record.weights_sha256 != sha256_file(path):
         raise InputError(
-            f"{path}: its checksum is not the one in {run / 'run.json'}; "
+            f"{path}: its checksum is not the one in {run / RECORD}; "
             "damaged, or copied from another run?"
         )
     model = build_model(record.streams, len(record.actions) + 1, record.config.model)
@@ -84,11 +84,7 @@ def save_checkpoint(
     The optimizer's hyperparameters come from the configuration and are not stored. Nor are states
     of random generators: everything random in an epoch follows from (seed, epoch, rank).
 
-    Args:
-        run: Run folder.
-        model: Its parameters and buffers.
-        optimizer: Its per-parameter state.
-        meta: JSON: position and best so far.
+    `meta` is JSON: the position in the training, and the best epoch so far.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -131,7 +127,7 @@ def load_checkpoint(
 
 
 def remove_checkpoints(run: Path) -> None:
-    """A run that is done needs none."""
+    """Remove the states of a training that is done."""
     for name in (CHECKPOINT, PREVIOUS):
         (run / name).unlink(missing_ok=True)
 

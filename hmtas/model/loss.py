@@ -52,12 +52,7 @@ def hmtas_loss(
         gamma: Share of the fused loss, in [0, 1]; the thesis uses 0.7.
         weight_C: (C,) positive-class weights.
         present_BE: (B, E) bool; a missing stream has no loss of its own.
-
-    Raises:
-        ValueError: If gamma lies outside [0, 1].
     """
-    if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma must be in [0, 1], got {gamma}")
     fused = weighted_nll(logits.fused_BC, target_BC, weight_C)
     if logits.streams_BEC.shape[1] == 0:
         return fused
@@ -71,10 +66,7 @@ def positive_weights(
 ) -> Tensor:
     """The weights w_c of Equation 4.1.
 
-    Args:
-        config: Numbers per action, or a scale and a power of the inverse rate.
-        actions: Names of the A actions.
-        num_positive_A: (A,) training windows that are positive for each action.
+    `num_positive_A` are the training windows that are positive for each action.
 
     Returns:
         (C,) float32, background first.

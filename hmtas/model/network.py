@@ -127,13 +127,7 @@ class Encoder(nn.Module):
 
 
 class HMTAS(SpottingModel):
-    """A transformer per stream, one over the streams (M4 to M7).
-
-    Args:
-        num_features: Stream name to F, in token order (Table 4.1).
-        num_outputs: C, background and actions.
-        config: Width, heads, depth and dropout.
-    """
+    """A transformer per stream, one over the streams in the order of `num_features` (M4 to M7)."""
 
     def __init__(
         self, num_features: Mapping[str, int], num_outputs: int, config: ModelConfig
@@ -235,7 +229,7 @@ def build_model(
     """The model of a configuration, with fresh weights from torch's generator.
 
     Args:
-        num_features: Streams of the model to their widths.
+        num_features: Stream to F, in the order of Table 4.1.
         num_outputs: C, background and actions.
         config: Architecture.
     """

@@ -8,9 +8,9 @@ import torch
 
 @contextlib.contextmanager
 def torch_threads(number: int | None) -> Iterator[int]:
-    """Compute with so many threads meanwhile, or as before if None; gives how many it was before.
+    """Compute with this many threads, with as many as before if None; gives the number before.
 
-    Sums over more threads are other sums, in the last bit.
+    Sums over another number of threads differ in the last bit.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)

@@ -12,13 +12,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-_SIZE = 16  # of the matrix that is tried
-
 
 @cache
 def can_pack(dtype: torch.dtype) -> bool:
     """Do the operators for packed matrices work on this processor? Tried once per type."""
-    x = torch.ones(_SIZE, _SIZE, dtype=dtype)
+    x = torch.ones(16, 16, dtype=dtype)
     try:
         packed_linear(x, pack_weight(x), x[0], "relu")
     except (AttributeError, RuntimeError):

@@ -15,15 +15,9 @@ def window_rows(num_rows: int, seq_len: int) -> np.ndarray:
     before the centre. At the ends of the half the first or last row repeats, so every row has a
     window (the thesis's own code leaves the last rows of a half without one).
 
-    Args:
-        num_rows: T, rows of the half, at least 1.
-        seq_len: L, rows of a window, at least 1.
-
     Returns:
         (T, L) int64 row numbers in [0, T).
     """
-    if num_rows < 1 or seq_len < 1:
-        raise ValueError(f"num_rows and seq_len must be at least 1, got {num_rows} and {seq_len}")
     offset = np.arange(seq_len) - seq_len // 2
     rows: np.ndarray = np.clip(np.arange(num_rows)[:, None] + offset, 0, num_rows - 1)
     return rows

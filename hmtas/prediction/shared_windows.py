@@ -1,8 +1,8 @@
 """A trained model that computes once what overlapping windows share.
 
-A window in evaluation mode needs of each row the projection and, for the first layer of its stream,
-query, key and value. None depends on the other rows, so both are computed per row and shared by the
-L windows that hold it. All later work depends on the whole window: no more can be shared.
+In evaluation mode a window needs the projection of each of its rows and, for the first layer of its
+stream, query, key and value. Neither depends on the other rows, so both are computed once per row
+and shared by the L windows that hold it. All later work depends on the whole window.
 
 The products of the encoders run in float32 or bfloat16, the rest (sums, norms, softmax, heads)
 in float32. Matrices are laid out once for oneDNN, which on CPUs multiplies by them faster than
@@ -38,13 +38,8 @@ def slow_precision(precision: Precision, device: torch.device | str) -> str | No
 class SharedWindows:
     """A model in evaluation mode, for the windows of consecutive rows.
 
-    When the weights change, make a new one. Models that do not attend over the rows of a
-    window (`fcnn`, and `attention="batch"`) share their projections only.
-
-    Args:
-        model: On its device; it is not changed.
-        seq_len: L.
-        precision: Precision of the products of projections and encoders.
+    When the weights change, make a new one; the model itself is not changed. Models that do not
+    attend over the rows of a window (`fcnn`, and `attention="batch"`) share only their projections.
     """
 
     def __init__(self, model: SpottingModel, seq_len: int, precision: Precision = "fp32") -> None:

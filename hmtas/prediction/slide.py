@@ -22,7 +22,7 @@ from hmtas.store.halves import Half
 from hmtas.store.local import EmbeddingStore
 
 # On a CPU few enough that the hidden layer stays in the cache. With `attention="batch"` the number
-# is part of what is computed, and the same everywhere.
+# changes the result, so it is the same everywhere.
 WINDOWS_AT_ONCE_CPU: dict[Precision, int] = {"fp32": 256, "bf16": 512}
 WINDOWS_AT_ONCE = 2048
 
@@ -106,7 +106,7 @@ def predict_run(
     *,
     device: torch.device | str = "cpu",
     precision: Precision = "fp32",
-    on_half: Callable[[], None] | None = None,
+    on_half: Callable[[], None] = lambda: None,
 ) -> Path:
     """Predict a split with the trained model of a run and store the probabilities there.
 
@@ -129,8 +129,7 @@ def predict_run(
 
     def predict(half: HalfId) -> Probabilities:
         found = predict_half(predictor, store.open_half(half), rate_hz=store.rate_hz)
-        if on_half is not None:
-            on_half()
+        on_half()
         return found
 
     with halves_at_once(device) as pool:

@@ -1,4 +1,4 @@
-"""What a result depends on to the last bit, beside the configuration and the store."""
+"""What the last bits of a result depend on, beside the configuration and the store."""
 
 import platform
 from importlib.metadata import version
@@ -31,7 +31,7 @@ class Change(NamedTuple):
 def this_environment(
     device: str = "cpu", processor: str | None = None, threads: int | None = None
 ) -> Environment:
-    """That of this process."""
+    """The environment of this process."""
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
@@ -43,7 +43,7 @@ def this_environment(
 
 
 def changes(before: Environment | None, now: Environment | None) -> list[Change]:
-    """What differs between two environments; nothing where one is not known."""
+    """What differs between two environments; nothing where one of them is unknown."""
     if before is None or now is None:
         return []
     one, other = _flat(before), _flat(now)

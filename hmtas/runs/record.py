@@ -36,7 +36,7 @@ class EpochRecord(Frozen):
     val_stream_losses: dict[str, float] = Field(default_factory=dict)
     tight: float | None = None  # on the games that stop the training
     loose: float | None = None
-    game_tight: tuple[float, ...] | None = None  # of each of these games, in their sorted order
+    game_tight: tuple[float, ...] | None = None  # of each of these games, sorted by name
     # 95 %, over games, of `tight` or `loose`
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     seconds: float

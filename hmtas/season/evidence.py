@@ -77,15 +77,12 @@ _NUM_MARKS = len(ACTIONS) + 2 * len(KINDS)
 
 
 class Marks(NamedTuple):
-    """True and false marks of one half; the same ones for every stream.
-
-    `time_s`, `action` and `size` have shape (M,); `false` is bool and tells the two apart.
-    """
+    """True and false marks of one half, each of shape (M,); the same ones for every stream."""
 
     time_s: np.ndarray
     action: np.ndarray
     size: np.ndarray
-    false: np.ndarray
+    false: np.ndarray  # bool
 
 
 def draw_marks(rng: np.random.Generator, played: SimulatedHalf) -> Marks:
@@ -116,8 +113,8 @@ def embed(
         rng: Source of what differs between halves.
         marks: What there is to see.
         stream: Name of the stream; decides its profile and, with the seed, its features.
-        width: F, numbers per second.
-        num_rows: T, seconds.
+        width: F.
+        num_rows: T.
         seed: Seed of the season: the features mean the same in all of its games.
 
     Returns:

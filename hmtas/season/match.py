@@ -106,7 +106,6 @@ HALF_MINUTES = 45.0
 STOPPAGE_S = (60.0, 180.0)  # mean of the first and of the second half
 MATCH_S = 2 * 60 * HALF_MINUTES + sum(STOPPAGE_S)
 OPEN_PLAY_S = 8.0  # at least this long between two chains
-REFRACTORY_S = 6.0  # two events of one action are at least this far apart; follows from the above
 LABEL_JITTER_S = 0.5  # standard deviation of an annotator
 _LAST_QUIET_S = 3.0  # nothing happens in the last seconds of a half
 KICK_OFF = ACTIONS.index("Kick-off")
@@ -115,23 +114,14 @@ GOAL = ACTIONS.index("Goal")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SimulatedHalf:
-    """What happened in one half, in order of time, and what an annotator wrote down.
-
-    Attributes:
-        duration_s: Whole seconds that the half lasted.
-        time_s: float64, shape (M,), the true moments.
-        action: int64, shape (M,), index into `ACTIONS`.
-        home: bool, shape (M,), True where the home team acted.
-        visible: bool, shape (M,), False where the broadcast did not show it.
-        label_s: float64, shape (M,), the annotated moments, not always in order.
-    """
+    """What happened in one half, in order of time, and what an annotator wrote down."""
 
     duration_s: int
-    time_s: np.ndarray
-    action: np.ndarray
-    home: np.ndarray
-    visible: np.ndarray
-    label_s: np.ndarray
+    time_s: np.ndarray  # (M,) float64, the true moments
+    action: np.ndarray  # (M,) int64, index into `ACTIONS`
+    home: np.ndarray  # (M,) bool, True where the home team acted
+    visible: np.ndarray  # (M,) bool, False where the broadcast did not show it
+    label_s: np.ndarray  # (M,) float64, the annotated moments, not always in order
 
 
 def rates_per_match() -> np.ndarray:
@@ -152,9 +142,7 @@ def follow_probability() -> np.ndarray:
 def simulate_match(rng: np.random.Generator, minutes: float) -> tuple[SimulatedHalf, SimulatedHalf]:
     """Invent the two halves of a match.
 
-    Args:
-        rng: Source of everything random.
-        minutes: Regular length of a half; stoppage time shrinks with it, rates per minute stay.
+    `minutes` is the regular length of a half; stoppage time shrinks with it, rates per minute stay.
     """
     home_first = bool(rng.random() < 0.5)
     scale = minutes / HALF_MINUTES

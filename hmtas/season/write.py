@@ -102,17 +102,15 @@ def parse_streams(text: str) -> dict[str, int]:
 
 
 def write_season(
-    root: Path, config: SeasonConfig, on_game: Callable[[], None] | None = None
+    root: Path, config: SeasonConfig, on_game: Callable[[], None] = lambda: None
 ) -> None:
     """Write a season; what is already there is kept, so an interrupted run resumes.
 
-    Args:
-        root: An empty or new folder, or a season of the same configuration.
-        config: What to write.
-        on_game: Called after each game, also if it was there already.
+    `on_game` is called after each game, also if it was there already.
 
     Raises:
-        InputError: If the folder holds something else, or the disk is full.
+        InputError: If the folder holds anything but a season of the same configuration, or the
+            disk is full.
     """
     _claim(root, config)
     names: dict[str, list[str]] = {}
@@ -120,9 +118,8 @@ def write_season(
         names[split] = []
         for number in numbers:
             names[split].append(_write_game(root, config, number, split != "challenge"))
-            if on_game is not None:
-                on_game()
-    # Last, so that a season without it is one that is not finished.
+            on_game()
+    # Last: a season without it is not finished.
     write_json(root / SPLIT_FILE, names)
 
 
@@ -157,9 +154,11 @@ def _write_game(root: Path, config: SeasonConfig, number: int, labelled: bool) -
     halves = simulate_match(_generator(config.seed, number), config.minutes)
     game = game_name(number, halves)
     for half, played in zip(HALVES, halves, strict=True):
-        wanted = [file for file in _files(config) if not _path(root, game, half, file).exists()]
         marks = draw_marks(_generator(config.seed, number, half), played)
-        for file in wanted:
+        for file in _files(config):
+            path = root / game / f"{half}_{file.name}.npy"
+            if path.exists():
+                continue
             values_TF = np.empty((_num_rows(config, number, half, file, played), file.width),
                                  dtype=file.dtype)  # fmt: skip
             for stream, columns in file.columns():
@@ -172,10 +171,7 @@ def _write_game(root: Path, config: SeasonConfig, number: int, labelled: bool) -
                     num_rows=len(values_TF),
                     seed=config.seed,
                 )
-            with (
-                atomic_path(_path(root, game, half, file)) as scratch,
-                scratch.open("wb") as output,
-            ):
+            with atomic_path(path) as scratch, scratch.open("wb") as output:
                 np.save(output, values_TF)
     label_path = root / game / LABEL_FILE
     if labelled and not label_path.exists():
@@ -213,10 +209,6 @@ def _files(config: SeasonConfig) -> list[_File]:
         if not (joined and name in BAIDU_BLOCKS):
             files.append(_File(name, {name: width}, config.dtype))
     return files
-
-
-def _path(root: Path, game: str, half: int, file: _File) -> Path:
-    return root / game / f"{half}_{file.name}.npy"
 
 
 def _num_rows(

@@ -92,9 +92,9 @@ def test_numbers_may_be_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"label": "Gaol"}, "unknown label 'Gaol', the closest action is 'Goal'",
+        pytest.param({"label": "Gaol"}, "unknown action 'Gaol'.*the closest is 'Goal'",
                      id="typo"),
-        pytest.param({"label": ["Goal"]}, "unknown label", id="label is a list"),
+        pytest.param({"label": ["Goal"]}, "unknown action", id="label is a list"),
         pytest.param({"half": "3"}, "half must be 1 or 2, got '3'", id="third half"),
         pytest.param({"half": None}, "half must be 1 or 2, got None", id="no half"),
         pytest.param({"position": "-1"}, "milliseconds >= 0, got '-1'", id="before the start"),

@@ -47,9 +47,3 @@ def test_a_missing_stream_has_no_loss() -> None:
 def test_a_certain_mistake_is_finite() -> None:
     loss = weighted_nll(torch.tensor([[200.0]]), torch.tensor([[0.0]]), torch.ones(1))
     assert loss.item() == pytest.approx(200.0)
-
-
-def test_gamma_outside_its_range() -> None:
-    logits = Logits(torch.zeros(1, 1), torch.zeros(1, 1, 1))
-    with pytest.raises(ValueError, match=r"gamma must be in \[0, 1\], got 1.5"):
-        hmtas_loss(logits, torch.zeros(1, 1), gamma=1.5, weight_C=torch.ones(1))
