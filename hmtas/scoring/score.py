@@ -87,7 +87,7 @@ def score_spots(
     for metric, tolerances_s in TOLERANCES_S.items():
         counts = histograms(spots, events, tolerances_s, len(actions))
         found = score(counts)
-        interval = bootstrap_interval(counts, bootstrap, seed) if bootstrap else None
+        interval = bootstrap_interval(GameCounts.of(counts), bootstrap, seed) if bootstrap else None
         scores[metric] = MetricScore.of(found, actions, interval)
     return SpotsScore(
         **scores,

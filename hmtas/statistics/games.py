@@ -75,9 +75,8 @@ def check_paired(models: Sequence[GameCounts], names: Sequence[str] = ()) -> Non
             )
 
 
-def resampled_averages(counts: Histograms | GameCounts, weights_RG: np.ndarray) -> np.ndarray:
+def resampled_averages(counts: GameCounts, weights_RG: np.ndarray) -> np.ndarray:
     """Average-mAP of each row of weights, shape (R,)."""
-    counts = by_game(counts)
     return _averages(
         np.ascontiguousarray(weights_RG, dtype=np.float64),
         Sparse.of(counts.detections),
@@ -87,13 +86,12 @@ def resampled_averages(counts: Histograms | GameCounts, weights_RG: np.ndarray) 
     )
 
 
-def resampled_actions(counts: Histograms | GameCounts, weights_RG: np.ndarray) -> np.ndarray:
+def resampled_actions(counts: GameCounts, weights_RG: np.ndarray) -> np.ndarray:
     """Average precision of each action under each row of weights, the mean over tolerances.
 
     Returns:
         (R, A), nan where the weighted games have no event of the action.
     """
-    counts = by_game(counts)
     found = np.full((len(weights_RG), counts.num_events.shape[1]), np.nan)
     for a in range(found.shape[1]):
         alone = replace(
@@ -163,8 +161,3 @@ def _weigh(weight_G: np.ndarray, counts: Sparse, total: np.ndarray) -> None:
     total[:] = 0
     for i in range(len(counts.game)):
         total[counts.place[i]] += weight_G[counts.game[i]] * counts.value[i]
-
-
-def by_game(counts: Histograms | GameCounts) -> GameCounts:
-    """The counts of each game."""
-    return GameCounts.of(counts) if isinstance(counts, Histograms) else counts

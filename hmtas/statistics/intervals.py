@@ -22,10 +22,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from hmtas.metric.counts import Histograms
 from hmtas.statistics.games import (
     GameCounts,
-    by_game,
     check_paired,
     resampled_actions,
     resampled_averages,
@@ -81,7 +79,7 @@ def clipped(center: float, reach: float, lowest: float = 0.0) -> tuple[float, fl
 
 
 def resample(
-    models: Sequence[Histograms | GameCounts],
+    models: Sequence[GameCounts],
     num: int = 1000,
     seed: int = 0,
     *,
@@ -93,26 +91,23 @@ def resample(
         InputError: If the models are not scored on the same games.
         ValueError: If their tolerances or actions differ.
     """
-    each = [by_game(model) for model in models]
-    check_paired(each)
-    num_games = len(each[0].games)
+    check_paired(models)
+    num_games = len(models[0].games)
     weights = np.concatenate([np.ones((1, num_games)), draw_weights(num_games, num, seed)])
-    averages = np.empty((len(weights), len(each)))
-    for m, counts in enumerate(each):
+    averages = np.empty((len(weights), len(models)))
+    for m, counts in enumerate(models):
         averages[:, m] = resampled_averages(counts, weights)
         on_model()
     return Resampled(num_games=num_games, scores=averages[0], resamples=averages[1:])
 
 
-def bootstrap_interval(
-    counts: Histograms | GameCounts, num: int = 1000, seed: int = 0
-) -> tuple[float, float]:
+def bootstrap_interval(counts: GameCounts, num: int = 1000, seed: int = 0) -> tuple[float, float]:
     """95 % interval of Average-mAP (see above), within [0, 1], from `num` resamples."""
     return resample([counts], num, seed).interval(0)
 
 
 def action_intervals(
-    models: Sequence[Histograms | GameCounts], num: int = 1000, seed: int = 0
+    models: Sequence[GameCounts], num: int = 1000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Average precision of each action, the mean of some trainings of one model, with intervals.
 
@@ -123,13 +118,12 @@ def action_intervals(
     Returns:
         Score, lower and upper end, (A,) each; nan for an action without events, or too few.
     """
-    each = [by_game(model) for model in models]
-    check_paired(each)
-    num_games = len(each[0].games)
+    check_paired(models)
+    num_games = len(models[0].games)
     weights = np.concatenate([np.ones((1, num_games)), draw_weights(num_games, num, seed)])
-    found = np.mean([resampled_actions(counts, weights) for counts in each], axis=0)
+    found = np.mean([resampled_actions(counts, weights) for counts in models], axis=0)
     score, low, high = found[0], *np.full((2, found.shape[1]), np.nan)
-    for a, games in enumerate((each[0].num_events > 0).sum(axis=0)):
+    for a, games in enumerate((models[0].num_events > 0).sum(axis=0)):
         if games >= FEWEST_GAMES:
             spread = np.nanstd(found[1:, a]) * math.sqrt(num_games / (num_games - 1))
             reach = critical_value(int(games)) * spread
@@ -138,10 +132,7 @@ def action_intervals(
 
 
 def paired_difference(
-    first: Histograms | GameCounts,
-    second: Histograms | GameCounts,
-    num: int = 1000,
-    seed: int = 0,
+    first: GameCounts, second: GameCounts, num: int = 1000, seed: int = 0
 ) -> tuple[float, float, float]:
     """Average-mAP of `first` minus that of `second`, with its 95 % interval.
 

@@ -16,7 +16,7 @@ from hmtas.model.windows import window_targets
 from hmtas.prediction.slide import Predictor
 from hmtas.records import HalfId, Probabilities
 from hmtas.scoring.run import spot_as_trained
-from hmtas.statistics.games import resampled_averages
+from hmtas.statistics.games import GameCounts, resampled_averages
 from hmtas.statistics.intervals import bootstrap_interval
 from hmtas.store.local import EmbeddingStore
 
@@ -76,8 +76,9 @@ def validate(
     intervals: dict[str, tuple[float, float]] = {}
     if len(counts["tight"].games) > 1:  # one game alone says nothing of how games differ
         # Of what trials are compared by: a second for both would be felt in every epoch.
-        intervals[stop_metric] = bootstrap_interval(counts[stop_metric])
-    game_tight = resampled_averages(counts["tight"], np.eye(len(counts["tight"].games)))
+        intervals[stop_metric] = bootstrap_interval(GameCounts.of(counts[stop_metric]))
+    tight = GameCounts.of(counts["tight"])
+    game_tight = resampled_averages(tight, np.eye(len(tight.games)))
     losses = _losses(
         Logits(*(torch.cat(parts) for parts in zip(*kept, strict=True))),
         torch.cat(targets),

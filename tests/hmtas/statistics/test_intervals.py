@@ -30,7 +30,7 @@ from tests.support.paths import ROOT
 NUM_ACTIONS = 3
 
 
-def games(skill: float, num_games: int = 12, seed: int = 0, noise: int = 0) -> Histograms:
+def season(skill: float, num_games: int = 12, seed: int = 0, noise: int = 0) -> Histograms:
     """Models find each event with probability `skill`; the events depend on `seed` alone."""
     spots, events = {}, {}
     for game in range(num_games):
@@ -53,11 +53,17 @@ def games(skill: float, num_games: int = 12, seed: int = 0, noise: int = 0) -> H
     return histograms(spots, events, TIGHT_S, NUM_ACTIONS)
 
 
+def games(skill: float, **options: int) -> GameCounts:
+    return GameCounts.of(season(skill, **options))
+
+
 def test_a_resample_is_the_score_of_those_games() -> None:
-    counts = games(0.5)
+    counts = season(0.5)
     weights = np.array([[1.0] * 12, [2, 0, 1, 3, 0, 1, 0, 0, 2, 1, 1, 1]])
     expected = [score(drawn(counts, row)).average_map for row in weights]
-    np.testing.assert_allclose(resampled_averages(counts, weights), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        resampled_averages(GameCounts.of(counts), weights), expected, rtol=0, atol=1e-12
+    )
 
 
 def test_a_resample_without_events_of_an_action_is_not_pulled_down() -> None:
@@ -76,7 +82,7 @@ def test_a_resample_without_events_of_an_action_is_not_pulled_down() -> None:
         dict(zip(halves, spots, strict=True)), dict(zip(halves, events, strict=True)), (1, 2), 4
     )
     # Two of four actions have events at all: the official mean of perfect spots is 1/2.
-    averages = resampled_averages(counts, np.array([[1.0, 1], [2, 0], [0, 2]]))
+    averages = resampled_averages(GameCounts.of(counts), np.array([[1.0, 1], [2, 0], [0, 2]]))
     assert averages.tolist() == [0.5, 0.5, 0.5]
 
 
@@ -91,14 +97,14 @@ def test_draws_are_as_many_games_as_there_are() -> None:
 def test_the_interval_holds_the_score_and_its_seed_decides_it() -> None:
     counts = games(0.5)
     low, high = bootstrap_interval(counts, 200, seed=3)
-    assert low < score(counts).average_map < high
+    assert low < score(season(0.5)).average_map < high
     assert (low, high) == bootstrap_interval(counts, 200, seed=3)
     assert (low, high) != bootstrap_interval(counts, 200, seed=4)
 
 
 def test_the_interval_surrounds_the_score_though_resamples_are_better() -> None:
     counts = games(0.3, num_games=5)
-    value = score(counts).average_map
+    value = score(season(0.3, num_games=5)).average_map
     assert resampled_averages(counts, draw_weights(5, 300, seed=0)).mean() > value
     low, high = bootstrap_interval(counts, 300)
     assert (value - low) == pytest.approx(high - value, rel=0.5)
@@ -106,7 +112,7 @@ def test_the_interval_surrounds_the_score_though_resamples_are_better() -> None:
 
 def test_more_games_make_the_interval_narrower() -> None:
     def width(num_games: int) -> float:
-        low, high = bootstrap_interval(games(0.5, num_games), 200)
+        low, high = bootstrap_interval(games(0.5, num_games=num_games), 200)
         return high - low
 
     assert width(48) < 0.75 * width(6)
@@ -125,7 +131,7 @@ def test_a_model_does_not_differ_from_itself() -> None:
 def test_the_difference_is_signed_and_its_interval_excludes_0_for_a_better_model() -> None:
     good, bad = games(0.9, noise=1), games(0.4, noise=2)
     difference, low, high = paired_difference(good, bad, 200)
-    expected = score(good).average_map - score(bad).average_map
+    expected = score(season(0.9, noise=1)).average_map - score(season(0.4, noise=2)).average_map
     assert difference == pytest.approx(expected, abs=1e-12)
     assert 0 < low < difference < high
     opposite = paired_difference(bad, good, 200)
@@ -147,11 +153,14 @@ def test_models_on_other_games_or_tolerances_are_not_compared() -> None:
         paired_difference(games(0.5, num_games=12), games(0.5, num_games=9))
     with pytest.raises(InputError, match="other labels for the same games"):
         paired_difference(games(0.5, seed=0), games(0.5, seed=1))
-    counts = [GameCounts.of(games(0.5, seed=seed)) for seed in (0, 0, 1)]
+    counts = [games(0.5, seed=seed) for seed in (0, 0, 1)]
     with pytest.raises(InputError, match="a and c: their stores have other labels"):
         check_paired(counts, ["a", "b", "c"])
     half = HalfId("a", 1)
-    one, two = (histograms({half: Spots.empty(half)}, {}, widths, 1) for widths in ((1,), (1, 2)))
+    one, two = (
+        GameCounts.of(histograms({half: Spots.empty(half)}, {}, widths, 1))
+        for widths in ((1,), (1, 2))
+    )
     with pytest.raises(ValueError, match="the same tolerances"):
         paired_difference(one, two)
 
@@ -212,7 +221,7 @@ def test_by_game_halves_are_summed() -> None:
 
 def test_every_model_is_resampled_alike() -> None:
     calls = []
-    models = [GameCounts.of(games(skill)) for skill in (0.3, 0.6)]
+    models = [games(skill) for skill in (0.3, 0.6)]
     both = resample(models, 30, seed=5, on_model=lambda: calls.append(1))
     assert len(calls) == 2
     alone = resample(models[1:], 30, seed=5)
@@ -235,10 +244,12 @@ def test_scripts_beside_the_benchmark_of_this_name_get_the_standard_library() ->
 
 
 def test_the_precision_of_an_action_is_the_official_one() -> None:
-    counts = games(0.5)
+    counts = season(0.5)
     weights = np.array([[1.0] * 12, [2, 0, 1, 3, 0, 1, 0, 0, 2, 1, 1, 1]])
     expected = [score(drawn(counts, row)).per_action for row in weights]
-    np.testing.assert_allclose(resampled_actions(counts, weights), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        resampled_actions(GameCounts.of(counts), weights), expected, rtol=0, atol=1e-12
+    )
 
 
 def test_an_action_that_a_resample_lacks_is_nan_there_and_not_0() -> None:
