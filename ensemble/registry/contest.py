@@ -17,6 +17,7 @@ from hmtas.statistics.intervals import paired_difference
 from hmtas.terminal.text import gain
 
 COUNTS = "counts.npz"
+ARRAYS = ("tolerances_s", "detections", "hits", "num_events")  # of `GameCounts`
 Alias = Literal["champion", "challenger"]
 
 
@@ -29,15 +30,11 @@ class Contender:
 
     def save(self, path: Path) -> None:
         """Write arrays, no pickle; the same bytes for the same counts."""
-        counts = self.counts
         np.savez(
             path,
             actions=np.array(self.actions, dtype=np.str_),
-            games=np.array(counts.games, dtype=np.str_),
-            tolerances_s=counts.tolerances_s,
-            detections=counts.detections,
-            hits=counts.hits,
-            num_events=counts.num_events,
+            games=np.array(self.counts.games, dtype=np.str_),
+            **{name: getattr(self.counts, name) for name in ARRAYS},
         )
 
     @classmethod
@@ -54,10 +51,7 @@ class Contender:
                     actions=tuple(file["actions"].tolist()),
                     counts=GameCounts(
                         games=tuple(file["games"].tolist()),
-                        tolerances_s=file["tolerances_s"],
-                        detections=file["detections"],
-                        hits=file["hits"],
-                        num_events=file["num_events"],
+                        **{name: file[name] for name in ARRAYS},
                     ),
                 )
         except (OSError, KeyError, ValueError, BadZipFile) as error:

@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ensemble.registry.package import Package
 from ensemble.registry.scored import Scored
 from hmtas import __version__
@@ -86,7 +88,6 @@ def _save_model(path: str, **options: Any) -> None:
 
 def signature_of(package: Package) -> "ModelSignature":
     """Streams of one half in, a table of spots out."""
-    import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 

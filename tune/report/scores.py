@@ -7,22 +7,22 @@ by its own score, unless the best were trained again and compared there (tune.se
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from hmtas.errors import InputError
 from hmtas.runs.record import predictions_path
 from hmtas.scoring.run import count_run
+from hmtas.statistics.games import GameCounts
+from hmtas.statistics.intervals import Resampled, action_intervals
 from hmtas.statistics.seeds import resample_candidates
+from hmtas.statistics.verdicts import compare_to
+from hmtas.store.remote import open_store
 from hmtas.terminal.text import interval, points
 from tune.study.finalists import ComparedToPicked, Final
 from tune.study.options import Metric
 from tune.study.record import StudyRecord, choose_finalists
-
-if TYPE_CHECKING:
-    from hmtas.statistics.games import GameCounts
-    from hmtas.statistics.intervals import Resampled
 
 MOST = 3  # models without a second training
 
@@ -66,8 +66,6 @@ def score_best(folder: Path, record: StudyRecord, final: Final | None) -> Scores
     Raises:
         InputError: If no trial has predicted, or the store is not there or is another one.
     """
-    from hmtas.store.remote import open_store
-
     settings, metric = record.settings, record.settings.options.metric
     runs = _runs(folder, record, final)
     if not runs:
@@ -136,11 +134,9 @@ def _runs(folder: Path, record: StudyRecord, final: Final | None) -> dict[str, l
 
 
 def _against(
-    final: Final | None, means: "Resampled", trials: Sequence[str]
+    final: Final | None, means: Resampled, trials: Sequence[str]
 ) -> dict[str, ComparedToPicked]:
     """The differences from the first one; those of the final comparison, where there was one."""
-    from hmtas.statistics.verdicts import compare_to
-
     if final is not None:
         return {one.trial: one.against for one in final.finalists if one.against is not None}
     if len(trials) == 1:
@@ -149,14 +145,12 @@ def _against(
     return {trials[c]: ComparedToPicked.of(one) for c, one in compared.items()}
 
 
-def _estimate(means: "Resampled", candidate: int) -> Estimate:
+def _estimate(means: Resampled, candidate: int) -> Estimate:
     score = float(means.scores[candidate])
     return Estimate(score, means.interval(candidate) if means.num_games > 1 else None)
 
 
-def _actions(counts: Sequence["GameCounts"], actions: Sequence[str]) -> dict[str, Estimate]:
-    from hmtas.statistics.intervals import action_intervals
-
+def _actions(counts: Sequence[GameCounts], actions: Sequence[str]) -> dict[str, Estimate]:
     return {
         action: Estimate(float(score), None if np.isnan(low) else (float(low), float(high)))
         for action, score, low, high in zip(actions, *action_intervals(counts), strict=True)

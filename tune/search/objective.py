@@ -8,9 +8,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hmtas.config import Config
 from hmtas.errors import DamagedCheckpointError, TransientError, describe_error
+from hmtas.model.checkpoint import remove_checkpoints
+from hmtas.prediction.slide import predict_run
 from hmtas.runs.record import EpochRecord, read_run, write_run
+from hmtas.store.remote import open_store
+from hmtas.training.loop import fit_and_predict
 from tune.search.trial import FAILED, BestEpoch, Job, discard_run, writer_lock
 from tune.search.workers import train_nested
 from tune.space.dimensions import settings_of
@@ -80,11 +86,6 @@ def train(
 def _train_here(
     run: Path, config: Config, job: Job, on_epoch: Callable[[EpochRecord], None]
 ) -> None:
-    import torch
-
-    from hmtas.store.remote import open_store
-    from hmtas.training.loop import fit_and_predict
-
     def attempt() -> None:
         fit_and_predict(
             open_store(job.settings.store),
@@ -109,12 +110,6 @@ def _train_here(
 
 def predict_trial(run: Path, job: Job) -> None:
     """Predict with the best checkpoint of a trial that was stopped early, and close its record."""
-    import torch
-
-    from hmtas.model.checkpoint import remove_checkpoints
-    from hmtas.prediction.slide import predict_run
-    from hmtas.store.remote import open_store
-
     torch.set_num_threads(job.load.cpus_per_trial)
     with writer_lock(run):  # it may not have heard yet that it was stopped
         predict_run(run, open_store(job.settings.store), job.settings.split, device=job.device)

@@ -23,6 +23,7 @@ import numpy as np
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from scipy.stats import wilcoxon
 
 from hmtas.errors import InputError
 from tune.search.trial import BestEpoch
@@ -150,8 +151,6 @@ class WilcoxonPruner(Pruner):
 
 def is_worse(games: list[float] | None, best: list[float] | None) -> bool:
     """Are the scores of these games lower, beyond what games differ by?"""
-    from scipy.stats import wilcoxon
-
     if games is None or best is None or len(games) != len(best) or len(games) < MIN_GAMES:
         return False
     difference = np.subtract(games, best)

@@ -13,6 +13,10 @@ from hmtas.cluster.tasks import run_tasks
 from hmtas.config import Config
 from hmtas.errors import describe_error
 from hmtas.runs.record import read_run
+from hmtas.scoring.run import count_run
+from hmtas.statistics.seeds import resample_candidates
+from hmtas.statistics.verdicts import compare_to
+from hmtas.statistics.winner import corrected_winner
 from hmtas.terminal.console import progress, say
 from tune.search.objective import train
 from tune.search.trial import Job
@@ -65,11 +69,6 @@ def retrain_finalists(folder: Path, record: StudyRecord, job: Job, concurrent: i
 
 def compare_finalists(folder: Path, runs: dict[str, list[Path]], job: Job, metric: Metric) -> Final:
     """Score the trainings of each trial on the split they predicted, and compare the trials."""
-    from hmtas.scoring.run import count_run
-    from hmtas.statistics.seeds import resample_candidates
-    from hmtas.statistics.verdicts import compare_to
-    from hmtas.statistics.winner import corrected_winner
-
     counts = [
         [count_run(run, job.settings.store, job.settings.split, metric) for run in found]
         for found in runs.values()

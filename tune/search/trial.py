@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hmtas.files import locked
+from hmtas.model.checkpoint import remove_checkpoints
 from hmtas.runs.record import RECORD, EpochRecord
 from tune.study.options import GAMES, LOOSE, TIGHT, Objective
 from tune.study.record import TRIALS, StudyRecord
@@ -46,8 +47,6 @@ class Job(NamedTuple):
 
 def discard_run(run: Path) -> None:
     """Let a run whose checkpoints are all damaged start again from nothing."""
-    from hmtas.model.checkpoint import remove_checkpoints
-
     remove_checkpoints(run)
     (run / RECORD).unlink()  # mlflow.json stays: one folder, one run there
 

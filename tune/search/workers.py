@@ -24,6 +24,7 @@ from hmtas.cluster.workers import Training, WorkerResources, run_workers, train_
 from hmtas.config import Config
 from hmtas.errors import DamagedCheckpointError
 from hmtas.files import read_json, write_json
+from hmtas.prediction.slide import predict_run, predicted
 from hmtas.runs.record import EpochRecord
 from hmtas.store.remote import open_store
 from hmtas.training.games import begin_run, plan_games
@@ -82,8 +83,6 @@ def nested_worker(training: Training, num_threads: int, split: str) -> None:
     import ray.train
     from ray.train.torch import get_device
     from torch import distributed
-
-    from hmtas.prediction.slide import predict_run, predicted
 
     run, leads = training.out, ray.train.get_context().get_world_rank() == 0
     with writer_lock(run) if leads else contextlib.nullcontext():
