@@ -182,7 +182,7 @@ class FittedWeights(Fitted):
         return replace(self, weights=self.weights[kept], scores=scores)
 
     def among(self, num_models: int, kept: Sequence[int]) -> Self:
-        """With weights and scores of 0 for the other models."""
+        """The same, with weights and scores of 0 for the other models."""
 
         def spread(values: np.ndarray) -> np.ndarray:
             every = np.zeros((num_models, *values.shape[1:]))

@@ -15,7 +15,7 @@ from hmtas.errors import InputError
 from hmtas.runs.ensemble import CombinerSettings
 
 FLOOR = 0.5
-"""Of the best model's score: a model below it takes no part."""
+"""Share of the best model's score that a model must reach to take part."""
 
 MOST_LEARNED = 4
 """Models of a learned fusion: as many as the thesis fused; its inputs grow with their number."""
@@ -27,7 +27,7 @@ class Single(Combiner):
 
     @property
     def settings(self) -> CombinerSettings:
-        """For the record."""
+        """What the record keeps of it."""
         return CombinerSettings(space="probability")
 
     def fit(
@@ -50,17 +50,17 @@ class Shortlisted(Combiner):
 
     @property
     def flatters(self) -> bool:
-        """As the combiner does."""
+        """Does the combiner?"""
         return self.combiner.flatters
 
     @property
     def num_steps(self) -> int:
-        """Of the combiner."""
+        """Steps of the combiner."""
         return self.combiner.num_steps
 
     @property
     def settings(self) -> CombinerSettings:
-        """For the record."""
+        """What the record keeps of it."""
         own = {"floor": self.floor, "most": self.most}
         return self.combiner.settings.model_copy(update=own)
 

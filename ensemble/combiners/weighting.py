@@ -27,7 +27,7 @@ class ScoreWeights(Combiner):
 
     @property
     def settings(self) -> CombinerSettings:
-        """For the record."""
+        """What the record keeps of it."""
         settings = CombinerSettings(power=self.power, space=self.space)
         own = {"borrowed": self.borrowed} if self.per_action else {}
         return settings.model_copy(update=own)
@@ -63,7 +63,7 @@ class Greedy(Combiner):
 
     @property
     def settings(self) -> CombinerSettings:
-        """For the record."""
+        """What the record keeps of it."""
         return CombinerSettings(space=self.space, greedy=self.config.model_dump())
 
     def fit(

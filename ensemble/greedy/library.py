@@ -67,7 +67,7 @@ class Library:
 
     @property
     def num_bytes(self) -> int:
-        """Of the codes."""
+        """Bytes of the codes."""
         return sum(column.code_MX.nbytes for column in self.columns)
 
     def code_of(self, probability: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ def build_library(
         for start, rows in zip(start_H, stacked.of_model(name).values(), strict=False):
             _mark(rows, threshold, used_AT[:, start:])
 
-    with ThreadPoolExecutor(num_cores()) as pool:  # the compiled parts let go of the interpreter
+    with ThreadPoolExecutor(num_cores()) as pool:  # the compiled parts release the GIL
         list(pool.map(mark, names))  # two threads may both write True
         columns = [
             _column(used_T, start_H, _truth(halves, events, a), len(names), stacked.rate_hz)

@@ -98,7 +98,7 @@ def select(
             "to select on; were other games predicted?"
         )
     bags = []
-    with ThreadPoolExecutor(num_cores()) as pool:  # the compiled part lets go of the interpreter
+    with ThreadPoolExecutor(num_cores()) as pool:  # the compiled part releases the GIL
         judge = _Judge(library, windows_s, pool, screen=config.screen)
         for number in range(config.bags):
             rng = np.random.default_rng([config.seed, number])

@@ -103,7 +103,7 @@ class Learned(Combiner):
 
     @property
     def settings(self) -> CombinerSettings:
-        """For the record."""
+        """What the record keeps of it."""
         return CombinerSettings(fusion=self.config.model_dump())
 
     def fit(

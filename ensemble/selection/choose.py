@@ -154,7 +154,7 @@ def _claim(
 
 
 def _luck_of_the_side(found: Comparison) -> float:
-    """By how much the side of the guard's threshold that a difference came out on flatters."""
+    """By how much a difference is flattered by the side of the threshold that it came out on."""
     if found.standard_error == 0 or found.low <= -1:  # copies; or one game, which says nothing
         return 0.0
     return found.standard_error * NormalDist().pdf(found.low / found.standard_error)

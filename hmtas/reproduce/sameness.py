@@ -34,7 +34,7 @@ class Sameness(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """In one line."""
+        """The verdict in one line."""
         if self.kind == "bits":
             return "the same, bit for bit"
         if self.first is None:

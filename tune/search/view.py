@@ -125,7 +125,7 @@ def _counts(summary: Summary) -> list[str]:
 
 
 def best_line(best: BestTrial) -> str:
-    """Such as "tight 39.98 % [35.1, 44.8], loose 48.32 %, 76a78900 at epoch 4"."""
+    """The best trial, as in "tight 39.98 % [35.1, 44.8], loose 48.32 %, 76a78900 at epoch 4"."""
     other = ("loose", best.loose) if best.metric == "tight" else ("tight", best.tight)
     parts = [f"{best.metric} {score_text(best)}"]
     if other[1] is not None:

@@ -128,7 +128,7 @@ def _note_workers(run: Path, group: Any) -> None:
 
 
 def _driver() -> dict[str, str]:
-    """Which driver, of which Ray."""
+    """This driver's job and its Ray."""
     import ray
 
     context = ray.get_runtime_context()
