@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from benchmarks.faults import silent_server
+from hmtas.config import Config
 from hmtas.errors import InputError, TransientError
 from hmtas.files import read_json, write_json
 from hmtas.formats.labels import ACTIONS
@@ -80,6 +81,13 @@ def test_a_finished_run_is_logged_whole(client: MlflowClient, tmp_path: Path) ->
         "predictions/valid.arrow",
         "scores/valid.json",
     }
+
+
+def test_rules_by_action_are_one_parameter(client: MlflowClient, tmp_path: Path) -> None:
+    rules = {"Yellow->red card": "linear"}  # MLflow takes no ">" in the name of a parameter
+    run = make_run(tmp_path / "m", config=Config().updated({"nms": rules}))
+    params = client.get_run(sync_run(run)).data.params
+    assert json.loads(params["spotting.nms"]) == rules
 
 
 def test_a_second_call_logs_nothing(
