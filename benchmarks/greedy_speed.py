@@ -9,13 +9,14 @@ full run gives numbers to quote.
 """
 
 import argparse
+import functools
 import json
 import multiprocessing
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ import numpy as np
 
 from ensemble.greedy.library import build_library
 from ensemble.greedy.select import GreedyConfig, select
-from ensemble.stack.align import ModelOutput, stack
+from ensemble.stack.align import ModelOutput, Stack
 from hmtas.config import SpottingConfig
 from hmtas.formats.labels import ACTIONS
 from hmtas.records import Events, HalfId, Probabilities
@@ -95,20 +96,37 @@ def write_model(folder: Path, number: int, events: Mapping[HalfId, Events]) -> N
     write_probabilities(folder / f"{number:03d}.arrow", halves, provenance)
 
 
+class InFile(Mapping[HalfId, Probabilities]):
+    """The halves in a file that is let go after use: what is mapped would count as memory."""
+
+    def __init__(self, path: Path, halves: tuple[HalfId, ...]) -> None:
+        self.path, self.halves = path, halves
+
+    def __getitem__(self, half: HalfId) -> Probabilities:
+        return opened(self.path)[half]
+
+    def __iter__(self) -> Iterator[HalfId]:
+        return iter(self.halves)
+
+    def __len__(self) -> int:
+        return len(self.halves)
+
+
+@functools.lru_cache(maxsize=4)  # each core reads one at a time
+def opened(path: Path) -> Mapping[HalfId, Probabilities]:
+    return read_probabilities(path).halves
+
+
 def measure(folder: Path, num_models: int, config: GreedyConfig, num_games: int) -> Measured:
     """Select from some of the models, in this process."""
     events = invent_events(num_games)
     started, cpu_started = time.perf_counter(), time.process_time()
-    names = [f"{m:03d}" for m in range(num_models)]
-    library = build_library(
-        stack(
-            [
-                ModelOutput(name, ACTIONS, read_probabilities(folder / f"{name}.arrow").halves)
-                for name in names
-            ]
-        ),
-        events,
-    )
+    outputs = [
+        ModelOutput(f"{m:03d}", ACTIONS, InFile(folder / f"{m:03d}.arrow", tuple(events)))
+        for m in range(num_models)
+    ]
+    num_rows = dict.fromkeys(events, NUM_ROWS)
+    library = build_library(Stack(outputs=tuple(outputs), rate_hz=1.0, num_rows=num_rows), events)
     read = time.perf_counter() - started
     selection = select(library, WINDOWS_S, config=config)
     return Measured(
