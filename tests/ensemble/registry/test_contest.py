@@ -74,7 +74,7 @@ def test_what_was_counted_otherwise_is_not_compared() -> None:
     fewer = decide(best, contender(0.9, games=GAMES[1:]))
     assert "other games (11 in common, 11 of the champion, 12 here)" in fewer.reason
     relabelled = decide(best, contender(0.9, extra=1))
-    assert "annotations of these games are others" in relabelled.reason
+    assert "annotations of these games have changed" in relabelled.reason
     champion = contender(0.9)
     other = Contender(actions=("Goal", "Foul"), counts=champion.counts)
     renamed = decide(best, other)
