@@ -1,1 +1,17 @@
 """The model in plain torch: network, loss, checkpoints, and the rule of its windows."""
+
+from hmtas.model.checkpoint import load_model
+from hmtas.model.loss import hmtas_loss
+from hmtas.model.network import HMTAS, SpottingModel, build_model, count_parameters
+from hmtas.model.windows import window_rows, window_targets
+
+__all__ = [
+    "HMTAS",
+    "SpottingModel",
+    "build_model",
+    "count_parameters",
+    "hmtas_loss",
+    "load_model",
+    "window_rows",
+    "window_targets",
+]
