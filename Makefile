@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 REAL_OUT ?= real
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help setup demo test check real clean
 .DEFAULT_GOAL := help
@@ -16,20 +17,20 @@ setup: $(VENV)/.ready  ## build .venv with the tested versions of everything
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: setup  ## the whole path on a synthetic season (FRESH=1 starts over)
 	$(BIN)/hmtas demo $(OUT) $(if $(FRESH),--fresh)
 
-test: setup  ## run the tests
-	$(BIN)/python -m pytest
+test: setup  ## run the tests that defend the code line by line, a real Ray included
+	$(PYTEST) -m "not slow"
 
-check: setup  ## format, lint, types and tests: what CI runs
+check: setup  ## format, lint, types and every test: what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 real: setup  ## the whole path on real labels and commentary (HMTAS_REAL names their folder)
 	$(BIN)/python benchmarks/real.py $(REAL_OUT)

@@ -13,6 +13,8 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # A process for each training that tells its workers of a node's end; ours do not ask.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # Tune's old output is silent when told to be.
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",

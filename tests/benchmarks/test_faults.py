@@ -10,8 +10,9 @@ from tests.support.tracked import copy_database
 from tune.study.record import TrialRow
 
 
+@pytest.mark.slow
 @pytest.mark.ray
-def test_five_schedules_of_faults(
+def test_two_schedules_of_faults(
     local_ray: str,
     tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -21,7 +22,7 @@ def test_five_schedules_of_faults(
     store = make_store(tmp_path)
     copy_database(tmp_path_factory, tmp_path)
     database = tmp_path / "mlflow.db"
-    assert run_schedules(tmp_path / "sweeps", store, local_ray, database, num=5, seed=0) == []
+    assert run_schedules(tmp_path / "sweeps", store, local_ray, database, num=2, seed=0) == []
 
 
 def state(*epochs: float, status: str = "done", written: int = 1) -> State:

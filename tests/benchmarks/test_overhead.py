@@ -67,6 +67,7 @@ def test_a_trial_that_is_missing_is_an_error(stubbed: ModuleType, tmp_path: Path
         stubbed.measure(tmp_path, 5, 8.0)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_the_last_line_has_every_number() -> None:
     command = [sys.executable, str(FILE), "--trials", "2", "--seconds", "0.1", "--json"]

@@ -90,6 +90,7 @@ def wait_for_port(port: int, log: Path) -> None:
     raise AssertionError(f"nothing listens on {port}: {log.read_text()}")
 
 
+@pytest.mark.slow
 def test_a_sweep_is_submitted_as_a_job(head: Head, tmp_path: Path) -> None:
     store = make_store(tmp_path / "season")
     command = [sys.executable, "-m", "hmtas", "tune", "model", str(store.path), "--name", "s"]

@@ -90,6 +90,7 @@ def test_the_single_model_is_worth_what_is_claimed(simulated: ModuleType) -> Non
     assert abs(np.mean(claimed)) < 1.6  # two standard errors
 
 
+@pytest.mark.slow
 def test_the_benchmark_on_a_season_of_each_kind(simulated: ModuleType) -> None:
     sizes = simulated.Sizes(seasons=5, models=5, games=12, sets=1)
     seasons = [simulated.simulate_season(number, sizes) for number in range(5)]

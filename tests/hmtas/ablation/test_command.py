@@ -117,6 +117,7 @@ def _check_mlflow(uri: str, names: list[str], m7: float) -> None:
     assert "pictures/ladder.png" in pictures
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_after_an_interruption_the_same_line_goes_on(
     store: EmbeddingStore, tmp_path: Path, mlflow_store: str, local_ray: str

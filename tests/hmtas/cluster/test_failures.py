@@ -96,6 +96,7 @@ def undisturbed(
     return train(store.path, CONFIG, whole, name="run", num_workers=2)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_killed_worker_is_replaced(
     store: EmbeddingStore, undisturbed: RunRecord, tmp_path: Path
@@ -118,6 +119,7 @@ def test_a_killed_worker_is_replaced(
     assert record.weights_sha256 == undisturbed.weights_sha256
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_killed_driver_is_followed_by_the_same_command(
     store: EmbeddingStore, undisturbed: RunRecord, tmp_path: Path, local_ray: str, mlflow_store: str
@@ -142,6 +144,7 @@ def test_a_killed_driver_is_followed_by_the_same_command(
     assert not (run / SCRATCH).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
 def test_a_loss_that_is_not_finite_ends_all_workers_at_once(

@@ -33,6 +33,7 @@ def test_two_workers_train_one_model(store: EmbeddingStore, tmp_path: Path) -> N
     assert not list((tmp_path / "run").glob(".*"))
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
 def test_one_worker_trains_what_fit_trains(store: EmbeddingStore, tmp_path: Path) -> None:
@@ -42,6 +43,7 @@ def test_one_worker_trains_what_fit_trains(store: EmbeddingStore, tmp_path: Path
     assert ours.history[0].val_loss == pytest.approx(plain.history[0].val_loss, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
 def test_a_mistake_found_by_a_worker_is_the_users(store: EmbeddingStore, tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ from hmtas.runs.record import predictions_path, read_run, score_path
 SEASON = ("--train", "4", "--valid", "4", "--test", "2", "--minutes", "4",
           "--streams", "vtn=6,vggish=3")  # fmt: skip
 SWEEP = ("--preset", "smoke", "--trials", "2", "--max-epochs", "1", "--set", "width=8",
-         "--set", "num_heads=2", "--weights", "fixed", "--experiment", "demo")  # fmt: skip
+         "--set", "num_heads=2", "--weights", "fixed", "--experiment", "demo",
+         "--top", "1", "--final-seeds", "1")  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_the_demo(
     tmp_path: Path,

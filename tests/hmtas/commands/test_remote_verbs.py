@@ -129,6 +129,7 @@ def test_what_needs_no_ray_takes_a_store_in_a_service(url: str, tmp_path: Path) 
     assert len(absent) == 4, "nobody asked for test games"
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray", "mlflow_store")
 def test_workers_of_ray_train_on_a_store_in_a_service(

@@ -119,6 +119,7 @@ def real_events(games: Path, spots: dict[HalfId, Spots], **options: Any) -> dict
 
 @pytest.mark.real
 @real
+@pytest.mark.slow
 @needs_soccernet
 @pytest.mark.parametrize(("metric", "tolerances_s"), [("tight", TIGHT_S), ("loose", LOOSE_S)])
 def test_real_outputs_equal_the_official_evaluators(
@@ -135,6 +136,7 @@ def test_real_outputs_equal_the_official_evaluators(
 
 @pytest.mark.real
 @real
+@pytest.mark.slow
 @needs_soccernet
 def test_game_times_are_what_the_evaluator_takes_without_positions(
     games: Path, tmp_path: Path

@@ -39,6 +39,7 @@ from tests.support.store_tree import save_labels
 GOLDEN = ROOT / "tests/golden" / "metric.json"
 
 
+@pytest.mark.slow
 @needs_soccernet
 @pytest.mark.parametrize("name", SETTINGS)
 def test_all_six_outputs_equal_soccernets(name: str) -> None:

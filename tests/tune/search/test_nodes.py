@@ -21,7 +21,7 @@ from tests.hmtas.cluster.test_failures import parent_of, wait_for_epoch, workers
 from tests.support import small
 from tests.support.tracked import copy_database
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.fixture

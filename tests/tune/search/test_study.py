@@ -1,13 +1,8 @@
-"""A study ends with probabilities of every trial, whatever failed, was stopped or was killed."""
+"""A study ends with probabilities of every trial, whatever failed or was stopped."""
 
 import json
-import os
 import shlex
-import signal
-import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,6 @@ from hmtas.cli import build
 from hmtas.cluster import session
 from hmtas.config import Config
 from hmtas.errors import InputError
-from hmtas.files import read_json
 from hmtas.runs.record import EpochRecord, predictions_path, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.tracking import parent as tracking
@@ -36,7 +30,6 @@ from tune.study.record import (
     TrialRow,
     best_config,
     best_trial,
-    read_study,
     write_study,
 )
 from tune.study.settings import Load
@@ -299,51 +292,6 @@ def test_a_sweep_stores_the_probabilities_of_every_trial(
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "width (8) must be a multiple of num_heads (3)" in page
     assert "not finished" not in page
-
-
-@pytest.mark.ray
-def test_a_study_goes_on_after_its_driver_was_killed(
-    store: EmbeddingStore, tmp_path: Path, mlflow_store: str, local_ray: str
-) -> None:
-    words = ["tune", "model", store.path, "--name", "s", "--out", tmp_path, "--trials", "4"]
-    words += ["--concurrent", "1", "--preset", "smoke", "--max-epochs", "4", "--address", local_ray]
-    words += ["--top", "0", "--set", "patience=9", "--set", "width=8", "--set", "num_heads=2"]
-    command = [sys.executable, "-m", "hmtas", *map(str, words)]
-    folder = tmp_path / "s"
-    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        _wait_for_trials(folder, 2, driver)
-    finally:
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
-    killed = read_study(folder)
-    ended = [row for row in killed.trials if row.status in ("done", "stopped")]
-    written = {row.id: (folder / row.run / "model.safetensors").stat().st_mtime_ns for row in ended}
-    assert killed.status == "running"
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert "resuming this study" in again.stderr
-    record = read_study(folder)
-    assert record.status == "done"
-    assert len(record.trials) == 4
-    assert {row.status for row in record.trials} <= {"done", "stopped"}
-    for trial, mtime in written.items():
-        assert (folder / "trials" / trial / "model.safetensors").stat().st_mtime_ns == mtime
-    assert all(predictions_path(folder / row.run, "valid").is_file() for row in record.trials)
-    assert read_json(folder / "mlflow.json")["tracking_uri"] == mlflow_store
-
-
-def _wait_for_trials(folder: Path, num: int, driver: "subprocess.Popen[bytes]") -> None:
-    """Until `num` trials have ended."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and driver.poll() is None:
-        if (folder / "study.json").is_file():
-            trials = read_study(folder).trials
-            ended = sum(row.status in ("done", "stopped") for row in trials)
-            if ended >= num:
-                return
-        time.sleep(0.2)
-    raise AssertionError("the driver ended, or did not get far enough")
 
 
 def test_bad_words_on_the_command_line_are_input_errors(

@@ -46,6 +46,7 @@ def predicted(folder: Path, record: StudyRecord) -> bool:
     return all(predictions_path(folder / row.run, "valid").is_file() for row in record.trials)
 
 
+@pytest.mark.slow
 def test_a_study_whose_time_is_out_goes_on_with_more_hours(
     store: EmbeddingStore,
     tmp_path: Path,

@@ -62,6 +62,7 @@ def undisturbed(
     return sweep, time.monotonic() - started
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_killed_driver_is_followed_by_another_one(
     make: Make, undisturbed: tuple[Sweep, float]
@@ -76,13 +77,15 @@ def test_a_killed_driver_is_followed_by_another_one(
     sweep.driver.kill()
     sweep.driver.join()
     before = State.of(sweep)
-    sweep.start()
+    sweep.start(same_command=True)
     assert sweep.wait() == 0, sweep.log.read_text()
+    assert "resuming this study" in sweep.log.read_text()
     assert before.lost(State.of(sweep), damaged={}) == []
     assert check_end(sweep) == []
     assert sweep.result() == undisturbed[0].result()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_ctrl_c_leaves_a_study_that_goes_on(make: Make, undisturbed: tuple[Sweep, float]) -> None:
     sweep = make()
@@ -103,6 +106,7 @@ def test_ctrl_c_leaves_a_study_that_goes_on(make: Make, undisturbed: tuple[Sweep
     assert sweep.result() == undisturbed[0].result()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_killed_trial_is_started_again(make: Make, undisturbed: tuple[Sweep, float]) -> None:
     sweep = make()
@@ -117,6 +121,7 @@ def test_a_killed_trial_is_started_again(make: Make, undisturbed: tuple[Sweep, f
     assert sweep.result() == undisturbed[0].result()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_mlflow_may_be_away(make: Make, undisturbed: tuple[Sweep, float]) -> None:
     sweep = make()
@@ -150,6 +155,7 @@ def test_trials_that_cannot_start_are_an_error_at_once(make: Make, tmp_path: Pat
     assert not (tmp_path / "wide").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_study_that_is_done_gets_more_trials(
     undisturbed: tuple[Sweep, float], monkeypatch: pytest.MonkeyPatch

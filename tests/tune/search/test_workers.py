@@ -35,13 +35,15 @@ def make_settings(store: EmbeddingStore, **changes: Any) -> StudySettings:
         "base": sweep_base(make_config(max_epochs=3)).updated({"train.stop_windows": "config"}),
         # A threshold of one leaves no spot: such a trial scores nothing, and is let go.
         "space": Space(dimensions={"spotting.threshold": Choice(choices=(0.0, 1.0))}),
-        "seed": 1,  # the points: 0, 1, 1
+        "num_trials": 2,
+        "seed": 1,  # the points: 0, 1
         "workers_per_trial": 2,
         "options": {"top": 1, "final_seeds": 1, "sampler": "random"},
     }
     return study_settings(store, **(settings | changes))
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray", "mlflow_store")
 def test_a_sweep_of_trials_with_two_workers_on_two_cpus(
@@ -51,7 +53,7 @@ def test_a_sweep_of_trials_with_two_workers_on_two_cpus(
     study = run_study(folder, make_settings(store), experiment="e", load=Load(concurrent=1))
     assert study.status == "done"
     states = [row.status for row in study.trials]
-    assert states == ["done", "stopped", "stopped"], "a later one had to wait for the CPUs"
+    assert states == ["done", "stopped"], "a later one had to wait for the CPUs"
     for row in study.trials:
         run = read_run(folder / row.run)
         assert run.num_workers == 2
@@ -80,6 +82,7 @@ def wait_for_cpus(num: float) -> None:
     raise AssertionError(f"not all CPUs came back: {ray.available_resources()}")  # type: ignore
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_driver_is_killed_and_its_trial_goes_on(
     local_ray: str,
@@ -89,7 +92,7 @@ def test_a_driver_is_killed_and_its_trial_goes_on(
 ) -> None:
     uri = copy_database(tmp_path_factory, tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    extra = ("--workers", "2", "--trials", "2")
+    extra = ("--workers", "2", "--trials", "1")
     sweep = Sweep(tmp_path / "sweep", make_fault_store(tmp_path), local_ray, uri, extra=extra)
     sweep.start()
     assert sweep.reach(0, 2), sweep.log.read_text()
@@ -101,7 +104,7 @@ def test_a_driver_is_killed_and_its_trial_goes_on(
     sweep.start()
     assert sweep.wait() == 0, sweep.log.read_text()
     assert before.lost(State.of(sweep), damaged={}) == [], "trained after its last epoch"
-    assert [len(sweep.history(row)) for row in sweep.rows()] == [4, 4]
+    assert [len(sweep.history(row)) for row in sweep.rows()] == [4]
     assert check_mlflow(sweep) == []
 
 
