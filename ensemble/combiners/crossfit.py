@@ -1,6 +1,7 @@
 """Fit a combiner so that no game is combined with what it helped to fit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,9 @@ from ensemble.combiner import Combiner, Evidence, Fitted, nothing
 from hmtas.records import HalfId
 
 Folds = Sequence[tuple[str, ...]]
+
+# Rows times epochs from which a fit takes longer than the start of a process to run it in.
+LONG_FIT = 500_000
 
 
 class FoldFit(NamedTuple):
@@ -56,14 +60,50 @@ def cross_fit(
     if not combiner.is_fitted:
         fitted = combiner.fit(evidence, evidence.games, on_step)
         return CrossFit({h: fitted.combine(rows) for h, rows in stacked.halves.items()}, fitted)
-    halves: dict[HalfId, np.ndarray] = {}
-    fits = []
-    for held_out in folds:
-        others = tuple(game for game in evidence.games if game not in held_out)
-        fit = FoldFit(held_out, combiner.fit(evidence, others, on_step))
-        fits.append(fit)
-        for half, rows in stacked.of_games(held_out).items():
-            halves[half] = fit.fitted.combine(rows)
-    fitted = combiner.fit(evidence, evidence.games, on_step)
-    # In the order of the stack; a half without a fold would be our own mistake.
-    return CrossFit({half: halves[half] for half in stacked.num_rows}, fitted, tuple(fits))
+    jobs = [(evidence, others(evidence.games, fold)) for fold in folds]
+    *fitted_F, fitted = run_fits(combiner, [*jobs, (evidence, evidence.games)], on_step)
+    fits = tuple(FoldFit(fold, each) for fold, each in zip(folds, fitted_F, strict=True))
+    return CrossFit(combine_folds(fits, evidence), fitted, fits)
+
+
+def run_fits(
+    combiner: Combiner,
+    jobs: Sequence[tuple[Evidence, Sequence[str]]],
+    on_step: Callable[[], None],
+) -> Iterator[Fitted]:
+    """Fit once for each job, on these games of this evidence; long fits run side by side.
+
+    They run in processes of their own: a fit takes one thread and torch's global generator, which
+    it seeds, so that it gives the same either way.
+    """
+    import joblib
+
+    num_processes = min(len(jobs), joblib.cpu_count())
+    num_rows = max(sum(evidence.stacked.num_rows.values()) for evidence, _ in jobs)
+    if num_processes == 1 or num_rows * combiner.num_steps < LONG_FIT:
+        yield from (combiner.fit(evidence, games, on_step) for evidence, games in jobs)
+        return
+    # The processes share large arrays as files; they have no use for the greedy one's library.
+    parallel = joblib.Parallel(num_processes, return_as="generator", max_nbytes="64K")
+    for fitted in parallel(
+        joblib.delayed(combiner.fit)(replace(evidence, _libraries={}), games)
+        for evidence, games in jobs
+    ):
+        for _ in range(combiner.num_steps):
+            on_step()
+        yield fitted
+
+
+def combine_folds(folds: Sequence[FoldFit], evidence: Evidence) -> dict[HalfId, np.ndarray]:
+    """Half to float32 (T, A), each from the fit of its fold, in the order of the stack."""
+    halves = {
+        half: fold.fitted.combine(rows)
+        for fold in folds
+        for half, rows in evidence.stacked.of_games(fold.games).items()
+    }
+    return {half: halves[half] for half in evidence.stacked.num_rows}
+
+
+def others(games: Sequence[str], fold: Sequence[str]) -> tuple[str, ...]:
+    """The games that are not in the fold."""
+    return tuple(game for game in games if game not in set(fold))

@@ -7,13 +7,13 @@ therefore holds for games that nobody has seen, up to the choice between combine
 `ensemble.selection.choose` accounts for.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ensemble.combiner import Combiner, Evidence, Fitted, nothing
-from ensemble.combiners.crossfit import FoldFit, Folds
+from ensemble.combiners.crossfit import FoldFit, Folds, others, run_fits
 from hmtas.config import SpottingConfig
 from hmtas.metric.averages import LOOSE_S, TIGHT_S
 from hmtas.metric.counts import histograms
@@ -56,15 +56,6 @@ class Nested(NamedTuple):
     tight: GameCounts
     loose: GameCounts
 
-    def cross_fitted(self, evidence: Evidence) -> dict[HalfId, np.ndarray]:
-        """Half to float32 (T, A), each from the fit of its fold; made anew at each call."""
-        halves = {
-            half: fold.fitted.combine(rows)
-            for fold in self.folds
-            for half, rows in evidence.stacked.of_games(fold.games).items()
-        }
-        return {half: halves[half] for half in evidence.stacked.num_rows}
-
 
 def settings_to_try() -> tuple[Setting, ...]:
     """The NMS settings of a selection."""
@@ -86,7 +77,7 @@ def fitting_sets(
         settings: NMS settings to try.
         on_model: Called after each model.
     """
-    games = [evidence.games, *(_others(evidence.games, fold) for fold in folds)]
+    games = [evidence.games, *(others(evidence.games, fold) for fold in folds)]
     tables_MS = []
     for name in evidence.stacked.models:
         halves = evidence.stacked.probabilities(evidence.stacked.of_model(name))
@@ -131,17 +122,24 @@ def nested_fit(
     """
     everything = sets[0].evidence
     actions = everything.stacked.actions
-    fits, fold_windows = [], []
+    jobs = [
+        (fitting.evidence, games)
+        for fitting in sets[1:]
+        for games in (fitting.games, *(others(fitting.games, i) for i in _inner(combiner, fitting)))
+    ]
+    fits = run_fits(combiner, [*jobs, (everything, everything.games)], on_step)
+    fold_fits, fold_windows = [], []
     spots: dict[HalfId, Spots] = {}
     unseen: dict[HalfId, Probabilities] = {}
-    for held_out, (games, evidence) in zip(folds, sets[1:], strict=True):
-        fitted = combiner.fit(evidence, games, on_step)
-        own = _own_games(combiner, fitted, evidence, games, on_step)
+    for held_out, fitting in zip(folds, sets[1:], strict=True):
+        games, evidence = fitting
+        fitted = next(fits)
+        own = evidence.stacked.probabilities(_own_games(combiner, fitted, fitting, fits))
         spotting = _spotting(evidence, _fit_windows(evidence, own, games, settings))
         rows = evidence.stacked.probabilities(_combined(fitted, evidence, held_out))
         spots |= spot(rows, actions, spotting)
         unseen |= rows
-        fits.append(FoldFit(held_out, fitted))
+        fold_fits.append(FoldFit(held_out, fitted))
         fold_windows.append(FittedFold.model_validate({"games": held_out, **_named(spotting)}))
         on_step()
     final = _spotting(everything, _fit_windows(everything, unseen, everything.games, settings))
@@ -150,8 +148,9 @@ def nested_fit(
         GameCounts.of(histograms(spots, everything.events, tolerances_s, len(actions)))
         for tolerances_s in (TIGHT_S, LOOSE_S)
     )
-    fitted = combiner.fit(everything, everything.games, on_step)
-    return Nested(method, fitted, FittedWindows.model_validate(windows), tuple(fits), tight, loose)
+    return Nested(
+        method, next(fits), FittedWindows.model_validate(windows), tuple(fold_fits), tight, loose
+    )
 
 
 def num_steps(combiner: Combiner, num_folds: int) -> int:
@@ -160,21 +159,21 @@ def num_steps(combiner: Combiner, num_folds: int) -> int:
     return num_folds + combiner.num_steps * (1 + num_folds * (1 + inner))
 
 
+def _inner(combiner: Combiner, fitting: FittingSet) -> Sequence[tuple[str, ...]]:
+    """Folds of the fitting games, for the windows of a combiner that flatters them."""
+    return game_folds(fitting.games, INNER_FOLDS) if combiner.flatters else ()
+
+
 def _own_games(
-    combiner: Combiner,
-    fitted: Fitted,
-    evidence: Evidence,
-    games: Sequence[str],
-    on_step: Callable[[], None],
-) -> dict[HalfId, Probabilities]:
+    combiner: Combiner, fitted: Fitted, fitting: FittingSet, fits: Iterator[Fitted]
+) -> dict[HalfId, np.ndarray]:
     """What to fit the windows on: the fitting games as unseen ones would look."""
     if not combiner.flatters:
-        return evidence.stacked.probabilities(_combined(fitted, evidence, games))
+        return _combined(fitted, fitting.evidence, fitting.games)
     halves: dict[HalfId, np.ndarray] = {}
-    for inner in game_folds(games, INNER_FOLDS):
-        other = combiner.fit(evidence, _others(games, inner), on_step)
-        halves |= _combined(other, evidence, inner)
-    return evidence.stacked.probabilities(halves)
+    for inner in _inner(combiner, fitting):
+        halves |= _combined(next(fits), fitting.evidence, inner)
+    return halves
 
 
 def _combined(fitted: Fitted, evidence: Evidence, games: Sequence[str]) -> dict[HalfId, np.ndarray]:
@@ -200,7 +199,3 @@ def _spotting(evidence: Evidence, settings_A: Sequence[Setting]) -> SpottingConf
 
 def _named(spotting: SpottingConfig) -> dict[str, object]:
     return {"windows_s": spotting.windows_s, "kinds": spotting.nms}
-
-
-def _others(games: Sequence[str], fold: Sequence[str]) -> tuple[str, ...]:
-    return tuple(game for game in games if game not in set(fold))

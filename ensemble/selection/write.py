@@ -15,7 +15,7 @@ from ensemble.build.build import apply_ensemble, fold_record, write_ensemble
 from ensemble.build.members import member_runs
 from ensemble.build.plan import Plan
 from ensemble.combiner import Combiner
-from ensemble.combiners.crossfit import CrossFit, FoldFit
+from ensemble.combiners.crossfit import CrossFit, FoldFit, combine_folds
 from ensemble.selection.nested import Nested
 from ensemble.selection.record import OnTest
 from hmtas.errors import InputError
@@ -50,7 +50,7 @@ def write_selected(
     )
     names = plan.evidence.stacked.models
     folds = [fold_record(fold, weights_by_name(fold, names)) for fold in nested.folds]
-    halves = nested.cross_fitted(plan.evidence)
+    halves = combine_folds(nested.folds, plan.evidence)
     fit = CrossFit(halves, nested.fitted.of_used(), nested.folds)
     documents = {
         WINDOWS: nested.windows.model_dump(mode="json"),

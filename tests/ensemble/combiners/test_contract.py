@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
-from ensemble.combiner import Combiner, Evidence
+from ensemble.combiner import Combiner, Evidence, nothing
+from ensemble.combiners import crossfit
 from ensemble.combiners.crossfit import cross_fit
 from ensemble.combiners.methods import METHODS, combiner_of, fitted_of, vote_of
 from ensemble.greedy.select import GreedyConfig
@@ -234,6 +236,26 @@ def test_cross_fitting_combines_every_game_by_the_other_folds(method: str) -> No
     half = HalfId(folds[1][0], 1)
     expected = again.combine(evidence.stacked.halves[half])
     np.testing.assert_array_equal(fit.halves[half], expected)
+
+
+def test_fits_that_run_side_by_side_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = season()
+    evidence = evidence_of(three(events), events)
+    games = games_of(events)
+    folds = (tuple(games[:2]), tuple(games[2:4]), tuple(games[4:]))
+    made, steps = combiner("learned"), list[int]()
+    alone = cross_fit(made, evidence, folds)
+    monkeypatch.setattr(crossfit, "LONG_FIT", 0)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
+    together = cross_fit(made, evidence, folds, on_step=lambda: steps.append(1))
+    assert len(steps) == 4 * made.num_steps
+    assert [fold.games for fold in together.folds] == list(folds)
+    for half, expected in alone.halves.items():
+        np.testing.assert_array_equal(together.halves[half], expected)
+    for half, rows in evidence.stacked.halves.items():
+        np.testing.assert_array_equal(together.fitted.combine(rows), alone.fitted.combine(rows))
+    with pytest.raises(InputError, match="needs labelled halves to fit on"):
+        list(crossfit.run_fits(made, [(evidence, ()), (evidence, ())], nothing))
 
 
 @pytest.mark.parametrize("method", METHODS)
