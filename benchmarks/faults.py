@@ -1,6 +1,6 @@
 """Faults, drawn by a seed, in small sweeps that must end as if nothing had happened.
 
-    python benchmarks/faults.py [--schedules 50] [--seed 0] [--json]
+    python benchmarks/faults.py [--quick] [--schedules 50] [--seed 0] [--json]
 
 A schedule is a sweep of four trials whose driver's lives each meet a fault: the driver or a trial
 is killed or asked to end, the disk of one of them is full, the store of a trial cannot be written,
@@ -437,11 +437,13 @@ def run_schedules(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--schedules", type=int, default=50)
+    parser.add_argument("--quick", action="store_true", help="3 schedules: some two minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="begin with this schedule")
     parser.add_argument("--keep", type=Path, help="keep the sweeps with violations in this folder")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     arguments = parser.parse_args()
+    num = 3 if arguments.quick else arguments.schedules
     started = time.monotonic()
     from hmtas.cluster.session import ENVIRONMENT, OBJECT_STORE_BYTES
     from hmtas.tracking.client import connect
@@ -466,17 +468,17 @@ def main() -> None:
             store,
             str(context.address_info["address"]),
             Path(scratch) / "empty.db",
-            num=arguments.schedules,
+            num=num,
             seed=arguments.seed,
             first=arguments.first,
         )
         ray.shutdown()
     minutes = (time.monotonic() - started) / 60
-    print(f"{arguments.schedules} schedules, {len(violations)} violations, {minutes:.1f} minutes")
+    print(f"{num} schedules, {len(violations)} violations, {minutes:.1f} minutes")
     for violation in violations:
         print(violation)
     if arguments.json:
-        result = {"schedules": arguments.schedules, "violations": len(violations)}
+        result = {"schedules": num, "violations": len(violations)}
         print(json.dumps({**result, "minutes": round(minutes, 2)}))
 
 

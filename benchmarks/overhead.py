@@ -9,8 +9,11 @@ Then two processes train the configurations that its trials had, and predict the
 those do: what is timed there is `fit` and `predict_run` alone, in processes that have loaded all
 they need. Both sides share the two cores alike, so nothing is gained from a core left idle.
 
-Key: `wall_over_ideal`, seconds of the command over those of the trainings divided by two. What the
-command's processes took of the processors is not told: Ray's outlive it, and their times are lost.
+Keys: `wall_over_ideal`, seconds of the command over those of the trainings divided by two;
+`at_full_size`, what that would be for 16 trials of 20 s, if the start, the end and each trial took
+the seconds beyond the trainings that they took here: of a few short trials, as with `--quick`, only
+this one means something. What the command's processes took of the processors is not told: Ray's
+outlive it, and their times are lost.
 """
 
 import argparse
@@ -38,6 +41,7 @@ from tune.study.record import read_study
 from tune.study.settings import sweep_base
 
 CONCURRENT = 2
+TRIALS, SECONDS = 16, 20.0  # the full size
 TARGET = 1.25
 NAME = "overhead"
 SEASON = SeasonConfig(
@@ -59,8 +63,8 @@ class Cost(NamedTuple):
 
 def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a trial, on one core")
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of a trial, on one core")
     parser.add_argument("--quick", action="store_true", help="4 trials of 4 s: within a minute")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     arguments = parser.parse_args(given)
@@ -97,10 +101,15 @@ def measure(folder: Path, trials: int, seconds: float) -> dict[str, float]:
     for name, passed in marks.items():
         table.add_row(f"  {name}", *_numbers(passed))
     show(table)
-    found = {"wall_over_ideal": round(sweep_s / ideal_s, 3)}
-    met = "met" if found["wall_over_ideal"] <= TARGET else "missed"
-    print(f"wall_over_ideal {found['wall_over_ideal']:.2f}")
-    print(f"target: wall_over_ideal <= {TARGET}: {met}")
+    beyond_s = sweep_s - marks["trials"] + TRIALS * (marks["trials"] - ideal_s) / trials
+    found = {
+        "wall_over_ideal": round(sweep_s / ideal_s, 3),
+        "at_full_size": round(1 + beyond_s / (TRIALS * SECONDS / CONCURRENT), 3),
+    }
+    for name, ratio in found.items():
+        print(f"{name} {ratio:.2f}")
+    met = "met" if found["at_full_size"] <= TARGET else "missed"
+    print(f"target: at_full_size <= {TARGET}: {met}")
     return found
 
 

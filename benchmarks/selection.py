@@ -19,6 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from scipy.stats import binomtest, t
 from simulated_seasons import INDEPENDENT, KINDS, SINGLE, Season, Sizes, simulate_season
 
 FULL, QUICK = Sizes(100, 24, 50, 6), Sizes(5, 6, 12, 2)
@@ -55,7 +56,7 @@ def main(given: Sequence[str] | None = None) -> None:
     seasons.sort(key=lambda season: season.number)
     show_kinds(seasons)
     found = summarise(seasons)
-    show_aims(found)
+    show_aims(found, intervals(seasons))
     print(f"{time.monotonic() - started:.0f} s")
     if arguments.json:
         print(json.dumps({key: round(value, 4) for key, value in found.items()}))
@@ -111,11 +112,34 @@ def show_kinds(seasons: Sequence[Season]) -> None:
               f"{max(s.noise_weight for s in those):7.3f}")  # fmt: skip
 
 
-def show_aims(found: Mapping[str, float]) -> None:
+def intervals(seasons: Sequence[Season]) -> dict[str, tuple[float, float]]:
+    """95 % intervals of what few seasons leave open, by the keys of `summarise`."""
+    reach = float(t.ppf(0.975, len(seasons) - 1))
+    found = {}
+    for key, values in (
+        ("claim_bias_points", [season.claim_error for season in seasons]),
+        ("naive_bias_points", [season.naive_error for season in seasons]),
+    ):
+        points = 100 * np.array(values)
+        mean, half = float(points.mean()), reach * _error(points)
+        found[key] = (mean - half, mean + half)
+    # A bias may be of either sign.
+    low, high = found["claim_bias_points"]
+    found["claim_bias_points"] = (max(low, -high, 0.0), max(-low, high))
+    failed = binomtest(sum(season.failed for season in seasons), len(seasons))
+    found["guard_failures_share"] = tuple(failed.proportion_ci(method="wilson"))
+    return found
+
+
+def show_aims(found: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> None:
+    """An aim is met or missed where all of the interval says so."""
     print()
     for key, sign, aim in AIMS:
-        met = found[key] <= aim if sign == "<=" else found[key] >= aim
-        print(f"{key:24}{found[key]:8.3f}   aim {sign} {aim:<5} {'met' if met else 'missed'}")
+        ends = intervals.get(key, (found[key], found[key]))
+        met = {end <= aim if sign == "<=" else end >= aim for end in ends}
+        verdict = "cannot tell" if len(met) == 2 else "met" if met == {True} else "missed"
+        shown = f"[{ends[0]:.3f}, {ends[1]:.3f}]" if key in intervals else ""
+        print(f"{key:24}{found[key]:8.3f} {shown:18} aim {sign} {aim:<5} {verdict}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """How often the statistics of hmtas are right, on simulated models whose truth is known.
 
-Prints a table; `--json` ends with one line: coverage of the 95 % intervals of paired differences,
-share of experiments with a false "better" among 50 challengers, what is left of the winner's luck
-in points, and the seconds of 1,000 paired resamples of 100 games.
+Prints a table, each number with a 95 % interval or a standard error; `--json` ends with one line:
+coverage of the 95 % intervals of paired differences, share of experiments with a false "better"
+among 50 challengers, what is left of the winner's luck in points, and the seconds of 1,000 paired
+resamples of 100 games.
 """
 
 import argparse
@@ -19,6 +20,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from scipy.stats import binomtest
 from simulate import Model, simulate_model, simulate_moments
 
 from hmtas.statistics.games import GameCounts, resampled_averages
@@ -196,7 +198,15 @@ def show_coverage(truths: Sequence[list[float]], pairs: Sequence[Pair]) -> float
     for name, rows in inside.items():
         paired_share, single_share, width = np.mean(rows, axis=0)
         print(f"{name:36}{100 * paired_share:7.1f}{100 * single_share:8.1f}{width:7.2f}")
-    return float(np.mean(next(iter(inside.values())), axis=0)[0])
+    covered = [row[0] for row in next(iter(inside.values()))]
+    print(f"coverage of the first for a pair: {_share(covered)}")
+    return float(np.mean(covered))
+
+
+def _share(found: Sequence[bool]) -> str:
+    """A share in percent with its 95 % interval, after Wilson."""
+    low, high = binomtest(sum(found), len(found)).proportion_ci(method="wilson")
+    return f"{100 * np.mean(found):.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _points(shares: np.ndarray) -> str:
@@ -239,6 +249,7 @@ def show_null(nulls: Sequence[Null]) -> float:
     print(f"{'better, uncorrected':36}{100 * share[1]:7.1f}")
     print(f"{'better, by Holm':36}{100 * share[2]:7.1f}")
     print(f"{'worse than the best on these games':36}{100 * share[3]:7.1f}")
+    print(f"any false better, by max-T: {_share([one.better for one in nulls])}")
     return float(share[0])
 
 

@@ -49,8 +49,9 @@ def test_ratios_by_hand(
     stubbed: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = stubbed.measure(tmp_path, 4, 8.0)
-    assert found == {"wall_over_ideal": round(30 / 16, 3)}
-    assert "missed" in capsys.readouterr().out
+    # 12 s before and after the trials, and half a second beyond each of them: 20 s beyond 160 s.
+    assert found == {"wall_over_ideal": round(30 / 16, 3), "at_full_size": 1.125}
+    assert "at_full_size <= 1.25: met" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("change", [{"status": "failed"}, {"epochs": 4}])
@@ -74,6 +75,6 @@ def test_the_last_line_has_every_number() -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout.splitlines()[-1])
-    assert list(found) == ["wall_over_ideal"]
+    assert list(found) == ["wall_over_ideal", "at_full_size"]
     # Trials of a moment: nearly all of the command is what it takes beyond them.
     assert found["wall_over_ideal"] > 2

@@ -252,7 +252,7 @@ def test_fits_that_run_side_by_side_are_the_same(monkeypatch: pytest.MonkeyPatch
     assert [fold.games for fold in together.folds] == list(folds)
     for half, expected in alone.halves.items():
         np.testing.assert_array_equal(together.halves[half], expected)
-    for half, rows in evidence.stacked.halves.items():
+    for rows in evidence.stacked.halves.values():
         np.testing.assert_array_equal(together.fitted.combine(rows), alone.fitted.combine(rows))
     with pytest.raises(InputError, match="needs labelled halves to fit on"):
         list(crossfit.run_fits(made, [(evidence, ()), (evidence, ())], nothing))
