@@ -13,7 +13,7 @@ from hmtas.terminal.recipe import Step, run_recipe
 from hmtas.terminal.signals import Interrupted
 
 EXPERIMENT = "demo"
-SEASON = ("--train", "20", "--valid", "10", "--test", "10")
+SEASON = ("--train", "12", "--valid", "8", "--test", "8", "--minutes", "30")
 SWEEP = (
     *("--preset", "smoke", "--trials", "6", "--max-epochs", "4", "--set", "windows_share=0.5"),
     *("--top", "2"),
