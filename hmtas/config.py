@@ -169,7 +169,7 @@ class SpottingConfig(Frozen):
 
 
 class Config(Frozen):
-    """Everything that decides a run's result, the store excepted."""
+    """Everything that decides a run's result, except the store."""
 
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -227,7 +227,7 @@ class Config(Frozen):
 
 
 def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
-    """Read `name=value` words of the command line; a value is JSON, or else plain text."""
+    """Read `name=value` words of the command line; a value is JSON, else plain text."""
     settings: dict[str, Any] = {}
     problems = []
     for assignment in assignments:

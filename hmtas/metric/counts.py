@@ -20,7 +20,6 @@ from hmtas.metric.matching import (
     GridSpots,
     cells,
     count_half,
-    threshold_bins,
 )
 from hmtas.records import Events, HalfId, Spots
 
@@ -98,13 +97,11 @@ def histograms(
             # The compiled loops would write outside their arrays.
             if len(action) and not 0 <= action.min() <= action.max() < num_actions:
                 raise ValueError(f"{half}: an action is not one of the {num_actions}")
-        confidence = np.array(spot.confidence, dtype=np.float64)
         hits_of_half = count_half(
             GridSpots(
                 cell=cells(spot.time_s),
                 action=np.array(spot.action, dtype=np.int64),
-                confidence=confidence,
-                bin=threshold_bins(confidence),
+                confidence=np.array(spot.confidence, dtype=np.float64),
             ),
             GridEvents(
                 cell=cells(event.time_s),

@@ -26,7 +26,6 @@ class GridSpots(NamedTuple):
     cell: np.ndarray  # (N,) int64
     action: np.ndarray  # (N,) int64
     confidence: np.ndarray  # (N,) float64
-    bin: np.ndarray  # (N,) int64, from `threshold_bins`
 
 
 class GridEvents(NamedTuple):
@@ -49,10 +48,15 @@ def cells(time_s: np.ndarray) -> np.ndarray:
     return np.minimum((GRID_HZ * time_s).astype(np.int64), NUM_CELLS - 1)
 
 
-def threshold_bins(confidence: np.ndarray) -> np.ndarray:
-    """Index of the highest threshold that each confidence reaches (confidence >= threshold)."""
-    bins: np.ndarray = np.searchsorted(THRESHOLDS, confidence, side="right") - 1
-    return bins
+@njit(cache=True, nogil=True)
+def threshold_bin(confidence: float) -> int:
+    """Index of the highest threshold that a confidence reaches (confidence >= threshold)."""
+    k = min(int(confidence * (len(THRESHOLDS) - 1)), len(THRESHOLDS) - 1)
+    while k + 1 < len(THRESHOLDS) and THRESHOLDS[k + 1] <= confidence:
+        k += 1
+    while THRESHOLDS[k] > confidence:
+        k -= 1
+    return k
 
 
 @njit(cache=True)
@@ -145,18 +149,17 @@ def count_half(
         cell = np.flatnonzero(spot_of[a] >= 0)
         if len(cell) == 0:
             continue
-        kept = spot_of[a][cell]
-        confidence, spot_bin = spots.confidence[kept], spots.bin[kept]
+        confidence = spots.confidence[spot_of[a][cell]]
         side = nearest_visibility(cell, truth_cell, truth_side)
         for i in range(len(cell)):
-            counts.detections_AVK[a, side[i], spot_bin[i]] += 1
+            counts.detections_AVK[a, side[i], threshold_bin(confidence[i])] += 1
         if len(truth_cell) == 0:
             continue
         for d in range(num_tolerances):
             hit = match_cells(cell, confidence, truth_cell, tolerances_s[d])
             for n in np.flatnonzero(hit):
                 row = (a * num_tolerances + d) * num_sides + side[n]
-                hits[num_hits] = row * num_thresholds + spot_bin[n]
+                hits[num_hits] = row * num_thresholds + threshold_bin(confidence[n])
                 num_hits += 1
     return hits[:num_hits].copy()
 

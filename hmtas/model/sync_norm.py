@@ -14,7 +14,7 @@ class SyncedBatchNorm1d(nn.BatchNorm1d):
     """`nn.BatchNorm1d`; where several processes train together, over the rows of all of them.
 
     Every process must call it equally often and in the same order, with no rows if it has none:
-    each call is a meeting of all.
+    each call waits for all of them.
     """
 
     @property
@@ -31,7 +31,7 @@ class SyncedBatchNorm1d(nn.BatchNorm1d):
         totals = _all_reduce_sum(torch.cat([rows.sum(dim=0), rows.new_tensor([len(rows)])]))
         count = totals[-1].clamp(min=1)
         mean = totals[:-1] / count
-        # Around the mean, in a second meeting: differences of large sums would lose the variance.
+        # Around the mean, in a second reduction: differences of large sums would lose the variance.
         variance = _all_reduce_sum((rows - mean).square().sum(dim=0)) / count
         self._update_running_stats(mean.detach(), variance.detach(), count.detach())
         normed = (rows - mean) * (variance + self.eps).rsqrt()
@@ -44,7 +44,7 @@ class SyncedBatchNorm1d(nn.BatchNorm1d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
-        # Fewer than two rows in all say nothing of a variance.
+        # Fewer than two rows in all have no variance.
         share = self.momentum * (count > 1)
         unbiased = variance * count / (count - 1).clamp(min=1)
         self.running_mean.lerp_(mean, share)

@@ -1,10 +1,10 @@
-"""The names of torch that are not public, each with what we need it for; no other module uses any.
+"""Private names of torch, each with what we need it for; no other module uses any.
 
 `tests/test_private_names.py` fails when one of them goes, and says what to do.
 
-oneDNN multiplies faster by a matrix that was laid out for it once. The operators that do so were
-made for compiled models and have no public name; the public ones do the same, an eighth slower in
-float32. What oneDNN can do depends on the processor: in bfloat16 it needs AVX-512.
+oneDNN multiplies faster by a matrix that was laid out for it once. The operators for that were made
+for compiled models and have no public name; the public ones are an eighth slower in float32. What
+oneDNN can do depends on the processor: in bfloat16 it needs AVX-512.
 """
 
 from functools import cache

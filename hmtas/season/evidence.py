@@ -25,7 +25,7 @@ class StreamProfile(NamedTuple):
     blur_s: float  # standard deviation of a mark in time
     build_up: float = 0.7  # size of the build-up beside the moment
     aftermath: float = 0.7
-    hears: bool = False  # tells loud actions only
+    hears: bool = False  # notices only loud actions
 
 
 # Strengths in the order of thesis Table 5.6: VTN best, irCSN last of the visual ones, audio far

@@ -1,8 +1,7 @@
 """A synthetic season on disk, in SoccerNet's layout.
 
 `hmtas.season.match` invents what happens, `hmtas.season.evidence` what the streams see of it. Game
-k of a seed is the same whatever the number of games, and at no time is more than one half in
-memory.
+k of a seed is the same whatever the number of games, and only one half is in memory at a time.
 """
 
 import datetime
@@ -14,7 +13,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from hmtas.errors import InputError, join_problems
-from hmtas.files import atomic_path, read_json, write_json
+from hmtas.files import atomic_path, is_free, read_json, write_json
 from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE
 from hmtas.formats.splits import SPLIT_FILE
@@ -136,7 +135,7 @@ def _claim(root: Path, config: SeasonConfig) -> None:
                 f"{root}: holds a season of another configuration (it differs in "
                 f"{', '.join(changed)}); give the options of {SEASON_FILE}, or another folder"
             )
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+    elif not is_free(root):
         raise InputError(
             f"{root}: a season needs an empty folder, or one with its own {SEASON_FILE}; "
             "these seem to be other files"
@@ -180,7 +179,7 @@ def _write_game(root: Path, config: SeasonConfig, number: int, labelled: bool) -
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:
-    """The generator of a game, a half or a stream: a child of the seed that no count moves."""
+    """The generator of a game, a half or a stream, whatever the number of others."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, *key)))
 
 

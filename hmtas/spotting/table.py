@@ -15,7 +15,13 @@ from numba import njit
 
 from hmtas.config import NmsKind
 from hmtas.metric.averages import TIGHT_S, trapezoid_weights
-from hmtas.metric.matching import THRESHOLDS, cells, interpolated_precision, match_cells
+from hmtas.metric.matching import (
+    THRESHOLDS,
+    cells,
+    interpolated_precision,
+    match_cells,
+    threshold_bin,
+)
 from hmtas.records import Events, HalfId, Probabilities
 from hmtas.spotting.nms import DROPPED, Rule, make_rule, suppress_column
 
@@ -216,17 +222,6 @@ def count_action(
 def _are_apart(truth: np.ndarray, cells_apart: float) -> bool:
     """Is every event more than so many cells from the next?"""
     return bool((np.diff(truth) > cells_apart).all())
-
-
-@njit(cache=True, nogil=True)
-def threshold_bin(confidence: float) -> int:
-    """Index of the highest threshold that a confidence reaches."""
-    k = min(int(confidence * (len(THRESHOLDS) - 1)), len(THRESHOLDS) - 1)
-    while k + 1 < len(THRESHOLDS) and THRESHOLDS[k + 1] <= confidence:
-        k += 1
-    while THRESHOLDS[k] > confidence:
-        k -= 1
-    return k
 
 
 @njit(cache=True, nogil=True)

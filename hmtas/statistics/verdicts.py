@@ -1,7 +1,7 @@
-"""Better, worse or cannot tell: models against one of them, as many as there are.
+"""Better, worse or cannot tell: any number of models against one of them.
 
-Who makes fifty comparisons at 95 % finds two "better" models among equals. The intervals here are
-therefore simultaneous: under the null all of them together hold the truth in 95 % of cases. Each
+Fifty comparisons at 95 % find two "better" models among equals. The intervals here are therefore
+simultaneous: under the null all of them together hold the truth in 95 % of cases. Each
 is the difference and q standard errors to each side, where q is the 95 % quantile, over the
 resamples, of the largest standardised difference of any comparison: max-T, P. Westfall and
 S. Young, Resampling-Based Multiple Testing, 1993, chapter 2. As models that are scored on the same
@@ -25,7 +25,7 @@ from hmtas.statistics.intervals import LEVEL, Resampled, as_student
 Verdict = Literal["better", "worse", "cannot tell"]
 
 POWER = 0.8
-MOST_GAMES = 10_000  # more are not to be had, and the normal approximation says no more
+MOST_GAMES = 10_000  # more are never available, and the approximation would be meaningless
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def compare_to(resampled: Resampled, reference: int, *, picked: bool) -> dict[in
     Args:
         resampled: Of two or more models.
         reference: Index of the model to compare with.
-        picked: Was it chosen for its score on these games? No, if other games chose it, or if it
-            was named before.
+        picked: Was it chosen for its score on these games? No if other games chose it, or if it
+            was named beforehand.
 
     Returns:
         By index of the model, without the reference.

@@ -1,9 +1,9 @@
 """The copy of a store in a service that this machine keeps on its disk.
 
 It lies in `$HMTAS_CACHE/stores/<checksum of the store>` (`~/.cache/hmtas` unless set), which can be
-removed at any time that nothing reads it. A file appears there under its name once its checksum
-was found right. Until then it grows as `.<name>.part`, which a lock keeps to one process or thread,
-and which the next one continues if that process dies.
+removed whenever nothing reads it. A file gets its name once its checksum has been verified. Until
+then it grows as `.<name>.part`, which a lock keeps to one process or thread, and which the next one
+continues if that process dies.
 """
 
 import os
@@ -124,7 +124,7 @@ class NodeCache:
 
 
 def _size(path: Path) -> int | None:
-    """None where there is no file, which another process may rename or remove at any moment."""
+    """None without a file, which another process may rename or remove at any moment."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

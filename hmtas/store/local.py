@@ -26,7 +26,7 @@ from hmtas.store.index import LABELS_FILE, Index, StoredFile, StoredHalf, read_i
 if TYPE_CHECKING:
     from hmtas.store.cache import NodeCache
 
-MAX_OPEN = 4096  # halves kept mapped; a mapping costs address space, no memory and no open file
+MAX_OPEN = 4096  # halves kept mapped; a mapping costs address space, not memory or an open file
 Reopen = Callable[[str, str], "EmbeddingStore"]
 
 

@@ -2,7 +2,7 @@
 
 Every byte of the store is covered: the index by its own checksum and by being exactly what this
 program would write, all other files by the checksums in the index. A store in a service is read
-there, whatever this machine has copied of it: one file after the other comes to a scratch folder.
+from there, not from this machine's copy: one file after the other into a scratch folder.
 """
 
 import contextlib
@@ -78,7 +78,7 @@ def _check_index(store: EmbeddingStore) -> list[str]:
 
 
 def _check_half(store: EmbeddingStore, stored: StoredHalf) -> list[str]:
-    """What a half has wrong; of a store in a service, its scratch file is gone afterwards."""
+    """What is wrong with a half; the scratch file of a store in a service is removed."""
     try:
         store.fetch(stored.as_file())
         problems = _check_bytes(store, stored)

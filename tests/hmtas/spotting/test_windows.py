@@ -16,13 +16,13 @@ from hmtas.files import read_json
 from hmtas.formats.submission import write_submission
 from hmtas.metric.averages import TIGHT_S, average_map, score
 from hmtas.metric.counts import histograms
-from hmtas.metric.matching import THRESHOLDS, threshold_bins
+from hmtas.metric.matching import THRESHOLDS, threshold_bin
 from hmtas.records import Events, HalfId, Probabilities, Spots
 from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import predictions_path, score_path
 from hmtas.spotting.nms import non_max_suppression
 from hmtas.spotting.spots import read_windows, spot, spot_fitted
-from hmtas.spotting.table import Setting, Table, tabulate, threshold_bin
+from hmtas.spotting.table import Setting, Table, tabulate
 from hmtas.spotting.windows import (
     BORROWED,
     KINDS,
@@ -159,7 +159,7 @@ def test_a_confidence_on_a_threshold_reaches_it_and_one_just_below_does_not() ->
     near = [THRESHOLDS, np.nextafter(THRESHOLDS, 0)[1:], np.nextafter(THRESHOLDS, 1)[:-1]]
     confidence = np.concatenate(near)
     found = [threshold_bin(value) for value in confidence]
-    assert found == threshold_bins(confidence).tolist()
+    assert found == (np.searchsorted(THRESHOLDS, confidence, side="right") - 1).tolist()
 
 
 def test_each_action_gets_its_own_best_window() -> None:
