@@ -46,14 +46,12 @@ def score(counts: Histograms, games: Collection[str] | None = None) -> Score:
     hits_ADVK = counts.sum_hits(chosen_H).astype(np.float64)
     events_AV = counts.num_events[chosen_H].sum(axis=0, dtype=np.float64)
     all_DA, visible_DA, unshown_DA = (
-        precisions(detections, hits, events)
-        for detections, hits, events in (
-            (detections_AVK.sum(axis=1), hits_ADVK.sum(axis=2), events_AV.sum(axis=1)),
-            *(
-                (detections_AVK[:, v].copy(), hits_ADVK[:, :, v].copy(), events_AV[:, v].copy())
-                for v in (VISIBLE, UNSHOWN)
-            ),
+        precisions(
+            detections_AVK[:, sides].sum(axis=1),
+            hits_ADVK[:, :, sides].sum(axis=2),
+            events_AV[:, sides].sum(axis=1),
         )
+        for sides in ([VISIBLE, UNSHOWN], [VISIBLE], [UNSHOWN])
     )
     weight_D = trapezoid_weights(len(tolerances_s))
     # The evaluator returns early for a single tolerance, before it multiplies.

@@ -136,15 +136,11 @@ def read_probabilities(path: Path) -> StoredProbabilities:
     import pyarrow as pa
 
     try:
-        source = pa.memory_map(str(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of probabilities; run `hmtas predict`") from None
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from None
-    try:
-        reader = pa.ipc.open_file(source)
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
         document = json.loads((reader.schema.metadata or {})[_KEY])
         version = document["version"]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file of probabilities; run `hmtas predict`") from None
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from None
     if version != VERSION:

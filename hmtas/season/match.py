@@ -139,6 +139,13 @@ def follow_probability() -> np.ndarray:
     return follow_AA
 
 
+_FOLLOW_AA = follow_probability()
+_LINKS_AFTER = [
+    [(link, ACTIONS.index(link.after)) for link in LINKS if link.before == action]
+    for action in ACTIONS
+]
+
+
 def simulate_match(rng: np.random.Generator, minutes: float) -> tuple[SimulatedHalf, SimulatedHalf]:
     """Invent the two halves of a match.
 
@@ -181,7 +188,7 @@ def _simulate_half(
 def _draw_chains(rng: np.random.Generator, duration_s: int) -> list[list[_Event]]:
     """The chains of a half in random order; offsets count from the start of each chain."""
     rate_A = rates_per_match()
-    root_A = np.maximum(rate_A - rate_A @ follow_probability(), 0)
+    root_A = np.maximum(rate_A - rate_A @ _FOLLOW_AA, 0)
     root_A[KICK_OFF] = 0  # opens a half or follows a goal
     count_A = rng.poisson(root_A * duration_s / MATCH_S)
     roots = rng.permutation(np.repeat(np.arange(len(ACTIONS)), count_A))
@@ -194,8 +201,8 @@ def _walk(rng: np.random.Generator, root: int) -> list[_Event]:
     while True:
         last = chain[-1]
         draw = rng.random()
-        for link, b, probability in _LINKS_AFTER[last.action]:
-            draw -= probability
+        for link, b in _LINKS_AFTER[last.action]:
+            draw -= _FOLLOW_AA[last.action, b]
             if draw < 0:
                 delay_s = link.delay_s * rng.uniform(2 / 3, 4 / 3)
                 home = last.home == link.same_side
@@ -203,18 +210,6 @@ def _walk(rng: np.random.Generator, root: int) -> list[_Event]:
                 break
         else:
             return chain
-
-
-def _links_after() -> list[list[tuple[Link, int, float]]]:
-    follow_AA = follow_probability()
-    after: list[list[tuple[Link, int, float]]] = [[] for _ in ACTIONS]
-    for link in LINKS:
-        a, b = ACTIONS.index(link.before), ACTIONS.index(link.after)
-        after[a].append((link, b, float(follow_AA[a, b])))
-    return after
-
-
-_LINKS_AFTER = _links_after()
 
 
 def _lay_out(
