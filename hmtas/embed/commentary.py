@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field, RootModel
 
 from hmtas.embed.clock import clock_features
 from hmtas.embed.encoder import SAID_S, VERSION, Encoder, fit_encoder, load_encoder, save_encoder
@@ -21,6 +22,7 @@ from hmtas.files import atomic_path, read_json, sha256_file, sha256_json, write_
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, read_splits
 from hmtas.records import Events, HalfId
+from hmtas.validation import read_record
 
 ENCODER_FILE = "commentary.encoder.safetensors"
 HALF_SECONDS_FILE = "half_seconds.json"
@@ -65,26 +67,26 @@ def find_transcribed(root: Path) -> list[str]:
     return games
 
 
+_Seconds = Annotated[float, Field(strict=True, gt=0, le=MAX_HALF_S)]
+
+
+class _HalfSeconds(RootModel[dict[str, dict[Literal["1", "2"], _Seconds]]]):
+    """The content of half_seconds.json."""
+
+
 def read_half_seconds(path: Path) -> dict[HalfId, float]:
     """Read `{game: {"1": seconds, "2": seconds}}`.
 
     Raises:
         InputError: If it has another shape, or a length is not in (0, 7200] s.
     """
-    document = read_json(path)
-    lengths = {}
-    for game, halves in document.items() if isinstance(document, dict) else [("", None)]:
-        if not isinstance(halves, dict) or not set(halves) <= {"1", "2"}:
-            raise InputError(f'{path}: must read {{game: {{"1": s, "2": s}}}}, not so at {game!r}')
-        for half, seconds in halves.items():
-            is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            if not is_number or not 0 < seconds <= MAX_HALF_S:
-                raise InputError(
-                    f"{path}: {game}, half {half}: a half lasts more than 0 and at most "
-                    f"{MAX_HALF_S:.0f} s, got {seconds!r}"
-                )
-            lengths[HalfId(game, int(half))] = float(seconds)
-    return lengths
+    cause = 'lengths read {game: {"1": seconds, "2": seconds}}'
+    lengths = read_record(path, _HalfSeconds, cause=cause).root
+    return {
+        HalfId(game, int(half)): seconds
+        for game, halves in lengths.items()
+        for half, seconds in halves.items()
+    }
 
 
 class CommentarySource:

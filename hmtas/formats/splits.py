@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import RootModel
+
 from hmtas.errors import InputError, join_problems
-from hmtas.files import read_json
+from hmtas.validation import read_record
 
 SPLIT_FILE = "splits.json"
 Splits = dict[str, tuple[str, ...]]
+
+
+class _SplitFile(RootModel[Splits]):
+    """The content of splits.json."""
 
 
 def read_splits(path: Path) -> Splits:
@@ -16,13 +22,7 @@ def read_splits(path: Path) -> Splits:
     Raises:
         InputError: If the file is malformed, or a game stands in two splits or twice in one.
     """
-    document = read_json(path)
-    if not isinstance(document, dict) or not all(
-        isinstance(games, list) and all(isinstance(game, str) for game in games)
-        for games in document.values()
-    ):
-        raise InputError(f"{path}: splits must be an object of lists of games")
-    splits = {name: tuple(games) for name, games in document.items()}
+    splits = read_record(path, _SplitFile, cause="splits are an object of lists of games").root
     check_disjoint(splits, str(path))
     return splits
 

@@ -1,6 +1,7 @@
 """Commentary embeddings look where they say, are fitted on train games alone, and do not leak."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -269,9 +270,21 @@ def test_no_train_game_in_the_tree_is_refused(tree: Path) -> None:
         embed_games(tree)
 
 
-def test_half_lengths_must_be_possible(tree: Path) -> None:
-    (tree / "half_seconds.json").write_text(json.dumps({VALID: {"1": -3}}))
-    with pytest.raises(InputError, match="more than 0 and at most 7200 s, got -3"):
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ({VALID: {"1": -3}}, "1: Input should be greater than 0, got -3"),
+        ({VALID: {"2": 7201}}, "2: Input should be less than or equal to 7200, got 7201"),
+        ({VALID: {"1": math.nan}}, "1: Input should be less than or equal to 7200, got nan"),
+        ({VALID: {"1": True}}, "1: Input should be a valid number, got True"),
+        ({VALID: {"3": 2700}}, "3.*should be '1' or '2', got '3'"),
+        ({VALID: 2700}, "should be a valid dictionary, got 2700; lengths read {game: "),
+        ([2700], "should be a valid dictionary"),
+    ],
+)
+def test_half_lengths_must_be_possible(tree: Path, lengths: object, message: str) -> None:
+    (tree / "half_seconds.json").write_text(json.dumps(lengths))
+    with pytest.raises(InputError, match=message):
         embed_games(tree)
 
 
