@@ -59,7 +59,7 @@ def locked(path: Path, *, wait_s: float = -1, busy: str = "") -> Iterator[None]:
 
     Args:
         path: The lock file; it stays, unless the block removes it.
-        wait_s: Seconds to wait until it is free; -1 waits for ever.
+        wait_s: Seconds to wait until it is free; -1 waits forever.
         busy: Message of the error.
 
     Raises:

@@ -109,7 +109,7 @@ class Spots:
 class Score:
     """Average-mAP over one set of tolerances, as the official evaluator reports it.
 
-    All numbers lie in [0, 1], `unshown` excepted: the evaluator multiplies it by 17 / 13.
+    All numbers lie in [0, 1] except `unshown`, which the evaluator multiplies by 17 / 13.
     """
 
     tolerances_s: np.ndarray  # (D,) full widths

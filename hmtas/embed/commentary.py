@@ -90,7 +90,7 @@ def read_half_seconds(path: Path) -> dict[HalfId, float]:
 
 
 class CommentarySource:
-    """The input tree; what is read twice is kept."""
+    """The input tree; it keeps what is read twice."""
 
     def __init__(self, root: Path, half_seconds: Mapping[HalfId, float]) -> None:
         self.root = root
@@ -133,7 +133,7 @@ class CommentarySource:
         return Length(int(min(last_s, MAX_HALF_S)) + 1, False) if last_s > 0 else None
 
     def digest(self, game: str) -> dict[str, Any]:
-        """What a game's embeddings and the fit depend on, the encoder excepted."""
+        """What a game's embeddings and the fit depend on, except the encoder."""
         paths = [self.transcript_path(HalfId(game, half)) for half in HALVES]
         paths.append(self.root / game / LABEL_FILE)
         found = {path.name: sha256_file(path) for path in paths if path.is_file()}

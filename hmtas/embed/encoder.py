@@ -47,7 +47,7 @@ NUM_FOLDS = 5
 MAX_WORDS = 30_000  # words and pairs kept: the most frequent
 MIN_DOCUMENTS = 10  # ... of those that stand in as many 10 s stretches of commentary
 DOCUMENT_S = 10
-MAX_SHARE = 0.2  # ... and in no more than this share of them: "the" says nothing
+MAX_SHARE = 0.2  # ... and in no more than this share of them: "the" tells nothing
 PRIOR_NEAR = 4.0  # occurrences near an action that are added to the seen and to the expected ones
 _KEY = "hmtas.commentary"
 
@@ -142,7 +142,7 @@ def fit_encoder(
             f"{documents.shape[0]}; give more games or a smaller width"
         )
     weighted = documents[:, columns].multiply(idf).tocsr()
-    # Length 1 each while fitting, or the talkative stretches alone would choose the directions.
+    # Length 1 each while fitting, or only the talkative stretches would choose the directions.
     svd = TruncatedSVD(width, n_iter=4, random_state=seed).fit(normalize(weighted))
     scale = np.maximum((weighted @ svd.components_.T).std(axis=0), 1e-6)
     projection = idf[:, None] * svd.components_.T / scale

@@ -108,7 +108,7 @@ def load_checkpoint(
         Its `meta`, and what is wrong with the newest state, if anything; None without any state.
 
     Raises:
-        DamagedCheckpointError: If every state there is is damaged.
+        DamagedCheckpointError: If all states are damaged.
     """
     problem: str | None = None
     for path in (run / CHECKPOINT, run / PREVIOUS):

@@ -102,7 +102,7 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        # Layers of their own: nn.TransformerEncoder copies one, initial weights and all.
+        # Separate layers: nn.TransformerEncoder copies one, with its initial weights.
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 d_model=config.width,

@@ -1,7 +1,7 @@
 """One-dimensional non-maximum suppression: from probabilities to spots (thesis Section 4.3).
 
 Every rule is greedy and looks at each action by itself: of the rows that are left, keep the most
-probable one (the earliest of equals), suppress the rows in its window, repeat. With h half a
+probable one (the earliest among equals), suppress the rows in its window, repeat. With h half a
 window and d the distance of a row from the one just kept:
 
 hard      drops the rows with d <= h: two spots of one action are always more than h apart.

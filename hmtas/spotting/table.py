@@ -220,7 +220,7 @@ def count_action(
 
 @njit(cache=True, nogil=True)
 def _are_apart(truth: np.ndarray, cells_apart: float) -> bool:
-    """Is every event more than so many cells from the next?"""
+    """Is every event more than this many cells from the next?"""
     return bool((np.diff(truth) > cells_apart).all())
 
 

@@ -92,7 +92,7 @@ def borrowed_precision(table: Table, borrowed: float = BORROWED) -> np.ndarray:
 
 
 def fit_exact(table: Table, borrowed: float = BORROWED) -> list[Setting]:
-    """The best setting of each action; of equals the one closest to the global one.
+    """The best setting of each action; among equals the one closest to the global one.
 
     With `borrowed` 0 each action gets its own best (see `BORROWED`).
     """
@@ -110,7 +110,7 @@ def fit_exact(table: Table, borrowed: float = BORROWED) -> list[Setting]:
 
 
 def fit_global(table: Table) -> list[Setting]:
-    """The one setting with the best mean over actions, for all; the first of equals."""
+    """The one setting with the best mean over actions, for all; the first among equals."""
     best = table.settings[int(np.argmax(shared_curve(table)))]
     return [best] * len(table.num_events)
 

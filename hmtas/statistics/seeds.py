@@ -1,4 +1,4 @@
-"""Trainings of one candidate that differ in their seed alone: their mean, and their noise."""
+"""Trainings of one candidate that differ only in their seed: their mean and their noise."""
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate

@@ -83,7 +83,7 @@ def write_half(
         path: The store.
         half: Which half.
         streams: Stream to float16 (T, F), the same T for all.
-        metadata: What a reader of the file alone should know: version, rate, actions.
+        metadata: What a reader of this one file should know: version, rate, actions.
     """
     widths = {name: rows.shape[1] for name, rows in streams.items()}
     text = json.dumps({**metadata, "streams": widths}, ensure_ascii=False)

@@ -24,7 +24,7 @@ def upload(store: Path, url: str, *, on_half: Callable[[], None] = lambda: None)
         on_half: Called after every half, also if it was there already.
 
     Returns:
-        Halves sent; none if this very store is there already.
+        Number of halves sent; 0 if this very store is there already.
 
     Raises:
         InputError: If the store is not what was packed.

@@ -60,7 +60,7 @@ def verify(place: str | Path, *, on_half: Callable[[], None] = lambda: None) -> 
 
 @contextlib.contextmanager
 def _opened(place: str | Path) -> Iterator[EmbeddingStore]:
-    """The store, or for one in a service a copy of its index alone, in a scratch folder."""
+    """The store; of one in a service only its index, copied to a scratch folder."""
     if not is_remote(place):
         yield open_store(place)
         return
