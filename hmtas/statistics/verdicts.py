@@ -33,7 +33,7 @@ class Comparison:
     """One model against the reference, in shares of 1."""
 
     difference: float  # the model minus the reference
-    low: float  # simultaneous 95 % interval; -1 to 1 for a single game, which says nothing about others
+    low: float  # simultaneous 95 % interval; -1 to 1 for a single game, which says nothing
     high: float
     standard_error: float
     p_value: float  # corrected for the number of comparisons; two-sided

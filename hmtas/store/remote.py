@@ -33,8 +33,7 @@ def open_store(place: str | Path) -> EmbeddingStore:
     """
     if is_remote(place):
         bucket = Bucket(str(place))
-        folder, _ = copy_index(bucket)
-        return remote_store(bucket, folder)
+        return remote_store(bucket, copy_index(bucket))
     if isinstance(place, str) and place.startswith("file://"):
         place = unquote(urlsplit(place).path)
     if re.match(r"[a-z0-9]+:/[^/]", str(place)) and not Path(place).exists():
@@ -58,19 +57,18 @@ def remote_store(bucket: Bucket, folder: Path) -> EmbeddingStore:
 
 def _reopen(url: str, checksum: str) -> EmbeddingStore:
     """The same store in another process; the service is not asked where its index is here."""
-    bucket, folder, found = Bucket(url), cache_folder() / checksum, checksum
-    if not (folder / INDEX_FILE).is_file():
-        folder, found = copy_index(bucket)
-    if found != checksum:
+    bucket, folder = Bucket(url), cache_folder() / checksum
+    store = remote_store(bucket, folder if (folder / INDEX_FILE).is_file() else copy_index(bucket))
+    if store.checksum != checksum:
         raise InputError(f"{url}: the store was packed again while it was in use; start again")
-    return remote_store(bucket, folder)
+    return store
 
 
-def copy_index(bucket: Bucket, folder: Path | None = None) -> tuple[Path, str]:
+def copy_index(bucket: Bucket, folder: Path | None = None) -> Path:
     """Read the index of a store in a service and keep it in a folder, in the cache unless given.
 
     Returns:
-        The folder and the checksum of the store.
+        The folder.
 
     Raises:
         InputError: If there is no finished store, or its index is not what was written.
@@ -87,4 +85,4 @@ def copy_index(bucket: Bucket, folder: Path | None = None) -> tuple[Path, str]:
     if not (folder / INDEX_FILE).is_file():
         with atomic_path(folder / INDEX_FILE) as scratch:
             scratch.write_bytes(content)
-    return folder, index.checksum
+    return folder
