@@ -15,7 +15,7 @@ from hmtas.cluster.session import num_fitting, ray_session, resources
 from hmtas.cluster.tasks import run_tasks
 from hmtas.config import Config
 from hmtas.errors import InputError, describe_error, join_problems
-from hmtas.runs.record import RECORD, RunRecord, read_run
+from hmtas.runs.record import RECORD, RunRecord, find_run, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.terminal.console import say
 from hmtas.terminal.signals import postponed
@@ -177,7 +177,7 @@ class _Watch:
         """Bring MLflow up to date with new epochs, and say from time to time what runs."""
         told = []
         for run in running:
-            record = read_run(run) if (run / RECORD).is_file() else None
+            record = find_run(run)
             epochs = 0 if record is None else len(record.history)
             if epochs > self._seen.get(run, 0):
                 self._seen[run] = epochs

@@ -8,7 +8,7 @@ hangs forever.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ray.train import Checkpoint, UserCallback
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from hmtas.runs.record import RECORD, EpochRecord, read_run
+from hmtas.runs.record import EpochRecord, history_of
 
 
 class EpochCallback(UserCallback):
@@ -45,13 +45,13 @@ def listen_to_epochs(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iter
     # On the node of this process: another one may go, and the training with it.
     here = NodeAffinitySchedulingStrategy(get_runtime_context().get_node_id(), soft=False)
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-    seen = len(_history(out))
+    seen = len(history_of(out))
     problems: list[Exception] = []
 
     def take(entry: EpochRecord) -> None:
         nonlocal seen
         if entry.epoch > seen + 1:  # a report was lost; its epoch was recorded before
-            for lost in _history(out)[seen : entry.epoch - 1]:
+            for lost in history_of(out)[seen : entry.epoch - 1]:
                 on_epoch(lost)
         if entry.epoch > seen:
             on_epoch(entry)
@@ -77,9 +77,5 @@ def listen_to_epochs(out: Path, on_epoch: Callable[[EpochRecord], None]) -> Iter
         queue.shutdown(force=True)
         if problems:
             raise problems[0]
-        for entry in _history(out)[seen:]:
+        for entry in history_of(out)[seen:]:
             take(entry)
-
-
-def _history(out: Path) -> Sequence[EpochRecord]:
-    return read_run(out).history if (out / RECORD).is_file() else ()

@@ -108,6 +108,20 @@ def read_run(run: Path) -> RunRecord:
     return read_record(run / RECORD, RunRecord)
 
 
+def find_run(run: Path) -> RunRecord | None:
+    """The record of a run; None where no training has begun, or the record is damaged."""
+    try:
+        return read_run(run)
+    except InputError:
+        return None
+
+
+def history_of(run: Path) -> tuple[EpochRecord, ...]:
+    """The epochs of a run; none where `find_run` finds no record."""
+    record = find_run(run)
+    return () if record is None else record.history
+
+
 def predictions_path(run: Path, split: str) -> Path:
     """Where the stored probabilities of one split lie."""
     return run / "predictions" / f"{split}.arrow"

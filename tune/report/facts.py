@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hmtas.errors import InputError
 from hmtas.runs.probabilities import read_probabilities
-from hmtas.runs.record import WINDOWS, RunRecord, predictions_path, score_path
+from hmtas.runs.record import WINDOWS, RunRecord, find_run, predictions_path, score_path
 from hmtas.scoring.games import refuse_test_split
 from hmtas.scoring.score import read_score
 from hmtas.spotting.spots import FittedWindows, read_windows
@@ -19,7 +19,7 @@ from tune.report.style import STATES
 from tune.study.budget import Budget, read_budget
 from tune.study.finalists import Final, read_final, verdict_of
 from tune.study.lock import driver_of
-from tune.study.record import StudyRecord, TrialRow, best_of, read_study, run_of
+from tune.study.record import StudyRecord, TrialRow, best_of, read_study
 from tune.study.settings import StudySettings
 
 
@@ -76,7 +76,7 @@ def gather(folder: Path) -> Facts:
     record, final = read_study(folder), read_final(folder)
     if record.status != "done":
         final = None  # of an earlier end, before there were more trials
-    runs = {row.id: run for row in record.trials if (run := run_of(folder / row.run)) is not None}
+    runs = {row.id: run for row in record.trials if (run := find_run(folder / row.run)) is not None}
     try:
         scores, why_not = score_best(folder, record, final), ""
     except (InputError, OSError) as error:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from hmtas.errors import first_line
 from hmtas.files import atomic_path
+from hmtas.runs.record import find_run
 from hmtas.terminal.console import say
 from tune.space.dimensions import point_of
 from tune.study.optuna_trials import point_in, values_of
-from tune.study.record import RECORD, StudyRecord, TrialRow, read_study, run_of
+from tune.study.record import RECORD, StudyRecord, TrialRow, read_study
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -199,7 +200,7 @@ def frozen_trial(folder: Path, record: StudyRecord, row: TrialRow) -> "FrozenTri
     )
     attributes: dict[str, Any] = {_ID: row.id, _STATUS: row.status, "epochs": row.epochs}
     more = {"error": row.error, "tight": row.best_tight, "loose": row.best_loose}
-    run = run_of(folder / row.run)
+    run = find_run(folder / row.run)
     curve = {e.epoch: getattr(e, options.metric) for e in (run.history if run else ())}
     trial = create_trial(
         state=state,

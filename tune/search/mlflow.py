@@ -8,10 +8,11 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from hmtas.runs.record import find_run
 from hmtas.tracking.parent import Outbox, Parent
 from tune.study.finalists import read_final
 from tune.study.options import LOOSE, TIGHT
-from tune.study.record import REPORT, TRIALS, StudyRecord, TrialRow, read_study, run_of
+from tune.study.record import REPORT, TRIALS, StudyRecord, TrialRow, read_study
 from tune.study.summary import summarize
 
 SYNC_S = 2.0  # between two looks at one running trial
@@ -45,7 +46,7 @@ class MlflowCallback(Callback):
         run = self._run(trial)
         if row.status == "failed":
             self.outbox.post(run, "FAILED", row.error)
-        elif (record := run_of(run)) is not None and record.status == "done":
+        elif (record := find_run(run)) is not None and record.status == "done":
             self.outbox.post(run)
         self._post_parent()
 

@@ -14,14 +14,13 @@ from hmtas.config import Config
 from hmtas.errors import DamagedCheckpointError, TransientError, describe_error
 from hmtas.model.checkpoint import remove_checkpoints
 from hmtas.prediction.slide import predict_run
-from hmtas.runs.record import EpochRecord, read_run, write_run
+from hmtas.runs.record import EpochRecord, history_of, read_run, write_run
 from hmtas.store.remote import open_store
 from hmtas.training.loop import fit_and_predict
 from tune.search.trial import FAILED, BestEpoch, Job, discard_run, writer_lock
 from tune.search.workers import train_nested
 from tune.space.dimensions import settings_of
 from tune.study.options import LOOSE, TIGHT
-from tune.study.record import history_of
 
 
 def make_trainable(job: Job) -> Callable[[dict[str, Any]], None]:

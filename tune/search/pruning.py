@@ -26,10 +26,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from scipy.stats import wilcoxon
 
 from hmtas.errors import InputError
+from hmtas.runs.record import history_of
 from tune.search.trial import BestEpoch
 from tune.study.budget import out_of_time
 from tune.study.options import GAMES, Objective, Options
-from tune.study.record import RECORD, history_of, read_study
+from tune.study.record import RECORD, read_study
 from tune.study.settings import StudySettings
 
 REDUCTION_FACTOR = 4  # ASHA lets one in this many of the trials at a rung continue

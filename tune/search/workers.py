@@ -25,11 +25,10 @@ from hmtas.config import Config
 from hmtas.errors import DamagedCheckpointError
 from hmtas.files import read_json, write_json
 from hmtas.prediction.slide import predict_run, predicted
-from hmtas.runs.record import EpochRecord
+from hmtas.runs.record import EpochRecord, history_of
 from hmtas.store.remote import open_store
 from hmtas.training.games import begin_run, plan_games
 from tune.search.trial import Job, discard_run, writer_lock
-from tune.study.record import history_of
 
 EXIT_WORKERS_LOST = 1  # exit code of a trial whose workers died each time
 STOP_GRACE_S = 10.0  # in which Tune ends the process of a trial that it stopped

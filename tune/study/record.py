@@ -17,7 +17,7 @@ from typing import Any, Literal
 from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
 from hmtas.files import write_json
-from hmtas.runs.record import EpochRecord, RunRecord, read_run
+from hmtas.runs.record import read_run
 from hmtas.validation import Frozen, read_record
 from tune.study.finalists import Final, read_final
 from tune.study.options import Objective
@@ -204,20 +204,6 @@ def best_trial(folder: Path) -> TrialRow:
     if best is None:
         raise InputError(f"{folder}: no trial has finished an epoch yet; wait, or resume the study")
     return best
-
-
-def run_of(folder: Path) -> RunRecord | None:
-    """The record of a run folder; None where no training has begun, or it is damaged."""
-    try:
-        return read_run(folder)
-    except InputError:
-        return None
-
-
-def history_of(run: Path) -> tuple[EpochRecord, ...]:
-    """The epochs of a run folder; see `run_of`."""
-    record = run_of(run)
-    return () if record is None else record.history
 
 
 def best_config(folder: Path) -> Config:

@@ -8,10 +8,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
+from hmtas.runs.record import history_of
 from hmtas.validation import Frozen
 from tune.study.budget import UNLIMITED_TRIALS, budget_now
 from tune.study.lock import driver_of
-from tune.study.record import StudyRecord, TrialRow, history_of, ranked, read_study, score_of
+from tune.study.record import StudyRecord, TrialRow, ranked, read_study, score_of
 
 MAX_RUNNING_SHARE = 0.9  # of a trial that runs longer than the others took: it is not over yet
 

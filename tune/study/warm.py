@@ -11,10 +11,11 @@ from typing import Any
 
 from hmtas.config import Config
 from hmtas.errors import InputError
+from hmtas.runs.record import find_run
 from tune.space.dimensions import nearest_point, setting_of, settings_of_point, value_at
 from tune.study.options import KnownTrial, WarmStart
 from tune.study.optuna_trials import values_of
-from tune.study.record import RECORD, StudyRecord, TrialRow, read_study, run_of, score_of
+from tune.study.record import RECORD, StudyRecord, TrialRow, read_study, score_of
 from tune.study.settings import StudySettings
 
 MAX_TRIED = 3  # points of another training that are trained here first
@@ -85,7 +86,7 @@ def describe(warm: WarmStart) -> str:
 
 
 def _config(study: Path, earlier: StudyRecord, row: TrialRow) -> Config:
-    run = run_of(study / row.run)
+    run = find_run(study / row.run)
     return earlier.settings.base.updated(row.settings) if run is None else run.config
 
 
