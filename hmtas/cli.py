@@ -6,27 +6,35 @@ import. A group whose name is a kind of run (hmtas.runs.record) has the verb `re
 with which `hmtas reproduce` makes such a run again.
 """
 
+import logging
 import sys
-from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Annotated
 
 import typer
 
+from hmtas import __version__
+from hmtas.commands.ablate import ablate
+from hmtas.commands.baseline import baseline
+from hmtas.commands.compare import compare
+from hmtas.commands.demo import demo
+from hmtas.commands.embed import embed
+from hmtas.commands.learn import predict, train
+from hmtas.commands.reproduce import reproduce
+from hmtas.commands.score import score, spot
+from hmtas.commands.season import season
+from hmtas.commands.store import pack, upload, verify
+from hmtas.commands.sync import sync
 from hmtas.errors import InputError
+from hmtas.terminal.console import terminal
 
-GROUPS = (
-    "demo",
-    "season",
-    "embed",
-    "store",
-    "learn",
-    "baseline",
-    "ablate",
-    "score",
-    "compare",
-    "reproduce",
-    "sync",
-)
+VERBS = {
+    "Start": (demo,),
+    "Data": (season, pack, verify, upload),
+    "Train": (train, predict, baseline, ablate),
+    "Evaluate": (spot, score, compare),
+    "Repeat and track": (reproduce, sync),
+}
 
 
 def build() -> typer.Typer:
@@ -34,16 +42,47 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="hmtas",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
-        help="Search, compare and fuse action-spotting models, on one machine or on a Ray cluster.",
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for group in GROUPS:
-        import_module(f"hmtas.commands.{group}").register(app)
+    app.callback()(root)
+    for panel, verbs in VERBS.items():
+        for verb in verbs:
+            app.command(verb.__name__, rich_help_panel=panel)(verb)
+    app.add_typer(embed, name="embed", rich_help_panel="Data")
     for entry in sorted(entry_points(group="hmtas.commands"), key=lambda entry: entry.name):
         app.add_typer(entry.load(), name=entry.name)
     return app
+
+
+def show_version(asked: bool) -> None:
+    """Print the version, if asked to, and exit."""
+    if asked:
+        typer.echo(f"hmtas {__version__}")
+        raise typer.Exit
+
+
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Results and errors only: no notes, no progress.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Log more, and show where an error was raised."),
+    ] = False,
+) -> None:
+    """Search, compare and fuse action-spotting models, on one machine or on a Ray cluster."""
+    terminal().quiet = quiet
+    if verbose:
+        logging.basicConfig(level=logging.INFO)
+        logging.getLogger("hmtas").setLevel(logging.DEBUG)
 
 
 def main() -> None:
@@ -51,5 +90,6 @@ def main() -> None:
     try:
         build()(prog_name="hmtas")
     except InputError as error:
+        logging.getLogger("hmtas").debug("raised here:", exc_info=True)
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

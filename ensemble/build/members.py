@@ -9,7 +9,7 @@ from ensemble.stack.align import ModelOutput, Stack, stack
 from hmtas.errors import InputError
 from hmtas.runs.ensemble import EnsembleRecord
 from hmtas.runs.probabilities import StoredProbabilities, read_probabilities
-from hmtas.runs.record import RunRecord, predictions_path, read_run
+from hmtas.runs.record import RunRecord, predict_line, predictions_path, read_run
 from hmtas.scoring.games import check_fitting, refuse_foreign_games
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.remote import open_store
@@ -48,7 +48,7 @@ def read_members(runs: Sequence[Path], split: str) -> list[Member]:
         if not path.is_file():
             raise InputError(
                 f"{run}: no stored probabilities of split {split!r} ({path.name} is missing); "
-                f"run `hmtas predict {run} --split {split}` first"
+                f"run {predict_line(run, split)} first"
             )
         name = record.name if names.count(record.name) == 1 else str(run)
         members.append(Member(run, name, record, read_probabilities(path)))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hmtas.commands.options import Json
+from hmtas.commands.options import Json, MovedStore
 from hmtas.place import check_folder
 from hmtas.runs.record import read_run
 from hmtas.terminal.console import emit, say
@@ -13,18 +13,20 @@ from hmtas.terminal.console import emit, say
 
 def promote(
     ensemble: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder that `fit` or `select` wrote.")
+        Path, typer.Argument(metavar="ENSEMBLE", help="Run folder that `fit` or `select` wrote.")
     ],
     *,
-    name: Annotated[str, typer.Option(help="Name of the registered model in MLflow.")],
-    store: Annotated[
-        str | None, typer.Option(help="Where the store of its labels lies now, if it was moved.")
-    ] = None,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the model in MLflow's registry.")
+    ],
+    store: MovedStore = None,
     experiment: Annotated[
         str | None,
-        typer.Option(help="MLflow experiment of the ensemble; by default the one it is in."),
+        typer.Option(
+            metavar="NAME", help="MLflow experiment of the ensemble; by default the one it is in."
+        ),
     ] = None,
-    json_: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Register an ensemble in MLflow: embeddings of one half in, spots out.
 
@@ -43,7 +45,7 @@ def promote(
     check_tracking([ensemble], experiment)
     done = promote_run(ensemble, name, store=store, experiment=experiment)
     decision = done.decision
-    if json_:
+    if as_json:
         emit(
             {
                 "name": done.name,

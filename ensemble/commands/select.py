@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hmtas.commands.options import Json
+from ensemble.commands.options import Combiners, FittedSplit, Folds, LabelStore, Seed
+from hmtas.commands.options import Experiment, Json
 from hmtas.errors import InputError
 from hmtas.files import is_free, read_json, write_json
 from hmtas.place import check_folder
@@ -24,41 +25,36 @@ if TYPE_CHECKING:
 DOCUMENT, PICTURE = "selection.json", "selection.png"
 SELECTED, SINGLE = "selected", "single"  # run folders below OUT
 MOST_SHOWN = 12  # models whose errors are compared
-Combiners = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--combiner",
-        metavar="NAME",
-        help="Combiner to fit (repeat for several): mean, weighted, squared, greedy, learned, with "
-        "endings such as squared-per-action-logit or learned-small; by default one of each kind.",
-    ),
-]
 
 
 def select(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN...", help="Run folders; or name an --experiment."),
+        typer.Argument(metavar="RUN", help="Run folders; or name an --experiment."),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the result.")],
+    out: Annotated[Path, typer.Option(metavar="OUT", help="Folder of the result.")],
     experiment: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME",
             help="MLflow experiment whose models are the candidates, unless RUNs are named; "
-            "the result is logged there."
+            "the result is logged there.",
         ),
     ] = None,
     filter_: Annotated[
-        str, typer.Option("--filter", help="MLflow's filter, e.g. 'metrics.valid_tight > 0.05'.")
+        str,
+        typer.Option(
+            "--filter",
+            metavar="TEXT",
+            help="MLflow's filter, such as 'metrics.valid_tight > 0.05'.",
+        ),
     ] = "",
-    split: Annotated[str, typer.Option(help="Split that selects; never test.")] = "valid",
+    split: FittedSplit = "valid",
     combiners: Combiners = None,
-    folds: Annotated[int, typer.Option(help="Folds of games for cross-fitting.")] = 5,
-    store: Annotated[
-        str | None, typer.Option(help="Store of the labels; by default the one of the models.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the folds and of the fits.")] = 0,
+    folds: Folds = 5,
+    store: LabelStore = None,
+    seed: Seed = 0,
     test: Annotated[
         bool,
         typer.Option("--test", help="Score the answer on the test split, once, at the end."),
@@ -162,14 +158,20 @@ def select(
 
 
 def sync(
-    selection: Annotated[Path, typer.Argument(help="Folder of the result of `select`.")],
-    experiment: Annotated[str, typer.Option(help="MLflow experiment.")],
+    selection: Annotated[
+        Path, typer.Argument(metavar="SELECTION", help="Folder that `select` wrote.")
+    ],
+    experiment: Experiment,
+    as_json: Json = False,
 ) -> None:
     """Log a selection to MLflow that could not be logged when it was made."""
     from ensemble.selection.record import SelectionRecord
 
     _log(selection, read_record(selection / DOCUMENT, SelectionRecord), experiment)
-    say(f"MLflow has {selection}")
+    if as_json:
+        emit({"selection": str(selection), "experiment": experiment})
+    else:
+        say(f"MLflow has {selection}")
 
 
 def _log(out: Path, record: "SelectionRecord", experiment: str) -> None:

@@ -22,7 +22,7 @@ from hmtas.errors import InputError
 from hmtas.prediction.slide import predict_run, predicted
 from hmtas.records import HalfId
 from hmtas.runs.probabilities import read_probabilities
-from hmtas.runs.record import WINDOWS, predictions_path, read_run
+from hmtas.runs.record import WINDOWS, predict_line, predictions_path, read_run
 from hmtas.scoring.games import TEST_SPLIT
 from hmtas.scoring.run import spot_stored, windows_of
 from hmtas.scoring.score import RunScore, SpotsScore, score_spots, write_score
@@ -112,8 +112,7 @@ def _predict(run: Path, split: str, on_run: Callable[[str], None]) -> None:
     if record.is_linear:
         if not predictions_path(run, split).is_file():
             raise InputError(
-                f"{run}: a linear model without probabilities of split {split!r}; run "
-                "`hmtas baseline` with that split first"
+                f"{run}: no probabilities of split {split!r}; run {predict_line(run, split)}"
             )
         return
     if predicted(run, store, split) is None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hmtas.ablation.variants import FAMILIES, LADDER, REFERENCE
-from hmtas.commands.options import Json, StorePlace
+from hmtas.commands.options import (
+    Address,
+    Bootstrap,
+    Experiment,
+    Json,
+    NmsWindow,
+    Settings,
+    StorePlace,
+)
 from hmtas.config import parse_settings
 from hmtas.errors import InputError
 from hmtas.place import check_folder
@@ -30,38 +38,33 @@ _FAMILIES = "; ".join(
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("ablate")(ablate)
-
-
 def ablate(
     store: StorePlace,
     *,
     out: Annotated[
-        Path, typer.Option(help="Folder for runs, tables and pictures; on a cluster, a shared one.")
+        Path,
+        typer.Option(
+            metavar="OUT", help="Folder for runs, tables and pictures; on a cluster, a shared one."
+        ),
     ] = Path("ablation"),
     what: Annotated[
         str,
         typer.Option(
+            metavar="NAME,...",
             help=f"Studies, with commas between: `{LADDER}` (M0 to M7, each against the one "
             f"before), or one setting of M7 changed: {_FAMILIES}. Or single variants: "
-            "m0,m4,m7 or length-5,gamma-0.5."
+            "m0,m4,m7 or length-5,gamma-0.5.",
         ),
     ] = LADDER,
-    seeds: Annotated[int, typer.Option(min=1, help="Train every variant with seeds 0 to N-1.")] = 1,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="Change a setting of every variant: width=64, num_heads=4, windows_share=0.1, "
-            "max_epochs=6 ... (repeat). A setting that a study tries out keeps the study's values.",
-        ),
-    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Train every variant with seeds 0 to N-1.")
+    ] = 1,
+    settings: Settings = None,
     split: Annotated[
         str | None,
         typer.Option(
-            help="Labelled split to score; default: test if the store has its labels, else valid."
+            metavar="SPLIT",
+            help="Labelled split to score; by default test if it has labels, else valid.",
         ),
     ] = None,
     windows: Annotated[
@@ -71,20 +74,19 @@ def ablate(
             "those that `hmtas tune windows OUT/runs/* --split valid` left in the run folders."
         ),
     ] = "config",
-    nms_window_s: Annotated[
-        float | None, typer.Option(help="One NMS window for all actions, in seconds.")
-    ] = None,
+    nms_window_s: NmsWindow = None,
     concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Runs at once, a core each; default: every core.")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Runs at once, each on one core; by default as many as fit."
+        ),
     ] = None,
     gpus: Annotated[
-        float, typer.Option(min=0, help="GPUs of each run, such as 0.25; default: none.")
+        float, typer.Option(min=0, metavar="N", help="GPUs of each run, such as 0.25.")
     ] = 0.0,
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster, or `auto`; default: start one here.")
-    ] = None,
-    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the games.")] = 1000,
-    experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "hmtas",
+    address: Address = None,
+    bootstrap: Bootstrap = 1000,
+    experiment: Experiment = "hmtas",
     as_json: Json = False,
 ) -> None:
     """Train the ladder of the thesis, M0 to M7, and say what each step is worth on your games.
@@ -100,10 +102,11 @@ def ablate(
     without a `vggish` stream. The run folders OUT/runs/* are ordinary ones: `hmtas compare`,
     `hmtas tune windows` and `hmtas ensemble fit` work on them.
 
-    The same command goes on after an interruption, and adds to what is there: more seeds, or other
-    studies, in the same OUT train only what is missing. At full size the ladder takes a GPU; for
-    two cores and half an hour, say `--set width=64 --set num_heads=4 --set batch_size=256 --set
-    windows_share=0.1 --set max_epochs=6`.
+    After an interruption the same command resumes. More seeds or other studies in the same OUT
+    train only what is missing. `--set` changes every variant, except where a study tries the
+    setting out. At full size the ladder takes a GPU; for two cores and half an hour, use
+    `--set width=64 --set num_heads=4 --set batch_size=256 --set windows_share=0.1 --set
+    max_epochs=6`.
 
     Examples: `hmtas ablate store --seeds 3`; `hmtas ablate store --what length,gamma`
     """
@@ -143,7 +146,7 @@ def ablate(
         )
     except Interrupted as asked:
         outbox.leave(HASTE_S)
-        say(f"interrupted; what is trained stays. Go on with: {again}")
+        say(f"interrupted; what is trained stays. Resume with: {again}")
         raise typer.Exit(asked.exit_code) from None
     except InputError:
         outbox.finish(again)

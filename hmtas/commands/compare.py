@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hmtas.commands.failures import Failures
 from hmtas.commands.options import Json
 from hmtas.errors import InputError
 from hmtas.terminal.console import emit, progress, say
@@ -14,38 +15,29 @@ if TYPE_CHECKING:
     from hmtas.scoring.paired import PairedComparison
     from hmtas.tracking.table import ComparedRun
 
-Runs = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="RUN|SPOTS",
-        help="Run folders, or folders or zips of spots; without any, a whole experiment.",
-    ),
-]
-Experiment = Annotated[
-    str | None,
-    typer.Option("--experiment", help="MLflow experiment; by default the one used last."),
-]
-Split = Annotated[
-    str | None, typer.Option("--split", help="Show the scores of this split only, e.g. test.")
-]
-Games = Annotated[
-    str | None,
-    typer.Option("--games", help="Where the labels of SPOTS are, as for `hmtas score`."),
-]
-SplitFile = Annotated[Path | None, typer.Option("--splits", help="Split file of GAMES.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("compare")(compare)
-
 
 def compare(
-    runs: Runs = None,
-    experiment: Experiment = None,
-    split: Split = None,
-    games: Games = None,
-    split_file: SplitFile = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN|SPOTS",
+            help="Run folders, or folders or zips of spots; by default a whole experiment.",
+        ),
+    ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="MLflow experiment; by default the one used last."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="SPLIT", help="Show only the scores of this split.")
+    ] = None,
+    games: Annotated[
+        str | None,
+        typer.Option(metavar="GAMES", help="Where the labels of SPOTS are, as for `hmtas score`."),
+    ] = None,
+    splits: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Split file of GAMES.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare models and ensembles in one table, from MLflow, best validation score first.
@@ -69,39 +61,37 @@ def compare(
     from hmtas.tracking.table import read_table
 
     if any(is_spots(run) for run in runs or ()):
-        paired = _compare_spots(runs or [], split, games, split_file)
-        if as_json:
-            emit({"paired": paired.model_dump(mode="json")})
-        else:
-            show_paired(paired)
+        _compare_spots(runs or [], split, games, splits, as_json=as_json)
         return
-    if games or split_file:
+    if games or splits:
         raise InputError("--games and --splits are for spots; runs name the store of their labels")
-    ids: dict[str, Path] = {}
+    failures, ids = Failures(len(runs or ())), dict[str, Path]()
     if runs:
         if experiment:
             raise InputError("give run folders or --experiment, not both")
-        table, ids, uri, experiment = _rows_of(runs)
+        table, ids, uri, experiment = _rows_of(failures.readable(runs))
     else:
         uri, experiment = _choose(experiment)
         table = read_table(experiment)
     if not table:
         raise InputError(f"experiment {experiment!r} holds no model or ensemble yet")
-    splits = sorted({s for row in table for s in row.scores}, key=lambda s: (s != "valid", s))
-    same_games = _compare_runs(table, ids, split) if len(ids) > 1 else None
+    shown = sorted({s for row in table for s in row.scores}, key=lambda s: (s != "valid", s))
+    several = len(ids) > 1 and not failures.reasons
+    same_games = _compare_runs(table, ids, split) if several else None
     if split is not None:
-        if split not in splits and same_games is None:
-            known = ", ".join(splits) or "none"
+        if split not in shown and same_games is None:
+            known = ", ".join(shown) or "none"
             raise InputError(f"no run has a score on split {split!r}; splits with scores: {known}")
-        splits = [split]
+        shown = [split]
     if as_json:
         paired_json = same_games and same_games.model_dump(mode="json")
         emit({**_document(table, experiment, uri), "paired": paired_json})
-        return
-    show_runs(table, splits, experiment)
-    if same_games is not None:
-        show_paired(same_games)
-    typer.echo(f"MLflow: {ui_line(uri)}")
+    else:
+        show_runs(table, shown, experiment)
+        if same_games is not None:
+            show_paired(same_games)
+        typer.echo(f"MLflow: {ui_line(uri)}")
+    failures.tell()
 
 
 def _rows_of(runs: list[Path]) -> "tuple[list[ComparedRun], dict[str, Path], str, str]":
@@ -122,9 +112,10 @@ def _rows_of(runs: list[Path]) -> "tuple[list[ComparedRun], dict[str, Path], str
 
 
 def _compare_spots(
-    paths: list[Path], split: str | None, games: str | None, splits: Path | None
-) -> "PairedComparison":
-    """Folders or zips of spots, of which MLflow knows nothing, also with runs."""
+    paths: list[Path], split: str | None, games: str | None, splits: Path | None, *, as_json: bool
+) -> None:
+    """Compare folders or zips of spots, of which MLflow knows nothing, also with runs."""
+    from hmtas.commands.compare_table import show_paired
     from hmtas.scoring.paired import compare_paired
 
     named = {str(path): path for path in paths}
@@ -134,7 +125,11 @@ def _compare_spots(
             "or score it with `hmtas score`"
         )
     with progress("Comparing", 2 * len(named)) as step:
-        return compare_paired(named, split, {}, games=games, splits=splits, on_step=step)
+        paired = compare_paired(named, split, {}, games=games, splits=splits, on_step=step)
+    if as_json:
+        emit({"paired": paired.model_dump(mode="json")})
+    else:
+        show_paired(paired)
 
 
 def _compare_runs(

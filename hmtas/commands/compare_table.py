@@ -94,8 +94,8 @@ def _said_of_runs(rows: "Sequence[ComparedRun]") -> Iterator[str]:
         )
     else:
         yield (
-            "Best: none can be named, for no run has a validation score "
-            "(hmtas score RUN --split valid)."
+            "Best: none can be named, as no run has a validation score "
+            "(`hmtas score RUN --split valid`)."
         )
     if any(score.cross_fitted for row in rows for score in row.scores.values()):
         yield "* cross-fitted over games: every game scored by a fit that left it out."

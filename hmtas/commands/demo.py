@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hmtas.commands.options import Json
 from hmtas.place import check_folder
 from hmtas.terminal.console import say
 from hmtas.terminal.recipe import Step, run_recipe
@@ -20,25 +21,22 @@ SWEEP = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("demo")(demo)
-
-
 def demo(
-    out: Annotated[Path, typer.Argument(help="Folder for everything the demo makes.")] = Path(
-        "demo"
-    ),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Remove the folder and start over.")] = (
-        False
-    ),
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for everything the demo makes.")
+    ] = Path("demo"),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Remove the folder and start over.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """The whole path on a synthetic season, in a few minutes.
+    """Run the whole path on a synthetic season, in a few minutes.
 
     A season is generated and packed, models are searched with Ray Tune and Optuna, their
     probabilities stored, NMS windows tuned, combiners fitted, and everything compared in
     MLflow. Each step is a command of its own and shown as such: the same commands work on your
-    own games, and on a Ray cluster with `--address`. Run it again to go on after an interruption.
+    own games, and on a Ray cluster with `--address`. After an interruption the same command
+    resumes.
     """
     begin(out, EXPERIMENT)
     try:
@@ -49,7 +47,7 @@ def demo(
         say(f"{out}: the demo is done; --fresh starts over (FRESH=1 with make)")
     from hmtas.commands.compare import compare
 
-    compare(experiment=EXPERIMENT)
+    compare(experiment=EXPERIMENT, as_json=as_json)
 
 
 def demo_steps(out: Path) -> list[Step]:

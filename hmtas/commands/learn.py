@@ -5,55 +5,64 @@ from typing import Annotated, Any
 
 import typer
 
-from hmtas.commands.options import Address, Device, Json, StorePlace, device_here
+from hmtas.commands.failures import Failures
+from hmtas.commands.options import (
+    Address,
+    Device,
+    Experiment,
+    Json,
+    RunOut,
+    Settings,
+    StorePlace,
+    device_here,
+)
 from hmtas.config import Config, Precision, parse_settings, read_config
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.place import check_folder, check_space
 from hmtas.presets import PRESETS, preset
-from hmtas.runs.record import predictions_path, read_run
+from hmtas.runs.record import predict_line, predictions_path, read_run
 from hmtas.terminal.console import emit, progress, say
+from hmtas.terminal.text import counted, percent
 
 _PRESETS = ", ".join(f"{name} ({p.title})" for name, p in PRESETS.items())
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    app.command("train")(train)
-    app.command("predict")(predict)
-
-
 def train(
     store: StorePlace,
-    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    out: RunOut,
     preset_name: Annotated[
-        str | None, typer.Option("--preset", help=f"Where to start from: {_PRESETS}.")
+        str | None,
+        typer.Option("--preset", metavar="NAME", help=f"Where to start from: {_PRESETS}."),
     ] = None,
     config_file: Annotated[
-        Path | None, typer.Option("--config", help="Repeat the configuration of this run.json.")
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Repeat the configuration of this run.json."),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting: seq_len=4, by_action.Goal=20 ... (repeat)."),
-    ] = None,
+    settings: Settings = None,
     protocol: Annotated[
         str,
         typer.Option(
-            help="p1: fit on train, stop on valid. p2: fit on all labelled games for the epochs "
-            "that the p1 run named by --config found best."
+            metavar="NAME",
+            help="With p1, fit on train and stop on valid. With p2, fit on all labelled games for "
+            "the epochs that the p1 run named by --config found best.",
         ),
     ] = "p1",
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and dropout.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed of weights, order and dropout.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Processes that train together.")
+    ] = 1,
     device: Device = "auto",
     address: Address = None,
-    experiment: Annotated[str, typer.Option(help="MLflow experiment.")] = "hmtas",
+    experiment: Experiment = "hmtas",
     as_json: Json = False,
 ) -> None:
     """Train one model with Ray Train.
 
     Shows a line per epoch, writes the run folder (weights, full configuration, games, curves) and
-    logs it to MLflow. The same command goes on after an interruption.
+    logs it to MLflow. After an interruption the same command resumes.
     """
     config = configuration(preset_name, config_file, settings or [], protocol, seed)
     from hmtas.tracking.run import check_tracking, log_saved
@@ -83,41 +92,48 @@ def train(
         emit(record.model_dump(mode="json"))
     else:
         best = next((e for e in record.history if e.epoch == record.best_epoch), None)
-        score = f", tight Average-mAP {100 * best.tight:.2f} %" if best and best.tight else ""
+        score = f", tight Average-mAP {percent(best.tight)} %" if best and best.tight else ""
         for note in record.notes:
             say(f"note: {note}")
-        say(f"{out}: {len(record.history)} epochs, the best is {record.best_epoch}{score}")
+        epochs = counted(len(record.history), "epoch")
+        say(f"{out}: {epochs}, the best is {record.best_epoch}{score}")
     log_saved([out], experiment)
 
 
 def predict(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, from `hmtas train` or `tune`.")],
-    split: Annotated[str, typer.Option(help="Split of the store to predict.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Run folders of `hmtas train` or `hmtas tune model`."),
+    ],
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="Split of the store to predict.")],
     store: Annotated[
-        str | None, typer.Option(help="Another store than the one the run was trained on.")
+        str | None,
+        typer.Option(metavar="STORE", help="By default the store that the run was trained on."),
     ] = None,
     device: Device = "auto",
     precision: Annotated[
         Precision,
         typer.Option(
-            help="Of matrix products: fp32, or bf16, twice as fast where there is hardware for it."
+            help="Precision of matrix products; bf16 is twice as fast where the hardware has it."
         ),
     ] = "fp32",
     as_json: Json = False,
 ) -> None:
     """Store the probabilities of every second of every half of a split.
 
-    Writes RUN/predictions/SPLIT.arrow; a file that is there and whose run has not changed stays.
+    Writes RUN/predictions/SPLIT.arrow, unless it exists and the run has not changed since.
     """
     from hmtas.tracking.run import check_tracking, log_saved, tracked
 
-    records = {run: read_run(run) for run in runs}
-    for run, record in records.items():
-        if record.kind == "ensemble":
-            raise InputError(f"{run}: is an ensemble; use `hmtas ensemble apply` for it")
-        check_folder(predictions_path(run, split).parent)
-    in_mlflow = tracked(runs)
-    check_tracking(in_mlflow)
+    failures, records = Failures(len(runs)), {}
+    for run in runs:
+        with failures.of(run):
+            record = read_run(run)
+            if record.kind == "ensemble":
+                raise InputError(f"{run}: is an ensemble; use {predict_line(run, split)}")
+            check_folder(predictions_path(run, split).parent)
+            records[run] = record
+    check_tracking(tracked(records))
     from hmtas.prediction.shared_windows import slow_precision
     from hmtas.prediction.slide import predict_run, predicted
     from hmtas.store.remote import open_store, prefetch_games
@@ -125,25 +141,32 @@ def predict(
     chosen = device_here(device)
     if slow := slow_precision(precision, chosen):
         say(f"note: {slow}")
-    written = []
+    written: dict[Path, str] = {}
     for run, record in records.items():
-        opened = open_store(store or record.store)
-        path = predicted(run, opened, split, precision)
-        if path is None:
-            prefetch_games(opened, opened.games(split))
-            halves = opened.halves_of(opened.games(split))
-            num_values = sum(opened.halves[half].num_rows for half in halves) * len(record.actions)
-            check_space(run, 4 * num_values, f"predictions of {split}", "predict another split")
-            with progress(f"{run.name}, {split}", len(halves)) as advance:
-                path = predict_run(
-                    run, opened, split, device=chosen, precision=precision, on_half=advance
-                )
-        written.append(str(path))
+        with failures.of(run):
+            opened = open_store(store or record.store)
+            path = predicted(run, opened, split, precision)
+            if path is None:
+                halves = opened.halves_of(opened.games(split))
+                prefetch_games(opened, opened.games(split))
+                num_rows = sum(opened.halves[half].num_rows for half in halves)
+                num_bytes = 4 * num_rows * len(record.actions)
+                check_space(run, num_bytes, f"predictions of {split}", "predict another split")
+                if record.is_linear:
+                    line = predict_line(run, split)
+                    raise InputError(f"{run}: is a linear model, without weights; use {line}")
+                with progress(f"{run.name}, {split}", len(halves)) as advance:
+                    path = predict_run(
+                        run, opened, split, device=chosen, precision=precision, on_half=advance
+                    )
+            written[run] = str(path)
     if as_json:
-        emit({"predictions": written})
+        emit({"predictions": list(written.values())})
     else:
-        say(f"wrote {len(written)} files, the last is {written[-1]}")
-    log_saved(in_mlflow)
+        for file in written.values():
+            say(f"wrote {file}")
+    log_saved(tracked(written))
+    failures.tell()
 
 
 def configuration(

@@ -1,5 +1,6 @@
 """Arguments and options that several verbs share, of this package and of others."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -14,15 +15,41 @@ StorePlace = Annotated[
         help="Embedding store, from `hmtas pack`: a folder, or `s3://BUCKET/FOLDER`.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+MovedStore = Annotated[
+    str | None,
+    typer.Option("--store", metavar="STORE", help="Where the store lies now, if it was moved."),
+]
+RunOut = Annotated[Path, typer.Option("--out", metavar="OUT", help="Run folder to write.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change a setting, such as seq_len=4 or by_action.Goal=20 (repeat for several).",
+    ),
+]
+NmsWindow = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS", help="One NMS window for all actions; by default those of the thesis."
+    ),
+]
+Bootstrap = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="Resamples of the games behind the 95 % intervals."),
+]
+Experiment = Annotated[str, typer.Option(metavar="NAME", help="MLflow experiment.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="A running Ray cluster, or `auto`; by default Ray starts here."
+    ),
+]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option(help="Where to compute; `auto` takes a GPU if there is one."),
 ]
-Address = Annotated[
-    str | None,
-    typer.Option(help="A running Ray cluster, such as `auto`; without it Ray starts here."),
-]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
 def device_here(device: Literal["auto", "cpu", "cuda"]) -> str:
@@ -35,5 +62,10 @@ def device_here(device: Literal["auto", "cpu", "cuda"]) -> str:
 
     has_gpu = torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
-        raise InputError("--device cuda: this machine has no GPU that torch can use; use cpu")
-    return "cuda" if has_gpu and device == "auto" else device.replace("auto", "cpu")
+        raise InputError("--device cuda: torch finds no GPU here; use --device cpu")
+    return "cuda" if has_gpu and device != "cpu" else "cpu"
+
+
+def names_in(text: str | None) -> list[str] | None:
+    """The names of a list such as a,b."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

@@ -3,11 +3,11 @@
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hmtas.commands.options import Device, Json, device_here
+from hmtas.commands.options import Json, MovedStore, device_here
 from hmtas.place import check_folder
 from hmtas.reproduce.sameness import (
     TOLERANCE,
@@ -23,6 +23,7 @@ from hmtas.reproduce.sameness import (
 from hmtas.runs.record import WINDOWS, read_run, score_path
 from hmtas.terminal.console import emit, say, show
 from hmtas.terminal.table import Table
+from hmtas.terminal.text import counted
 
 if TYPE_CHECKING:
     from hmtas.store.local import EmbeddingStore
@@ -31,29 +32,30 @@ if TYPE_CHECKING:
 EXPECTED = {"streams", "actions", "fitted_games", "stopped_games", "num_parameters", "windows"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("reproduce")(reproduce)
-
-
 def reproduce(
     run: Annotated[
-        Path, typer.Argument(help="Any run folder: a model, a trial, a baseline, an ensemble.")
+        Path,
+        typer.Argument(
+            metavar="RUN", help="Any run folder: a model, a trial, a baseline, an ensemble."
+        ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the reproduction; default: RUN-again.")
+        Path | None, typer.Option(metavar="OUT", help="Run folder to write; by default RUN-again.")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Number of epochs; default: all that RUN has.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Epochs to train; by default as many as RUN has."),
     ] = None,
-    store: Annotated[
-        str | None, typer.Option(help="Where the store of the run lies now, if it was moved.")
-    ] = None,
-    device: Device = "auto",
+    store: MovedStore = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        typer.Option(help="Where to compute; `auto` takes what RUN was trained on."),
+    ] = "auto",
     tolerance: Annotated[
         float,
         typer.Option(
             min=0,
+            metavar="X",
             help="Largest difference of a loss, probability or score that counts as the same.",
         ),
     ] = TOLERANCE,
@@ -79,7 +81,7 @@ def reproduce(
     if record.ensemble is None and not has_last_word(record, num_epochs):
         stores = {}
         say(f"note: the best epoch of {run} is {record.best_epoch}: its weights and probabilities "
-            f"are not those of {num_epochs} epochs, and are not compared")  # fmt: skip
+            f"are not those of {counted(num_epochs, 'epoch')}, and are not compared")  # fmt: skip
     if record.ensemble is not None:
         _refit(run, record.kind, again, opened.place)
     else:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hmtas.commands.options import Json
+from hmtas.commands.failures import Failures
+from hmtas.commands.options import Bootstrap, Json
 from hmtas.errors import InputError
 from hmtas.place import check_file, check_folder
 from hmtas.terminal.console import emit, progress, say, show
@@ -21,39 +22,26 @@ Windows = Annotated[
     Path | None,
     typer.Option(
         "--windows",
+        metavar="FILE",
         help="NMS windows from `hmtas tune windows`; by default RUN/windows.json, else those of "
         "the run's configuration, else those of the thesis.",
     ),
 ]
 
-LabelTimes = Annotated[
-    Literal["position", "game_time"],
-    typer.Option(
-        "--label-times",
-        help="What the time of a label in GAMES is: its position in milliseconds, as the "
-        "evaluator takes it today, or its gameTime in whole seconds, as it did in 2021 (such a "
-        "score is shown, not recorded in a run).",
-    ),
-]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    app.command("spot")(spot)
-    app.command("score")(score)
-
 
 def spot(
     probabilities: Annotated[
-        Path, typer.Argument(help="A run folder, or one file of stored probabilities.")
+        Path,
+        typer.Argument(metavar="RUN", help="A run folder, or one file of stored probabilities."),
     ],
     *,
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for the spots, or a submission ending in .zip.")
+        Path,
+        typer.Option(metavar="OUT", help="Folder for the spots, or a submission ending in .zip."),
     ],
     split: Annotated[
         str | None,
-        typer.Option("--split", help="Split of a run folder, if it has predictions of several."),
+        typer.Option(metavar="SPLIT", help="Needed if the run has predicted several splits."),
     ] = None,
     windows: Windows = None,
     as_json: Json = False,
@@ -83,41 +71,47 @@ def spot(
             }
         )
         return
-    say(f"{out}: {num_spots:,} spots in {len(found.games)} games of split {found.split!r}")
+    in_games = counted(len(found.games), "game")
+    say(f"{out}: {counted(num_spots, 'spot')} in {in_games} of split {found.split!r}")
 
 
 def score(
     spots: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SPOTS|RUN...",
-            help="Folders or zips of `results_spotting.json`, files of stored probabilities, "
-            "or run folders.",
+            metavar="RUN|SPOTS",
+            help="Run folders, files of stored probabilities, or folders or zips of "
+            "`results_spotting.json`.",
         ),
     ],
     *,
     games: Annotated[
         str | None,
         typer.Option(
-            "--games",
+            metavar="GAMES",
             help="Where the labels are: a tree with `Labels-v2.json`, or a store. By default the "
             "store that the probabilities were predicted on.",
         ),
     ] = None,
     splits: Annotated[
         Path | None,
-        typer.Option("--splits", help="Split file; by default that of the store or of GAMES."),
+        typer.Option(metavar="FILE", help="Split file; by default that of the store or GAMES."),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="Score the games of this split; by default all in SPOTS."),
+        typer.Option(metavar="SPLIT", help="Score the games of this split; by default all."),
     ] = None,
     windows: Windows = None,
-    label_times: LabelTimes = "position",
-    bootstrap: Annotated[
-        int, typer.Option(min=1, help="Resamples of the games behind the 95 % intervals.")
-    ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples.")] = 0,
+    label_times: Annotated[
+        Literal["position", "game_time"],
+        typer.Option(
+            help="What the time of a label in GAMES is: its position in milliseconds, as the "
+            "evaluator takes it today, or its gameTime in whole seconds, as it did in 2021 (such "
+            "a score is shown, not recorded in a run)."
+        ),
+    ] = "position",
+    bootstrap: Bootstrap = 1000,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the resamples.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Score spots with the official metric: Average-mAP, tight and loose, with 95 % intervals.
@@ -136,21 +130,17 @@ def score(
         raise InputError(f"--splits {splits} needs --split: which of its splits is to be scored?")
     # Scores under the times of 2021 are not comparable, and not kept.
     runs = [path for path in spots if is_run(path)] if label_times == "position" else []
-    check_folder(*(run / "scores" for run in runs))
-    in_mlflow = tracked(runs)
-    check_tracking(in_mlflow)
-    # Everything is read before anything is scored: bad input is one line and leaves no score.
-    inputs = []
+    check_tracking(tracked(runs))
+    failures, inputs = Failures(len(spots)), []
     for path in spots:
-        loaded = load(
-            path,
-            games=games,
-            split=split,
-            splits=splits,
-            windows=windows,
-            label_times=label_times,
-        )
-        inputs.append((path, *loaded))
+        with failures.of(path):
+            if path in runs:
+                check_folder(path / "scores")
+            loaded = load(path, games=games, split=split, splits=splits, windows=windows,
+                          label_times=label_times)  # fmt: skip
+            inputs.append((path, *loaded))
+    if not inputs:
+        failures.tell()
     scores: dict[str, SpotsScore] = {}
     with progress("Scoring", len(inputs)) as advance:
         for path, found, events in inputs:
@@ -164,13 +154,14 @@ def score(
             write_score(path, found.run_score(scores[str(path)]))
     if as_json:
         documents = {name: score.model_dump(mode="json") for name, score in scores.items()}
-        emit(documents if len(documents) > 1 else next(iter(documents.values())))
+        emit(documents if len(spots) > 1 else next(iter(documents.values())))
     else:
         for name, score in scores.items():
             _show_score(name, score)
         if len(scores) > 1:
             show(_summary_table(scores))
-    log_saved(in_mlflow)
+    log_saved(tracked(path for path, *_ in inputs if path in runs))
+    failures.tell()
 
 
 def _warn_of_fitted_games(path: Path, found: "Spotted") -> None:
@@ -179,7 +170,8 @@ def _warn_of_fitted_games(path: Path, found: "Spotted") -> None:
     seen = set(found.games) & set(found.provenance.fitted_games)
     if seen:
         say(
-            f"note: {path} was fitted on {len(seen)} of these {len(found.games)} games; "
+            f"note: {path} was fitted on {counted(len(seen), 'game')} of the {len(found.games)} "
+            "scored; "
             "its score on new games will be lower"
         )
 

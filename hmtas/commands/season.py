@@ -8,26 +8,30 @@ import typer
 from hmtas.commands.options import Json
 from hmtas.errors import InputError
 from hmtas.formats.embeddings import THESIS_STREAMS
-from hmtas.season.write import (
-    SMALL_STREAMS,
-    SeasonConfig,
-    parse_streams,
-    write_season,
-)
+from hmtas.season.write import SMALL_STREAMS, SeasonConfig, parse_streams, write_season
 from hmtas.terminal.console import emit, progress, say
+from hmtas.terminal.text import counted
 from hmtas.validation import validated
 
 
-def season_verb(
-    games: Annotated[Path, typer.Argument(help="Folder for the season: new, empty, or to resume.")],
+def season(
+    games: Annotated[
+        Path,
+        typer.Argument(metavar="GAMES", help="Folder of the season: new, empty, or to resume."),
+    ],
     *,
-    train: Annotated[int, typer.Option(help="Games to train on.")] = 300,
-    valid: Annotated[int, typer.Option(help="Games to validate on.")] = 100,
-    test: Annotated[int, typer.Option(help="Games to test on.")] = 100,
-    challenge: Annotated[int, typer.Option(help="Games without labels.")] = 0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same season.")] = 0,
+    train: Annotated[int, typer.Option(metavar="N", help="Games to train on.")] = 300,
+    valid: Annotated[int, typer.Option(metavar="N", help="Games to validate on.")] = 100,
+    test: Annotated[int, typer.Option(metavar="N", help="Games to test on.")] = 100,
+    challenge: Annotated[int, typer.Option(metavar="N", help="Games without labels.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="The same seed gives the same season.")
+    ] = 0,
     minutes: Annotated[
-        float, typer.Option(help="Regular length of a half, 1 to 60; rates per minute stay.")
+        float,
+        typer.Option(
+            metavar="MINUTES", help="Length of a half, 1 to 60; events per minute stay the same."
+        ),
     ] = 45.0,
     streams: Annotated[
         str | None,
@@ -42,17 +46,21 @@ def season_verb(
         typer.Option("--thesis-streams", help="The six streams of the thesis: 200 MB per game."),
     ] = False,
     dtype: Annotated[
-        str, typer.Option(help="float16 or float32; the joined visual file is always float32.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Type of the files: float16 or float32; the joined visual file is always float32.",
+        ),
     ] = "float16",
     ragged: Annotated[
-        bool, typer.Option(help="Files of one half differ by up to 2 rows now and then.")
+        bool, typer.Option(help="Let some files of a half be up to 2 rows shorter than others.")
     ] = True,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
-    """Write a synthetic season: invented matches, labels, embeddings that carry evidence.
+    """Write a synthetic season: invented matches, labels, and embeddings that show the actions.
 
-    Real rates of the actions (thesis Table 5.1), chains of them, unshown events, inexact labels.
-    Running it again goes on where it stopped.
+    Actions are as frequent as in real matches (thesis Table 5.1) and follow from one another; some
+    are unshown, and labels are inexact. After an interruption the same command resumes.
     """
     if streams is not None and thesis_streams:
         raise InputError("--streams and --thesis-streams exclude each other; give one of them")
@@ -71,12 +79,7 @@ def season_verb(
     config = validated(SeasonConfig, options, "bad season")
     with progress("season", config.num_games) as advance:
         write_season(games, config, advance)
-    if json:
+    if as_json:
         emit({"games": str(games), "num_games": config.num_games, **config.model_dump()})
     else:
-        say(f"{config.num_games} games in {games}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("season")(season_verb)
+        say(f"{counted(config.num_games, 'game')} in {games}")

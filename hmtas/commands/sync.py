@@ -5,21 +5,20 @@ from typing import Annotated
 
 import typer
 
-from hmtas.runs.record import read_run
-from hmtas.terminal.console import say
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("sync")(sync)
+from hmtas.commands.failures import Failures
+from hmtas.commands.options import Json
+from hmtas.terminal.console import emit, say
 
 
 def sync(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.")],
     experiment: Annotated[
         str | None,
-        typer.Option(help="MLflow experiment; default: the one a run is in, else `hmtas`."),
+        typer.Option(
+            metavar="NAME", help="MLflow experiment; by default the one a run is in, else `hmtas`."
+        ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Send to MLflow what it lacks of some runs; what it has already stays as it is.
 
@@ -27,7 +26,11 @@ def sync(
     """
     from hmtas.tracking.run import log_saved
 
-    for run in runs:
-        read_run(run)  # every mistake before anything is sent
-    log_saved(runs, experiment)
-    say(f"MLflow has {', '.join(map(str, runs))}")
+    failures = Failures(len(runs))
+    good = failures.readable(runs)
+    log_saved(good, experiment)
+    if as_json:
+        emit({"runs": [str(run) for run in good]})
+    elif good:
+        say(f"MLflow has {', '.join(map(str, good))}")
+    failures.tell()

@@ -127,6 +127,17 @@ def predictions_path(run: Path, split: str) -> Path:
     return run / "predictions" / f"{split}.arrow"
 
 
+def predict_line(run: Path, split: str) -> str:
+    """The command that stores the probabilities of a split, by the kind of the run."""
+    record = read_run(run)
+    if record.ensemble is not None:
+        return f"`hmtas ensemble apply {run} --split {split}`"
+    if record.is_linear:
+        begin = f"`hmtas baseline {record.store} --out {run} --split {split}`"
+        return f"{begin}, with the flags of the first time"
+    return f"`hmtas predict {run} --split {split}`"
+
+
 def predicted_splits(run: Path) -> list[str]:
     """Splits that a run has predicted, sorted."""
     return sorted(path.stem for path in (run / "predictions").glob("*.arrow"))

@@ -11,7 +11,7 @@ from hmtas.formats.splits import SPLIT_FILE, read_splits
 from hmtas.formats.submission import holds_spots, read_submission
 from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import read_probabilities
-from hmtas.runs.record import RECORD, predicted_splits, predictions_path
+from hmtas.runs.record import RECORD, predict_line, predicted_splits, predictions_path
 from hmtas.scoring.games import check_complete
 from hmtas.scoring.run import Spotted, spot_stored, windows_of
 from hmtas.spotting.spots import FittedWindows, read_windows
@@ -109,7 +109,7 @@ def _predictions_of(run: Path, split: str | None) -> Path:
         raise InputError(
             f"{run}: no predictions{f' of split {split!r}' if split else ''}, "
             f"{'only of ' + ', '.join(stored) if stored else 'of any split'}; "
-            f"run `hmtas predict {run} --split {split or 'valid'}`"
+            f"run {predict_line(run, split or 'valid')}"
         )
     return predictions_path(run, split or stored[0])
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 NOTHING = "-"  # where there is no number
+PLURALS = {"half": "halves", "process": "processes"}  # all other nouns take an s
 
 
 def percent(share: float | None, digits: int = 2) -> str:
@@ -47,6 +48,6 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def counted(number: int, noun: str) -> str:
-    """A number and its noun, such as "1 game" or "1,200 games"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: float, noun: str) -> str:
+    """A number and its noun, such as "1 game", "1,200 games", "0.5 GPUs" or "2 halves"."""
+    return f"{number:,} {noun if number == 1 else PLURALS.get(noun, f'{noun}s')}"

@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmtas.commands.options import Json, StorePlace
+from hmtas.commands.options import Address, Experiment, Json, Settings, StorePlace
 from hmtas.config import parse_settings
 from hmtas.errors import InputError
 from hmtas.place import check_folder
 from hmtas.presets import preset
 from hmtas.validation import one_of
-from tune.commands.space import Fixed, PresetName, space_of
+from tune.commands.space import (
+    PredictedSplit,
+    PresetName,
+    SearchWindows,
+    SpaceFile,
+    WeightsKind,
+    space_of,
+)
 from tune.commands.study import Study
 from tune.study.budget import UNLIMITED_TRIALS
 from tune.study.options import FINAL_SEEDS, TOP
@@ -20,115 +27,115 @@ from tune.study.options import FINAL_SEEDS, TOP
 if TYPE_CHECKING:
     from tune.study.record import StudyRecord
 
+Dashboard = Annotated[bool, typer.Option("--dashboard", help="Start Ray's dashboard with it.")]
+
 
 def model(
     store: StorePlace,
-    name: Annotated[str, typer.Option(help="Name of the study.")],
-    out: Annotated[Path, typer.Option(help="Where studies lie: writes DIR/NAME.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the study.")],
+    out: Annotated[
+        Path, typer.Option(metavar="OUT", help="Folder of studies; this one is OUT/NAME.")
+    ],
     trials: Annotated[
         int | None,
-        typer.Option(min=1, help="Points to train; default: 16, or what fits into --hours."),
+        typer.Option(
+            min=1, metavar="N", help="Points to train; by default 16, or what fits into --hours."
+        ),
     ] = None,
     hours: Annotated[
         float | None,
         typer.Option(
             min=0.001,
-            help="Hours the sweep may take, interruptions apart; what runs then is stopped. "
-            "The same command with more hours goes on.",
+            metavar="HOURS",
+            help="Hours the sweep may run, without interruptions; trials that run then are "
+            "stopped. The same command with more hours resumes.",
         ),
     ] = None,
     concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials at once; default: as many as fit.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Trials at once; by default as many as fit."),
     ] = None,
-    cpus: Annotated[int, typer.Option(min=1, help="CPUs of each worker of a trial.")] = 1,
-    gpus: Annotated[
-        float, typer.Option(min=0, help="GPUs of each worker of a trial, such as 0.25.")
-    ] = 0.0,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that train one trial together, with Ray Train.")
+        int, typer.Option(min=1, metavar="N", help="Processes that train one trial together.")
     ] = 1,
+    cpus: Annotated[
+        int, typer.Option(min=1, metavar="N", help="CPUs of each worker of a trial.")
+    ] = 1,
+    gpus: Annotated[
+        float,
+        typer.Option(min=0, metavar="N", help="GPUs of each worker of a trial, such as 0.25."),
+    ] = 0.0,
     preset_name: PresetName = "m7",
-    settings: Fixed = None,
-    space_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--space",
-            help='JSON that changes the space: {"seq_len": {"low": 3, "high": 5}, '
-            '"width": [64, 128], "gamma": 0.7}. A list is choices, a number is fixed. '
-            "`hmtas tune space STORE --json` prints the whole space to edit.",
-        ),
-    ] = None,
-    weights: Annotated[
-        str,
-        typer.Option(
-            help="Class weights: `rate` (a scale and a power of the inverse rate), `group` (a "
-            "number for each group of actions), `per_action` (one for each), or `fixed`."
-        ),
-    ] = "rate",
-    search_windows: Annotated[
-        bool,
-        typer.Option(
-            "--search-windows",
-            help="Search NMS windows and threshold in the same study. `hmtas tune windows` "
-            "finds the best ones afterwards, without training.",
-        ),
-    ] = False,
+    settings: Settings = None,
+    space_file: SpaceFile = None,
+    weights: WeightsKind = "rate",
+    search_windows: SearchWindows = False,
     sampler: Annotated[
-        str, typer.Option(help="Who proposes points: tpe, cmaes, gp or random.")
+        str,
+        typer.Option(metavar="NAME", help="What proposes points: tpe, cmaes, gp or random."),
     ] = "tpe",
     objective: Annotated[
         str,
         typer.Option(
+            metavar="NAME",
             help="What is maximised on the held-out games: `tight`, `loose`, or `both`, for the "
-            "front of models that no other one beats in both."
+            "front of models that no other one beats in both.",
         ),
     ] = "tight",
     pruner: Annotated[
         str,
         typer.Option(
+            metavar="NAME",
             help="What stops a weak trial: `asha` (others at its epoch), `wilcoxon` (a test over "
-            "games against the best), or `none`."
+            "games against the best), or `none`.",
         ),
     ] = "asha",
     top: Annotated[
         int,
         typer.Option(
             min=0,
-            help="So many of the best are trained again with fresh seeds and compared on --split.",
+            metavar="N",
+            help="Number of best trials to train again with fresh seeds and compare on --split.",
         ),
     ] = TOP,
     final_seeds: Annotated[
-        int, typer.Option(min=1, help="Trainings of each of them.")
+        int, typer.Option(min=1, metavar="N", help="Number of such trainings of each.")
     ] = FINAL_SEEDS,
     earlier: Annotated[
         Path | None,
-        typer.Option("--from", help="An earlier study to learn from, also over another space."),
+        typer.Option(
+            "--from", metavar="STUDY", help="An earlier study to learn from, of any space."
+        ),
     ] = None,
-    max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of one trial.")] = None,
+    max_epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Most epochs of one trial.")
+    ] = None,
     grace_epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Epochs before a trial may be stopped; default: a tenth."),
+        typer.Option(
+            min=1, metavar="N", help="Epochs before a trial may be stopped; by default a tenth."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the search and of every trial.")] = 0,
-    split: Annotated[str, typer.Option(help="Split that every trial predicts.")] = "valid",
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster, or `auto`; default: start one here.")
-    ] = None,
-    dashboard: Annotated[
-        bool, typer.Option("--dashboard", help="Start Ray's dashboard with it.")
-    ] = False,
-    experiment: Annotated[str, typer.Option(help="MLflow experiment of the sweep.")] = "hmtas",
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the search and of every trial.")
+    ] = 0,
+    split: PredictedSplit = "valid",
+    address: Address = None,
+    dashboard: Dashboard = False,
+    experiment: Experiment = "hmtas",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Remove the study of this name first.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a sweep, or go on with the one of the same name (as `hmtas tune resume DIR/NAME`).
+    """Run a sweep, or resume the one of the same name (as `hmtas tune resume OUT/NAME`).
 
     Trials are stopped and compared on a tenth of the train games, unless `--set
-    stop_games=valid`, each game with the NMS windows that the others of them choose, unless `--set
-    stop_windows=config` or --search-windows. Every trial stores the probabilities of the valid
-    split. The first point is the preset itself.
+    stop_games=valid`, each game with the NMS windows that the other games choose, unless `--set
+    stop_windows=config` or --search-windows. Every trial stores the probabilities of --split. The
+    first point is the preset itself.
+
+    What `--set` names is held fixed. `--workers` above 1 trains with Ray Train.
     """
     from hmtas.store.remote import open_store
     from hmtas.tracking.run import check_tracking
@@ -182,26 +189,29 @@ def resume(
     study: Study,
     hours: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Hours it may take in all, interruptions apart."),
+        typer.Option(
+            min=0.001, metavar="HOURS", help="Hours it may run in all, without interruptions."
+        ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Points it is to have in the end.")
+        int | None, typer.Option(min=1, metavar="N", help="Points it is to have in the end.")
     ] = None,
     concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials at once; default: as before.")
+        int | None, typer.Option(min=1, metavar="N", help="Trials at once; by default as before.")
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Another Ray cluster than before, or `auto`.")
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="A running Ray cluster, or `auto`; by default as before."
+        ),
     ] = None,
-    dashboard: Annotated[
-        bool, typer.Option("--dashboard", help="Start Ray's dashboard with it.")
-    ] = False,
+    dashboard: Dashboard = False,
     as_json: Json = False,
 ) -> None:
-    """Go on with a study that was interrupted, killed, or is to have more hours or trials.
+    """Resume a study that was interrupted or killed, or give it more hours or trials.
 
-    All it needs is in DIR/NAME. Trials that have ended stay; those that ran go on after their last
-    complete epoch; those whose process died each time are tried again.
+    All it needs is in its folder. Trials that have ended stay; those that were running resume after
+    their last complete epoch; those whose process died each time are tried again.
     """
     from hmtas.tracking.run import check_tracking
     from tune.study.record import read_study

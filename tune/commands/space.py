@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmtas.commands.options import Json, StorePlace
+from hmtas.commands.options import Json, Settings, StorePlace
 from hmtas.config import parse_settings
 from hmtas.errors import InputError
 from hmtas.files import read_json
@@ -18,33 +18,56 @@ if TYPE_CHECKING:
     from tune.space.dimensions import Space
 
 PresetName = Annotated[
-    str, typer.Option("--preset", help=f"Where the search starts: {', '.join(PRESETS)}.")
+    str,
+    typer.Option(
+        "--preset", metavar="NAME", help=f"Where the search starts: {', '.join(PRESETS)}."
+    ),
 ]
-Fixed = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Hold a setting fixed: patience=5 ... (repeat)."),
+SpaceFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--space",
+        metavar="FILE",
+        help='JSON that changes the space: {"seq_len": {"low": 3, "high": 5}, '
+        '"width": [64, 128], "gamma": 0.7}. A list is choices, a number is fixed. '
+        "`hmtas tune space STORE --json` prints the whole space to edit.",
+    ),
+]
+WeightsKind = Annotated[
+    str,
+    typer.Option(
+        "--weights",
+        metavar="NAME",
+        help="Class weights: `rate` (a scale and a power of the inverse rate), `group` (a "
+        "number for each group of actions), `per_action` (one for each), or `fixed`.",
+    ),
+]
+SearchWindows = Annotated[
+    bool,
+    typer.Option(
+        "--search-windows",
+        help="Search NMS windows and threshold in the same study. `hmtas tune windows` finds the "
+        "best ones afterwards, without training.",
+    ),
+]
+PredictedSplit = Annotated[
+    str, typer.Option("--split", metavar="SPLIT", help="Split that every trial predicts.")
 ]
 
 
 def space(
     store: StorePlace,
     preset_name: PresetName = "m7",
-    settings: Fixed = None,
-    space_file: Annotated[
-        Path | None, typer.Option("--space", help="JSON that changes the space, or is a whole one.")
-    ] = None,
-    weights: Annotated[
-        str, typer.Option(help="Class weights: rate, group, per_action or fixed.")
-    ] = "rate",
-    search_windows: Annotated[
-        bool, typer.Option("--search-windows", help="NMS windows and threshold too.")
-    ] = False,
-    split: Annotated[str, typer.Option(help="Split that every trial predicts.")] = "valid",
+    settings: Settings = None,
+    space_file: SpaceFile = None,
+    weights: WeightsKind = "rate",
+    search_windows: SearchWindows = False,
+    split: PredictedSplit = "valid",
     as_json: Json = False,
 ) -> None:
     """Show what `hmtas tune model` would search with the same options.
 
-    With --json the whole space, to be edited and given back with --space.
+    With --json the whole space, to edit and to give back with --space.
     """
     from hmtas.store.remote import open_store
     from tune.space.default import space_document

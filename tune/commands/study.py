@@ -11,18 +11,20 @@ import typer
 from hmtas.commands.options import Json
 from hmtas.place import check_file, check_folder
 from hmtas.terminal.console import emit, say, show
+from hmtas.terminal.text import counted, percent
 
-Study = Annotated[Path, typer.Argument(help="Folder of the study: DIR/NAME.")]
+Study = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study.")]
 
 
 def status(
     study: Study,
     watching: Annotated[
-        bool, typer.Option("--watch", help="Keep up to date until the study ends or is left.")
+        bool,
+        typer.Option("--watch", help="Keep showing it until the study ends or you press Ctrl-C."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how far a study is and its trials, from anywhere, also while it runs.
+    """Show how far a study is, and its trials, from anywhere, also while it runs.
 
     With --json the numbers are under `progress`.
     """
@@ -45,9 +47,8 @@ def status(
 def best(study: Study, as_json: Json = False) -> None:
     """Print the configuration of the best trial, and the commands that train it again.
 
-    stdout is the configuration alone, which `hmtas train --config` reads.
-    Where the best trials were trained again it is the one that was picked among them; a study of
-    two numbers lists its front.
+    stdout is the configuration alone, which `hmtas train --config` reads. If the best trials were
+    trained again, it is the one that was picked among them; a study of two numbers lists its front.
     """
     from tune.commands.tables import best_document, show_best
     from tune.report.repeat import reproduce_line, train_line
@@ -65,8 +66,8 @@ def best(study: Study, as_json: Json = False) -> None:
     with contextlib.redirect_stdout(sys.stderr):
         show_best(record, study)
     say(
-        f"trial {row.id}: tight {100 * (row.best_tight or 0):.2f} %, "
-        f"loose {100 * (row.best_loose or 0):.2f} % on the games that stop it"
+        f"trial {row.id}: tight {percent(row.best_tight)} %, "
+        f"loose {percent(row.best_loose)} % on the games that stop it"
     )
     say(f"train it again: {command}")
     say(f"make it again as it was, and compare: {again}")
@@ -75,13 +76,14 @@ def best(study: Study, as_json: Json = False) -> None:
 def report(
     study: Study,
     out: Annotated[
-        Path | None, typer.Option(help="File to write; default: DIR/NAME/report.html.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write; by default STUDY/report.html."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw what a study found as one HTML page that needs nothing else, and no network.
+    """Write what a study found as one HTML page, which needs no network.
 
-    `hmtas tune model` does so at its end. It works while a study runs, too, and says so.
+    `hmtas tune model` does so at its end. While a study runs, the page says so.
     """
     from tune.report.page import write_report
     from tune.study.record import REPORT
@@ -95,9 +97,9 @@ def report(
 
 
 def mirror(study: Study, as_json: Json = False) -> None:
-    """Write DIR/NAME/optuna.db, and print the line that opens the study in optuna-dashboard.
+    """Write STUDY/optuna.db, and print the line that opens the study in optuna-dashboard.
 
-    A sweep that runs keeps this copy of itself up to date; nothing reads it back.
+    A running sweep keeps this copy of itself up to date; nothing reads it back.
     """
     from tune.search.mirror import FILE, dashboard_line, rebuild, storage_url
     from tune.study.lock import driver_of
@@ -108,7 +110,7 @@ def mirror(study: Study, as_json: Json = False) -> None:
     driver = driver_of(study)
     if driver is None or not (study / FILE).is_file():
         rebuild(study, record)
-        say(f"{study / FILE} has the {len(record.trials)} trials of {study}")
+        say(f"{study / FILE} has the {counted(len(record.trials), 'trial')} of {study}")
     else:
         say(f"{study / FILE} is kept up to date by {driver}")
     if as_json:
@@ -117,7 +119,7 @@ def mirror(study: Study, as_json: Json = False) -> None:
         typer.echo(dashboard_line(study))
 
 
-def sync(study: Study) -> None:
+def sync(study: Study, as_json: Json = False) -> None:
     """Send to MLflow what it lacks of a study; what it has already stays as it is."""
     from hmtas.tracking.run import or_later
     from tune.search.mlflow import send_study
@@ -126,4 +128,7 @@ def sync(study: Study) -> None:
     record = read_study(study)
     with or_later(study, ["hmtas", "tune", "sync", str(study)]):
         send_study(study.absolute(), record)
-    say(f"MLflow has the {len(record.trials)} trials of {study}")
+    if as_json:
+        emit({"study": str(study), "num_trials": len(record.trials)})
+    else:
+        say(f"MLflow has the {counted(len(record.trials), 'trial')} of {study}")

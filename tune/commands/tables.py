@@ -28,7 +28,7 @@ def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
     show(study_table(study, summary.status))
     show_best(study, folder)
     if summary.status == "interrupted":
-        say(f"nobody drives it; resume it with: hmtas tune resume {shlex.quote(str(folder))}")
+        say(f"no process runs it; resume it with: hmtas tune resume {shlex.quote(str(folder))}")
     say(f"run folders: {folder}/trials/; the best configuration: hmtas tune best {folder}")
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hmtas.commands.failures import Failures
 from hmtas.commands.options import Json
 from hmtas.place import check_folder
 from hmtas.runs.record import score_path
@@ -13,30 +14,43 @@ from hmtas.validation import one_of
 
 
 def windows(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders of models or ensembles.")],
-    split: Annotated[str, typer.Option(help="Split to fit on; never the test split.")] = "valid",
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run folders of models or ensembles.")
+    ],
+    split: Annotated[
+        str, typer.Option(metavar="SPLIT", help="Split to fit on; never test.")
+    ] = "valid",
     method: Annotated[
         str,
         typer.Option(
+            metavar="NAME",
             help="`exact`: the best rule and window of each action. `optuna`: the same, sampled "
             "in a Ray Tune study. `global`: the best one for all actions. `fixed`: the thesis's "
-            "windows, nothing fitted."
+            "windows, nothing fitted.",
         ),
     ] = "exact",
     kinds: Annotated[
         str,
-        typer.Option(help="Rules to try, of hard, thesis, linear, squared and gaussian."),
+        typer.Option(
+            metavar="NAME,...", help="Rules to try: hard, thesis, linear, squared, gaussian."
+        ),
     ] = "hard,linear,squared,gaussian",
     store: Annotated[
-        str | None, typer.Option(help="Where the labels are; default: the store predicted.")
+        str | None,
+        typer.Option(metavar="STORE", help="Store of the labels; by default the one predicted."),
     ] = None,
     threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Drop spots below it; 0 keeps all.")
+        float, typer.Option(min=0, max=1, metavar="X", help="Drop spots of lower confidence.")
     ] = 0.0,
     trials: Annotated[
-        int, typer.Option(min=1, help="Of a study of `optuna`; one for all games, one per fold.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Trials of each study of `optuna`; all games, and each fold."
+        ),
     ] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the studies of `optuna`.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Seed of the studies of `optuna`.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Fit rule and window of each action's NMS on stored probabilities; no training.
@@ -51,29 +65,24 @@ def windows(
     from tune.windows.fit import check_run, tune_run
 
     refuse_test_split(split)
+    failures, good = Failures(len(runs)), []
     for run in runs:
-        check_run(run)
-        check_folder(run, score_path(run, split).parent)
-    in_mlflow = tracked(runs)
-    check_tracking(in_mlflow)
+        with failures.of(run):
+            check_run(run)
+            check_folder(run, score_path(run, split).parent)
+            good.append(run)
+    check_tracking(tracked(good))
     chosen = one_of("method", method, Method)
     settings = every_setting(parse_kinds(kinds))
     steps = {"fixed": 0, "optuna": len(settings) + (1 + NUM_FOLDS) * trials}
     tuned = []
-    with progress("Fitting windows", len(runs) * steps.get(chosen, len(settings))) as advance:
-        for run in runs:
-            tuned.append(
-                tune_run(
-                    run,
-                    split,
-                    method=chosen,
-                    store=store,
-                    settings=settings,
-                    threshold=threshold,
-                    trials=trials,
-                    seed=seed,
-                    on_step=advance,
-                )
-            )
+    with progress("Fitting windows", len(good) * steps.get(chosen, len(settings))) as advance:
+        for run in good:
+            with failures.of(run):
+                fitted = tune_run(run, split, method=chosen, store=store, settings=settings,
+                                  threshold=threshold, trials=trials, seed=seed,
+                                  on_step=advance)  # fmt: skip
+                tuned.append(fitted)
     show_tuned(tuned, split, as_json)
-    log_saved(in_mlflow)
+    log_saved(tracked(item.run for item in tuned))
+    failures.tell()

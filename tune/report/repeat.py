@@ -12,6 +12,13 @@ from tune.study.record import StudyRecord
 from tune.study.settings import sweep_base
 
 SPACE_FILE = "space.json"
+# The fields of a study's record whose flag of `hmtas tune model` has a name of its own.
+FLAGS = {
+    "num_trials": "trials",
+    "workers_per_trial": "workers",
+    "cpus_per_trial": "cpus",
+    "gpus_per_trial": "gpus",
+}
 
 
 def line(*words: object) -> str:
@@ -33,39 +40,28 @@ def reproduce_line(run: Path) -> str:
 
 
 def model_line(folder: Path, record: StudyRecord) -> str:
-    """The command that begins the same study, in the same folder."""
-    settings, options, load = record.settings, record.settings.options, record.resources
-    flags = {
+    """The command that begins the same study, in the same folder: a flag for each field."""
+    settings, options = record.settings, record.settings.options
+    fields = {
         "name": record.name,
         "out": folder.parent,
-        "preset": settings.preset,
         "space": SPACE_FILE,
-        "trials": settings.num_trials,
         "hours": read_budget(folder).hours,
-        "seed": settings.seed,
-        "split": settings.split,
-        "sampler": options.sampler,
-        "objective": options.objective,
-        "pruner": options.pruner,
-        "top": options.top,
-        "final-seeds": options.final_seeds,
         "from": options.warm and options.warm.study,
-        "grace-epochs": settings.grace_epochs,
-        "workers": settings.workers_per_trial,
-        "concurrent": load.concurrent,
-        "cpus": load.cpus_per_trial,
-        "gpus": load.gpus_per_trial,
+        **settings.model_dump(exclude={"store", "store_checksum", "base", "space", "options"}),
+        **options.model_dump(exclude={"warm"}),
+        **record.resources.model_dump(),
         "experiment": record.experiment,
     }
-    words: list[object] = []
-    for name, value in flags.items():
+    words: list[object] = [settings.store]
+    for field, value in fields.items():
         if value is not None:
-            words += [f"--{name}", value]
+            words += [f"--{FLAGS.get(field, field).replace('_', '-')}", value]
     start = sweep_base(preset(settings.preset), options.objective)
     start = start.updated({"train.seed": settings.seed})
     for path, value in changed(start, settings.base).items():
         words += ["--set", f"{path}={json.dumps(value, ensure_ascii=False)}"]
-    return line("tune", "model", settings.store, *words)
+    return line("tune", "model", *words)
 
 
 def changed(before: Config, after: Config) -> dict[str, Any]:

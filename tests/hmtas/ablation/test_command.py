@@ -136,7 +136,7 @@ def test_after_an_interruption_the_same_line_goes_on(
     os.kill(driver.pid, signal.SIGINT)
     said = driver.communicate(timeout=200)[1]
     assert driver.returncode == 130
-    assert "interrupted; what is trained stays. Go on with: hmtas ablate" in said
+    assert "interrupted; what is trained stays. Resume with: hmtas ablate" in said
     assert "--concurrent 1 --json" in said
     before, begun = weights(out), read_run(second)
     assert begun.status == "running"

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from hmtas.commands.score import register
+from hmtas.cli import build
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import write_json
@@ -85,9 +84,7 @@ def predict(run: Path, store: Path, split: str, games: list[str], **changes: Any
 
 
 def hmtas(*arguments: str | Path) -> Result:
-    app = typer.Typer()
-    register(app)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(build(), [str(argument) for argument in arguments])
 
 
 def document(*arguments: str | Path) -> dict[str, Any]:
@@ -216,7 +213,7 @@ def test_a_tracked_run_is_synced(
 
 def test_a_score_on_fitted_games_says_so(world: World) -> None:
     result = hmtas("score", world.run, "--split", "train")
-    assert "was fitted on 1 of these 1 games" in result.stderr
+    assert "was fitted on 1 game of the 1 scored" in result.stderr
     assert "fitted" not in hmtas("score", world.run, "--split", "test").stderr
 
 
@@ -274,10 +271,14 @@ def test_bad_input_is_one_line(
     assert not (world.run / "scores").exists()
 
 
-def test_one_bad_input_of_several_leaves_no_score(world: World) -> None:
-    message = refused("score", world.run, world.root / "nowhere.arrow", "--split", "valid")
-    assert "nowhere.arrow" in message
-    assert not (world.run / "scores").exists()
+def test_one_bad_input_of_several_does_not_stop_the_others(world: World) -> None:
+    nowhere = world.root / "nowhere.arrow"
+    result = hmtas("score", nowhere, world.run, "--split", "valid", "--json")
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).startswith(f"1 of 2 runs failed: {nowhere}: ")
+    assert list(json.loads(result.stdout)) == [str(world.run)]
+    assert (world.run / "scores" / "valid.json").is_file()
+    assert refused("score", nowhere, "--split", "valid").startswith(f"{nowhere}: ")
 
 
 def test_a_game_without_predictions_is_refused(world: World) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from hmtas.commands.score import register
+from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.formats.labels import ACTIONS, read_events
 from hmtas.formats.submission import read_submission, write_submission
@@ -28,10 +27,7 @@ real = pytest.mark.skipif(REAL is None, reason="HMTAS_REAL is not set")
 
 def hmtas(*arguments: object) -> Any:
     """The document that a verb prints."""
-    app = typer.Typer()
-    register(app)
-    app.command("other")(lambda: None)
-    result = CliRunner().invoke(app, [*map(str, arguments), "--json"], catch_exceptions=False)
+    result = CliRunner().invoke(build(), [*map(str, arguments), "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout.splitlines()[-1])
 

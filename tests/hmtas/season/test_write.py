@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from hmtas.commands import season as season_command
+from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import sha256_file
 from hmtas.formats.embeddings import THESIS_STREAMS
@@ -292,11 +291,6 @@ def test_bad_streams(text: str, message: str) -> None:
         parse_streams(text)
 
 
-app = typer.Typer()
-season_command.register(app)
-app.command("other")(lambda: None)  # with one command typer would drop its name
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -310,7 +304,7 @@ app.command("other")(lambda: None)  # with one command typer would drop its name
     ],
 )
 def test_bad_options_leave_nothing(tmp_path: Path, options: list[str], message: str) -> None:
-    result = CliRunner().invoke(app, ["season", str(tmp_path / "new"), *options])
+    result = CliRunner().invoke(build(), ["season", str(tmp_path / "new"), *options])
     assert isinstance(result.exception, InputError)
     assert result.exception.args
     with pytest.raises(InputError, match=message):
@@ -321,7 +315,7 @@ def test_bad_options_leave_nothing(tmp_path: Path, options: list[str], message: 
 def test_the_verb_writes_the_season_and_says_so(tmp_path: Path) -> None:
     options = ["--train", "1", "--valid", "0", "--test", "0", "--minutes", "1", "--json"]
     streams = ["--streams", "eyes=6, ears=2", "--seed", "3"]
-    result = CliRunner().invoke(app, ["season", str(tmp_path), *options, *streams])
+    result = CliRunner().invoke(build(), ["season", str(tmp_path), *options, *streams])
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["num_games"] == 1

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from hmtas.commands.store import register
+from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import sha256_file
 from hmtas.records import Events, HalfId
@@ -221,8 +220,7 @@ def test_halves_without_content_are_not_one_game_under_two_names(tmp_path: Path)
 
 def test_the_command_says_sound_or_lists_problems_and_exits_with_2(tmp_path: Path) -> None:
     games, path = str(tree(tmp_path / "games")), tmp_path / "store"
-    app, run = typer.Typer(), CliRunner().invoke
-    register(app)
+    app, run = build(), CliRunner().invoke
     done = run(app, ["pack", games, str(path), "--json"])
     assert json.loads(done.stdout)["num_packed"] == 10
     again = run(app, ["pack", games, str(path)])
@@ -232,7 +230,7 @@ def test_the_command_says_sound_or_lists_problems_and_exits_with_2(tmp_path: Pat
     (path / "labels.arrow").unlink()
     found = run(app, ["verify", str(path)])
     assert found.exit_code == 2
-    assert "labels.arrow: missing" in found.stderr
+    assert "labels.arrow: missing" in found.stdout
     assert "1 problem" in found.stderr
     refused = run(app, ["pack", games, str(path), "--only-splits", "train, tset"])
     assert isinstance(refused.exception, InputError)
@@ -244,10 +242,8 @@ def test_the_report_lists_what_was_not_as_it_should_be(tmp_path: Path) -> None:
     save(games, "l/s/a", 1, "tpn", rows("l/s/a", 1, "tpn")[:27])
     (games / "l/s/a/2_vggish.npy").unlink()
     save_labels(games, "l/s/c", [label(1, 31.5, "Foul")])
-    app = typer.Typer()
-    register(app)
     command = ["pack", str(games), str(tmp_path / "store"), "--only-splits", "train,valid"]
-    shown = CliRunner().invoke(app, command).stdout
+    shown = CliRunner().invoke(build(), command).stdout
     for what, where, details in [
         ("last row repeated", "l/s/a, half 1", "tpn, 3 rows"),
         ("stream missing", "l/s/a, half 2", "vggish"),

@@ -180,7 +180,7 @@ def test_status_shows_the_same_numbers_as_json(
     shown = capsys.readouterr()
     assert "tight 50.00 % [41.0, 59.0]" in shown.out
     assert "the loss is not finite" in shown.out
-    assert f"nobody drives it; resume it with: hmtas tune resume {tmp_path / 's'}" in shown.err
+    assert f"no process runs it; resume it with: hmtas tune resume {tmp_path / 's'}" in shown.err
 
 
 def test_watching_ends_with_the_study(

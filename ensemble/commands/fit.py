@@ -1,0 +1,172 @@
+"""`hmtas ensemble fit`, `apply` and `refit`: combine models from their stored probabilities."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ensemble.commands.options import Combiners, FittedSplit, Folds, LabelStore, Seed
+from hmtas.commands.failures import Failures
+from hmtas.commands.options import Json, MovedStore, RunOut
+from hmtas.place import check_folder
+from hmtas.runs.record import predictions_path
+from hmtas.terminal.console import emit, progress, say, show
+from hmtas.terminal.table import Table
+
+SHOWN_MEMBERS = 8  # in the closing table
+
+
+def fit(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run folders to combine, one or more.")
+    ],
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="OUT", help="Folder of the ensembles, a run folder for each.")
+    ],
+    split: FittedSplit = "valid",
+    combiners: Combiners = None,
+    folds: Folds = 5,
+    store: LabelStore = None,
+    seed: Seed = 0,
+    thesis_fusion: Annotated[
+        bool,
+        typer.Option(
+            "--thesis-fusion", help="Fit the learned fusion as the thesis did; takes hours."
+        ),
+    ] = False,
+    experiment: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="MLflow experiment; by default that of the members."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit combiners on the stored probabilities of validation games.
+
+    Writes a run folder for each combiner. Its probabilities of the split are cross-fitted over
+    games: what combines a game was fitted on the other folds. `hmtas score OUT/COMBINER --split
+    valid` scores them; `hmtas ensemble apply` combines another split.
+    """
+    from ensemble.build.build import fit_ensembles
+    from ensemble.build.plan import plan_fit
+    from ensemble.combiners.methods import USUAL
+    from ensemble.learned.network import FusionConfig
+    from ensemble.selection.mlflow import experiment_of
+    from hmtas.tracking.run import check_tracking, log_saved
+
+    check_folder(out)
+    in_mlflow = experiment or experiment_of(runs)
+    if in_mlflow:
+        check_tracking([out], in_mlflow)
+    plan = plan_fit(
+        runs,
+        split,
+        methods=combiners or USUAL,
+        num_folds=folds,
+        store=store,
+        seed=seed,
+        fusion=FusionConfig.thesis() if thesis_fusion else None,
+    )
+    for note in plan.notes():
+        say(note)
+    with progress("fitting ensembles", plan.num_steps) as step:
+        written = fit_ensembles(plan, out, on_step=step)
+    _report(list(written.values()), plan.split, as_json=as_json)
+    if in_mlflow:
+        log_saved(written.values(), in_mlflow)
+
+
+def apply(
+    ensembles: Annotated[
+        list[Path],
+        typer.Argument(metavar="ENSEMBLE", help="Run folders that `fit` or `select` wrote."),
+    ],
+    *,
+    split: Annotated[
+        str, typer.Option(metavar="SPLIT", help="Split that every member has predicted.")
+    ] = "test",
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="STORE", help="Check that the games are those of this store's split."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Combine another split with ensembles that are fitted already."""
+    from ensemble.build.build import apply_ensemble
+    from hmtas.tracking.run import check_tracking, log_saved, tracked
+
+    failures, done = Failures(len(ensembles)), []
+    good = failures.readable(ensembles)
+    check_tracking(tracked(good))
+    with progress(f"combining {split}", len(good)) as step:
+        for run in good:
+            with failures.of(run):
+                check_folder(predictions_path(run, split).parent)
+                apply_ensemble(run, split, store=store)
+                done.append(run)
+            step()
+    _report(done, split, as_json=as_json)
+    log_saved(tracked(done))
+    failures.tell()
+
+
+def refit(
+    ensemble: Annotated[
+        Path, typer.Argument(metavar="ENSEMBLE", help="Run folder that `fit` wrote.")
+    ],
+    *,
+    out: RunOut,
+    store: MovedStore = None,
+    as_json: Json = False,
+) -> None:
+    """Fit an ensemble again from its record; `hmtas reproduce` says whether it is the same."""
+    from ensemble.build.refit import refit as fit_again
+
+    check_folder(out)
+    with progress("fitting again", None) as step:
+        fit_again(ensemble, out, store=store, on_step=step)
+    if as_json:
+        emit({"run": str(out)})
+    else:
+        say(f"wrote {out}")
+
+
+def _report(runs: list[Path], split: str, *, as_json: bool) -> None:
+    rows = [_describe(run, split) for run in runs]
+    if as_json:
+        emit(rows)
+        return
+    cells = []
+    for row in rows:
+        members = row["members"]
+        more = [f"and {len(members) - SHOWN_MEMBERS} more"] if len(members) > SHOWN_MEMBERS else []
+        shown = members[:SHOWN_MEMBERS]
+        weights = [
+            "learned" if entry["weight"] is None else f"{entry['weight']:.3f}" for entry in shown
+        ]
+        names = [entry["name"] for entry in shown] + more
+        cells.append((row["method"], "\n".join(names), "\n".join(weights), row["probabilities"]))
+    show(
+        Table(
+            title=f"Ensembles, split {split}",
+            heads=("combiner", "members", "weights", "written"),
+            rows=tuple(cells),
+            words=frozenset({0, 1, 3}),
+        )
+    )
+
+
+def _describe(run: Path, split: str) -> dict[str, Any]:
+    from ensemble.build.members import read_ensemble
+
+    _, ensemble = read_ensemble(run)
+    return {
+        "method": ensemble.combiner,
+        "run": str(run),
+        "split": split,
+        "probabilities": str(predictions_path(run, split)),
+        "members": [
+            {"name": member.name, "weight": member.weight, "tight": member.tight}
+            for member in ensemble.members
+        ],
+    }
