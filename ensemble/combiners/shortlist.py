@@ -13,6 +13,7 @@ import numpy as np
 from ensemble.combiner import Combiner, Evidence, Fitted, FittedWeights, nothing
 from hmtas.errors import InputError
 from hmtas.runs.ensemble import CombinerSettings
+from hmtas.terminal.text import counted
 
 FLOOR = 0.5
 """Share of the best model's score that a model must reach to take part."""
@@ -82,8 +83,8 @@ def scores_of(evidence: Evidence, games: Sequence[str]) -> np.ndarray:
     scores = np.array([score.average_map for score in evidence.scores(games)])
     if not scores.any():
         raise InputError(
-            f"every model scores 0 on {len(games)} games, so none is better than another; "
-            "are they trained at all, and are these their labels?"
+            f"every model scores 0 on {counted(len(games), 'game')}, so none is "
+            "better than another; are they trained at all, and are these their labels?"
         )
     return scores
 

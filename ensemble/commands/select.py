@@ -11,6 +11,7 @@ from hmtas.errors import InputError
 from hmtas.files import is_free, read_json, write_json
 from hmtas.place import check_folder
 from hmtas.terminal.console import emit, progress, say, show
+from hmtas.terminal.text import counted
 from hmtas.validation import read_record
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _select(
     evidence = plan.evidence
     names = evidence.stacked.models
     total = num_search_steps(combiners, len(names), len(plan.folds))
-    with progress(f"selecting from {len(names)} models", total) as step:
+    with progress(f"selecting from {counted(len(names), 'model')}", total) as step:
         selection = search(
             evidence,
             combiners,

@@ -14,7 +14,7 @@ import numpy as np
 from hmtas.errors import InputError
 from hmtas.statistics.games import GameCounts
 from hmtas.statistics.intervals import paired_difference
-from hmtas.terminal.text import gain
+from hmtas.terminal.text import counted, gain
 
 COUNTS = "counts.npz"
 ARRAYS = ("tolerances_s", "detections", "hits", "num_events")  # of `GameCounts`
@@ -78,7 +78,8 @@ def decide(new: Contender, champion: Contender) -> Decision:
         )
     difference, low, high = paired_difference(new.counts, champion.counts)
     num_games = len(new.counts.games)
-    shown = f"{gain(difference, (low, high))} points of tight Average-mAP on {num_games} games"
+    on = f"on {counted(num_games, 'game')}"
+    shown = f"{gain(difference, (low, high))} points of tight Average-mAP {on}"
     told = "beats" if low > 0 else "is worse than" if high < 0 else "cannot be told from"
     return Decision(
         alias="champion" if low > 0 else "challenger",

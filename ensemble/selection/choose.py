@@ -27,7 +27,7 @@ from hmtas.spotting.table import Setting
 from hmtas.statistics.intervals import Resampled, clipped, resample
 from hmtas.statistics.verdicts import Comparison, compare_to
 from hmtas.statistics.winner import corrected_winner
-from hmtas.terminal.text import estimate, gain
+from hmtas.terminal.text import counted, estimate, gain
 
 SINGLE = "single"
 
@@ -175,7 +175,7 @@ def _reason(
         return "no combiner was tried"
     best = max(against, key=lambda m: against[m].difference)
     found = against[best]
-    needed = f"; {found.games_needed} games would tell" if found.games_needed else ""
+    needed = f"; {counted(found.games_needed, 'game')} would tell" if found.games_needed else ""
     verdict = "is worse" if found.verdict == "worse" else f"cannot be told from it{needed}"
     return (
         f"the single model stays: the best combination, {names[best]}, differs by "

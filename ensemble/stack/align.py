@@ -12,6 +12,7 @@ import numpy as np
 
 from hmtas.errors import InputError
 from hmtas.records import HalfId, Probabilities
+from hmtas.terminal.text import counted
 
 SLACK_S = 5.0  # by how much the lengths that two models give to one half may differ
 
@@ -171,7 +172,7 @@ def _notes(rates: set[float], rate_hz: float, extended: Mapping[HalfId, int]) ->
         notes.append(f"models of {listed} Hz were aligned by time at {rate_hz:g} Hz")
     if extended:
         notes.append(
-            f"lengths of {len(extended)} halves differ by up to {max(extended.values())} rows; "
-            "the last row of the shorter model repeats"
+            f"lengths of {counted(len(extended), 'half')} differ by up to "
+            f"{counted(max(extended.values()), 'row')}; the last row of the shorter model repeats"
         )
     return tuple(notes)

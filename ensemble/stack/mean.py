@@ -12,6 +12,7 @@ import numpy as np
 from hmtas.errors import InputError
 from hmtas.records import Score
 from hmtas.runs.ensemble import Space
+from hmtas.terminal.text import counted
 
 EDGE = 12.0
 """Logits are averaged within +-12, that is 6e-6 from 0 and 1: no model alone can rule a moment
@@ -62,8 +63,8 @@ def weights_of_scores(
     common = combine_weights(np.array([score.average_map for score in scores]), power)
     if np.isnan(common).any():
         raise InputError(
-            f"every model scores 0 on {scores[0].num_games} games, so there are no weights; "
-            "are they trained at all, and are these their labels?"
+            f"every model scores 0 on {counted(scores[0].num_games, 'game')}, so there are no "
+            "weights; are they trained at all, and are these their labels?"
         )
     if not per_action:
         return common

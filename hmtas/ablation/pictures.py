@@ -33,7 +33,7 @@ from hmtas.terminal.style import (
     style_rows,
     write_figure,
 )
-from hmtas.terminal.text import percent
+from hmtas.terminal.text import counted, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +60,7 @@ def write_pictures(result: AblationResult, folder: Path) -> list[Path]:
 def draw_study(result: AblationResult, study: StudyResult) -> "Figure":
     """Scores left, paired differences right, a line per variant."""
     rows = study.rows
-    title = f"{study.title}: {result.num_games} games of {result.split}"
+    title = f"{study.title}: {counted(result.num_games, 'game')} of {result.split}"
     figure = new_figure(11.6, 1.7 + 0.52 * len(rows), title)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.15))
     style_axes(right, "x")

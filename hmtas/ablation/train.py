@@ -19,7 +19,7 @@ from hmtas.runs.record import RECORD, RunRecord, find_run, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.terminal.console import say
 from hmtas.terminal.signals import postponed
-from hmtas.terminal.text import percent
+from hmtas.terminal.text import counted, percent
 from hmtas.tracking.parent import Outbox
 
 RUNS = "runs"
@@ -82,7 +82,7 @@ def check_concurrent(concurrent: int | None, address: str | None) -> None:
     """
     cores = os.cpu_count() or 1
     if address is None and concurrent is not None and concurrent > cores:
-        raise _too_many(concurrent, f"this machine has {cores} cores", cores)
+        raise _too_many(concurrent, f"this machine has {counted(cores, 'core')}", cores)
 
 
 def train_all(
@@ -114,13 +114,13 @@ def train_all(
     # The longest first: one that starts last keeps a single core busy at the end.
     waiting.sort(key=lambda job: -_work(job.config, len(store.streams)))
     if not waiting:
-        say(f"all {len(jobs)} runs are trained")
+        say(f"trained already: {counted(len(jobs), 'run')}")
         return
     # An exception out of a signal's handler can be lost in what Ray was just about to do.
     with postponed() as check, ray_session(address):
         at_once = min(_slots(concurrent, gpus), len(waiting))
         say(
-            f"{len(jobs)} runs, {len(jobs) - len(waiting)} of them trained before; "
+            f"{counted(len(jobs), 'run')}, {len(jobs) - len(waiting)} of them trained before; "
             f"{at_once} at a time with a core each"
         )
         watch = _Watch(len(jobs) - len(waiting), len(jobs), outbox)
@@ -205,7 +205,7 @@ class _Watch:
 def _how_it_went(record: RunRecord) -> str:
     """How a training went, in a few words."""
     seconds = sum(epoch.seconds for epoch in record.history)
-    words, best = f"{len(record.history)} epochs, {seconds:.0f} s", record.best
+    words, best = f"{counted(len(record.history), 'epoch')}, {seconds:.0f} s", record.best
     if best is None or best.tight is None:
         return words
     return f"{words}, best is {best.epoch}: tight {percent(best.tight)} % where it stops"
@@ -216,7 +216,7 @@ def _slots(concurrent: int | None, gpus: float) -> int:
     fits = num_fitting(1, gpus)
     if fits < 1 or (concurrent or 0) > fits:
         have = resources()
-        there = f"Ray has {have['CPU']:g} cores and {have['GPU']:g} GPUs"
+        there = f"Ray has {counted(have['CPU'], 'core')} and {counted(have['GPU'], 'GPU')}"
         raise _too_many(concurrent or 1, there, fits)
     return concurrent or fits
 

@@ -89,7 +89,15 @@ def resources() -> dict[str, float]:
 
 
 def num_fitting(cpus: int, gpus: float = 0.0) -> int:
-    """How many tasks of this size run at once; each lies on one node."""
+    """How many tasks of this size run at once; each lies on one node.
+
+    Raises:
+        InputError: If they need GPUs and there are none.
+    """
+    if gpus > 0 and not resources()["GPU"]:
+        raise InputError(
+            f"--gpus {gpus:g}: Ray has no GPU; use --gpus 0, or a cluster with --address"
+        )
     fits = 0
     for node in node_resources():
         by_cpu = int(node.get("CPU", 0.0)) // cpus

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from hmtas.terminal.console import show
 from hmtas.terminal.table import Table
-from hmtas.terminal.text import NOTHING, estimate, interval, percent, points
+from hmtas.terminal.text import NOTHING, counted, estimate, interval, percent, points
 
 if TYPE_CHECKING:
     from hmtas.scoring.paired import PairedComparison
@@ -38,7 +38,7 @@ def show_paired(comparison: "PairedComparison") -> None:
     """Runs on the same games, each against the reference, and what the table says in sentences."""
     of_split = f" of {comparison.split}" if comparison.split else ""
     typer.echo(
-        f"The same {comparison.num_games} games{of_split}: tight Average-mAP in %, "
+        f"The same {counted(comparison.num_games, 'game')}{of_split}: tight Average-mAP in %, "
         f"and the difference from {comparison.reference} in points"
     )
     show(_paired_table(comparison))
@@ -133,7 +133,9 @@ def _said_of_pairs(comparison: "PairedComparison") -> Iterator[str]:
     if len(others) == 1 and first.against_reference is not None:
         verdict = first.against_reference.verdict
         if verdict == "cannot tell":
-            told = f"{comparison.num_games} games cannot tell {first.name} from {reference}"
+            told = (
+                f"{counted(comparison.num_games, 'game')} cannot tell {first.name} from {reference}"
+            )
         else:
             told = f"{first.name} is {verdict} than {reference}"
         yield f"Verdict: {told}."

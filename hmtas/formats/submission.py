@@ -25,6 +25,7 @@ from hmtas.errors import InputError
 from hmtas.files import atomic_path, parse_json, write_text
 from hmtas.formats.labels import HALVES, find_action
 from hmtas.records import HalfId, Spots
+from hmtas.terminal.text import counted
 
 SPOTS_FILE = "results_spotting.json"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same spots give the same bytes
@@ -94,7 +95,7 @@ def _check_replaceable(path: Path) -> None:
     foreign = [file for file in path.rglob("*") if file.is_file() and file.name != SPOTS_FILE]
     if foreign:
         raise InputError(
-            f"{path}: holds {len(foreign)} files that are no spots, such as "
+            f"{path}: not all of it is spots: {counted(len(foreign), 'other file')}, such as "
             f"{foreign[0].relative_to(path)}; name a new or empty folder"
         )
 

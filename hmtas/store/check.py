@@ -16,6 +16,7 @@ from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_e
 from hmtas.formats.splits import SPLIT_FILE, Splits, read_splits
 from hmtas.records import Events, HalfId
 from hmtas.store.sources import SourceFile, SourceHalf, check_lengths, find_files, read_header
+from hmtas.terminal.text import counted
 
 NUM_NAMED = 5  # mistakes spelled out; the rest is counted
 UNLABELLED_SPLIT = "challenge"
@@ -129,9 +130,8 @@ def _refuse(problems: Sequence[str], place: Path) -> None:
     if problems:
         more = len(problems) - NUM_NAMED
         rest = f"; and {more} more" if more > 0 else ""
-        raise InputError(
-            f"{place}: {len(problems)} problems: {join_problems(problems[:NUM_NAMED])}{rest}"
-        )
+        found = counted(len(problems), "problem")
+        raise InputError(f"{place}: {found}: {join_problems(problems[:NUM_NAMED])}{rest}")
 
 
 def _choose_splits(games: Path, splits: Path | None, only: Sequence[str] | None) -> Splits:

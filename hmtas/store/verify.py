@@ -28,6 +28,7 @@ from hmtas.store.index import INDEX_FILE, JOURNAL_FILE, LABELS_FILE, StoredHalf
 from hmtas.store.journal import read_journal
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.remote import copy_index, is_remote, open_store, remote_store
+from hmtas.terminal.text import counted
 
 
 def verify(place: str | Path, *, on_half: Callable[[], None] = lambda: None) -> list[str]:
@@ -203,7 +204,7 @@ def _check_journal(store: EmbeddingStore) -> list[str]:
         return problems
     lost = [half for half in store.halves if half not in entries]
     if lost or not journal.read_bytes().endswith(b"\n"):
-        return [f"{journal}: was it cut short? It does not list {len(lost)} halves"]
+        return [f"{journal}: was it cut short? It does not list {counted(len(lost), 'half')}"]
     return []
 
 

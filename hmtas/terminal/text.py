@@ -50,4 +50,5 @@ def duration(seconds: float) -> str:
 
 def counted(number: float, noun: str) -> str:
     """A number and its noun, such as "1 game", "1,200 games", "0.5 GPUs" or "2 halves"."""
+    number = int(number) if number == int(number) else number
     return f"{number:,} {noun if number == 1 else PLURALS.get(noun, f'{noun}s')}"

@@ -12,6 +12,7 @@ from hmtas.config import Config, TrainConfig
 from hmtas.errors import InputError
 from hmtas.runs.record import RECORD, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
+from hmtas.terminal.text import counted
 
 HELD_OUT_SHARE = 0.1
 LABELLED = ("train", "valid", "test")
@@ -62,7 +63,10 @@ def shard(games: Sequence[str], rank: int, size: int) -> tuple[str, ...]:
         InputError: If there are more workers than games.
     """
     if size > len(games):
-        raise InputError(f"{size} workers cannot share {len(games)} games; use fewer workers")
+        raise InputError(
+            f"{counted(size, 'worker')} cannot share {counted(len(games), 'game')}; "
+            "use fewer workers"
+        )
     return tuple(games[rank::size])
 
 

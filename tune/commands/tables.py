@@ -7,7 +7,7 @@ from typing import Any
 
 from hmtas.terminal.console import emit, say, show
 from hmtas.terminal.table import Table
-from hmtas.terminal.text import estimate, gain, percent
+from hmtas.terminal.text import counted, estimate, gain, percent
 from tune.report.tables import AGAINST, against_cells, front_table
 from tune.space.dimensions import Space
 from tune.space.labels import text_of
@@ -98,7 +98,8 @@ def final_table(final: Final) -> Table:
         heads=heads,
         rows=tuple(rows),
         words=frozenset({0, heads.index("verdict")}),
-        title=f"Trained again, {final.metric} on {final.num_games} games of {final.split}, %",
+        title=f"Trained again, {final.metric} on {counted(final.num_games, 'game')} of "
+        f"{final.split}, %",
     )
 
 

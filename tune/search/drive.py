@@ -29,6 +29,7 @@ from hmtas.runs.record import WEIGHTS, predictions_path
 from hmtas.store.remote import open_store, prefetch_games
 from hmtas.terminal.console import progress, say
 from hmtas.terminal.signals import interruptible, postponed
+from hmtas.terminal.text import counted
 from hmtas.tracking.parent import HASTE_S, Outbox
 from hmtas.training.games import plan_games
 from tune.search.mirror import mirrored
@@ -145,9 +146,10 @@ def _announce(folder: Path, record: StudyRecord, concurrent: int, notes: Sequenc
     settings, load = record.settings, record.resources
     workers = settings.workers_per_trial
     say(
-        f"{record.num_trials} trials, {concurrent} at a time with "
-        f"{f'{workers} workers of ' if workers > 1 else ''}{load.cpus_per_trial} CPU each, "
-        f"at most {settings.base.train.max_epochs} epochs"
+        f"{counted(record.num_trials, 'trial')}, {concurrent} at a time with "
+        f"{f'{workers} workers of ' if workers > 1 else ''}"
+        f"{counted(load.cpus_per_trial, 'CPU')} each, "
+        f"at most {counted(settings.base.train.max_epochs, 'epoch')}"
     )
     for note in notes:
         say(note)

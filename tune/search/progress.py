@@ -12,6 +12,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from hmtas.terminal.console import is_lively, say
+from hmtas.terminal.text import counted
 from tune.search.proposals import scores_of
 from tune.search.view import score_text
 from tune.search.workers import release_workers
@@ -109,4 +110,4 @@ def _line(record: StudyRecord, row: TrialRow) -> str:
     options = record.settings.options
     score = score_of(row, options.objective)
     found = "no score" if score is None else f"{options.metric} {100 * score:5.2f} %"
-    return f"{row.id} {how} {row.epochs} epochs, {row.seconds:.0f} s: {found}"
+    return f"{row.id} {how} {counted(row.epochs, 'epoch')}, {row.seconds:.0f} s: {found}"

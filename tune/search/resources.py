@@ -2,6 +2,7 @@
 
 from hmtas.cluster import session
 from hmtas.errors import InputError
+from hmtas.terminal.text import counted
 from hmtas.training.games import shard
 from tune.study.settings import Load
 
@@ -36,17 +37,17 @@ def check_resources(load: Load, workers: int = 1) -> int:
     wanted = max(1, fits) if load.concurrent is None else load.concurrent
     if wanted > fits:
         have, num_nodes = session.resources(), len(session.node_resources())
-        each, product, option = f"{cpus} CPUs each", f"{wanted} x {cpus}", ""
+        each, product, option = f"{counted(cpus, 'CPU')} each", f"{wanted} x {cpus}", ""
         if workers > 1:
-            each = f"{workers} workers of {cpus} CPUs each"
+            each = f"{workers} workers of {counted(cpus, 'CPU')} each"
             product = f"{wanted} x {workers} x {cpus}"
             option = ", --workers"
-        need = f"{product} = {wanted * workers * cpus} CPUs"
-        need += f" and {wanted * workers * gpus:g} GPUs" if gpus > 0 else ""
+        need = f"{product} = {counted(wanted * workers * cpus, 'CPU')}"
+        need += f" and {counted(wanted * workers * gpus, 'GPU')}" if gpus > 0 else ""
         on_nodes = f" on {num_nodes} nodes" if num_nodes > 1 else ""
         raise InputError(
-            f"{wanted} trials at once with {each} need {need}, "
-            f"Ray has {have['CPU']:g} CPUs and {have['GPU']:g} GPUs{on_nodes}; "
-            f"lower --concurrent{option} or --cpus (at most {fits} fit)"
+            f"{counted(wanted, 'trial')} at once with {each} would take {need}, "
+            f"Ray has {counted(have['CPU'], 'CPU')} and {counted(have['GPU'], 'GPU')}{on_nodes}; "
+            f"lower --concurrent{option}, --cpus or --gpus (at most {fits} fit)"
         )
     return wanted

@@ -15,6 +15,7 @@ from ensemble.build.plan import plan_fit
 from ensemble.combiners.methods import METHODS, USUAL
 from ensemble.commands.cli import app
 from ensemble.learned.network import FusionConfig
+from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 from hmtas.records import Probabilities
@@ -356,8 +357,12 @@ def test_the_verbs(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (row["method"], other["method"]) == ("squared", "mean")
     assert [member["name"] for member in row["members"]] == ["strong", "fair", "weak"]
     assert calls == [("squared", "derby"), ("mean", "derby")]
-    result = runner.invoke(app, ["apply", str(out / "squared"), "--split", "test"])
-    assert result.exit_code == 0, result.output
+    unpredicted = runner.invoke(build(), ["score", str(out / "squared"), "--split", "test"])
+    advice = f"`hmtas ensemble apply {out / 'squared'} --split test`"
+    assert advice in str(unpredicted.exception)
+    words = ["apply", str(out / "nowhere"), str(out / "squared"), "--split", "test"]
+    result = runner.invoke(app, words)
+    assert str(result.exception).startswith(f"1 of 2 runs failed: {out / 'nowhere'}: no run here")
     assert "squared" in result.stdout
     assert "strong" in result.stdout
     assert (out / "squared" / "predictions" / "test.arrow").is_file()

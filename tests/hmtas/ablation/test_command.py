@@ -92,7 +92,7 @@ def test_three_variants_with_two_seeds(
     # Again: nothing is trained, and the numbers are the same; in a table this time.
     ablate(*line, "--seeds", "2")
     printed = capsys.readouterr()
-    assert "all 6 runs are trained" in printed.err
+    assert "trained already: 6 runs" in printed.err
     assert weights(out) == first
     assert printed.out.splitlines()[0].startswith("The ladder (thesis Table 5.2)  2 games of test")
     assert f"{100 * mean:.2f}" in printed.out

@@ -162,7 +162,9 @@ def test_an_earlier_submission_is_replaced_and_nothing_else(tmp_path: Path) -> N
     write_submission(out, one_game, ACTIONS)
     assert {half.game for half in read_submission(out, ACTIONS)} == {GAMES[1]}
     (out / "thesis.pdf").write_text("years of work")
-    with pytest.raises(InputError, match=r"holds 1 files that are no spots, such as thesis\.pdf"):
+    with pytest.raises(
+        InputError, match=r"not all of it is spots: 1 other file, such as thesis\.pdf"
+    ):
         write_submission(out, some_spots(), ACTIONS)
     assert (out / "thesis.pdf").read_text() == "years of work"
 

@@ -41,6 +41,8 @@ def test_times(seconds: float, text: str) -> None:
 
 def test_nouns_agree_with_their_numbers() -> None:
     assert [counted(n, "game") for n in (0, 1, 1200)] == ["0 games", "1 game", "1,200 games"]
+    assert [counted(n, "GPU") for n in (0.5, 1.0, 2.0)] == ["0.5 GPUs", "1 GPU", "2 GPUs"]
+    assert [counted(n, "half") for n in (1, 2)] == ["1 half", "2 halves"]
 
 
 def test_text_folds_and_numbers_do_not() -> None:

@@ -36,7 +36,7 @@ from tune.space.labels import label_of
 from tune.study.finalists import verdict_of, write_final
 from tune.study.options import Options
 from tune.study.record import StudyRecord, score_of, write_study
-from tune.study.settings import StudySettings
+from tune.study.settings import Load, StudySettings
 from tune.windows.fit import tune_run
 
 TRIALS = "done stopped done failed done stopped done"
@@ -396,7 +396,8 @@ def test_the_commands_of_the_page_repeat_the_study(
         }
     )
     settings = record.settings.model_copy(update={"base": base, "seed": 7, "grace_epochs": 2})
-    write_study(folder, record.model_copy(update={"settings": settings}))
+    load = Load(concurrent=3, cpus_per_trial=2, gpus_per_trial=0.5)
+    write_study(folder, record.model_copy(update={"settings": settings, "load": load}))
     page = page_of(folder)
     lines = [
         html.unescape(t) for t in re.findall(r'<pre class="line">(.*?)</pre>', page, re.DOTALL)
@@ -411,14 +412,14 @@ def test_the_commands_of_the_page_repeat_the_study(
         pass
 
     def capture(place: Path, settings: StudySettings, **more: Any) -> StudyRecord:
-        found.update(folder=place, settings=settings)
+        found.update(folder=place, settings=settings, load=more["load"])
         raise Enough
 
     monkeypatch.setattr("tune.sweep.run_study", capture)
     with pytest.raises(Enough):
         build()(words[1:], standalone_mode=False)
     assert found["folder"] == folder
-    assert found["settings"] == settings
+    assert (found["settings"], found["load"]) == (settings, load)
     assert f"hmtas tune resume {shlex.quote(str(folder))}" in lines
     assert any(line.startswith(f"hmtas train {store.path} --config") for line in lines)
     assert any(line.startswith("hmtas reproduce ") for line in lines)

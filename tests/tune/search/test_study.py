@@ -129,7 +129,7 @@ def test_more_than_the_cluster_holds_is_an_error_not_a_wait(
     monkeypatch: pytest.MonkeyPatch, load: Load
 ) -> None:
     monkeypatch.setattr(session, "node_resources", lambda: [{"CPU": 4.0, "GPU": 1.0}])
-    with pytest.raises(InputError, match="Ray has 4 CPUs and 1 GPUs; lower --concurrent"):
+    with pytest.raises(InputError, match="Ray has 4 CPUs and 1 GPU; lower --concurrent"):
         check_resources(load)
 
 

@@ -147,9 +147,12 @@ def test_mlflow_may_be_away(make: Make, undisturbed: tuple[Sweep, float]) -> Non
 def test_trials_that_cannot_start_are_an_error_at_once(make: Make, tmp_path: Path) -> None:
     sweep = make()
     words = ["tune", "model", str(sweep.store), "--name", "wide", "--out", str(tmp_path)]
-    for extra in (["--cpus", "64"], ["--gpus", "64"]):
+    for extra, message in (
+        (["--cpus", "64"], "Ray has 2 CPUs"),
+        (["--gpus", "64"], "--gpus 64: Ray has no GPU; use --gpus 0"),
+    ):
         started = time.monotonic()
-        with pytest.raises(InputError, match="Ray has 2 CPUs"):
+        with pytest.raises(InputError, match=message):
             build()([*words, *extra], standalone_mode=False)
         assert time.monotonic() - started < 5
     assert not (tmp_path / "wide").exists()
