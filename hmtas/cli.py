@@ -20,6 +20,7 @@ from hmtas.commands.compare import compare
 from hmtas.commands.demo import demo
 from hmtas.commands.embed import embed
 from hmtas.commands.learn import predict, train
+from hmtas.commands.options import Verb
 from hmtas.commands.reproduce import reproduce
 from hmtas.commands.score import score, spot
 from hmtas.commands.season import season
@@ -49,7 +50,7 @@ def build() -> typer.Typer:
     app.callback()(root)
     for panel, verbs in VERBS.items():
         for verb in verbs:
-            app.command(verb.__name__, rich_help_panel=panel)(verb)
+            app.command(verb.__name__, cls=Verb, rich_help_panel=panel)(verb)
     app.add_typer(embed, name="embed", rich_help_panel="Data")
     for entry in sorted(entry_points(group="hmtas.commands"), key=lambda entry: entry.name):
         app.add_typer(entry.load(), name=entry.name)

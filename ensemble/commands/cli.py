@@ -5,6 +5,7 @@ import typer
 from ensemble.commands.fit import apply, fit, refit
 from ensemble.commands.promote import promote
 from ensemble.commands.select import select, sync
+from hmtas.commands.options import Verb
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -15,4 +16,4 @@ def _group() -> None:
 
 
 for verb in (fit, select, apply, refit, promote, sync):
-    app.command(verb.__name__)(verb)
+    app.command(verb.__name__, cls=Verb)(verb)

@@ -17,13 +17,9 @@ SHOWN_MEMBERS = 8  # in the closing table
 
 
 def fit(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="Run folders to combine, one or more.")
-    ],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders to combine, one or more.")],
     *,
-    out: Annotated[
-        Path, typer.Option(metavar="OUT", help="Folder of the ensembles, a run folder for each.")
-    ],
+    out: Annotated[Path, typer.Option(help="Folder of the ensembles, a run folder for each.")],
     split: FittedSplit = "valid",
     combiners: Combiners = None,
     folds: Folds = 5,
@@ -36,8 +32,7 @@ def fit(
         ),
     ] = False,
     experiment: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="MLflow experiment; by default that of the members."),
+        str | None, typer.Option(help="MLflow experiment; by default that of the members.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -78,16 +73,12 @@ def fit(
 
 def apply(
     ensembles: Annotated[
-        list[Path],
-        typer.Argument(metavar="ENSEMBLE", help="Run folders that `fit` or `select` wrote."),
+        list[Path], typer.Argument(help="Run folders that `fit` or `select` wrote.")
     ],
     *,
-    split: Annotated[
-        str, typer.Option(metavar="SPLIT", help="Split that every member has predicted.")
-    ] = "test",
+    split: Annotated[str, typer.Option(help="Split that every member has predicted.")] = "test",
     store: Annotated[
-        str | None,
-        typer.Option(metavar="STORE", help="Check that the games are those of this store's split."),
+        str | None, typer.Option(help="Check that the games are those of this store's split.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -111,9 +102,7 @@ def apply(
 
 
 def refit(
-    ensemble: Annotated[
-        Path, typer.Argument(metavar="ENSEMBLE", help="Run folder that `fit` wrote.")
-    ],
+    ensemble: Annotated[Path, typer.Argument(help="Run folder that `fit` wrote.")],
     *,
     out: RunOut,
     store: MovedStore = None,

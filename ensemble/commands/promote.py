@@ -12,19 +12,13 @@ from hmtas.terminal.console import emit, say
 
 
 def promote(
-    ensemble: Annotated[
-        Path, typer.Argument(metavar="ENSEMBLE", help="Run folder that `fit` or `select` wrote.")
-    ],
+    ensemble: Annotated[Path, typer.Argument(help="Run folder that `fit` or `select` wrote.")],
     *,
-    name: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of the model in MLflow's registry.")
-    ],
+    name: Annotated[str, typer.Option(help="Name of the model in MLflow's registry.")],
     store: MovedStore = None,
     experiment: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="MLflow experiment of the ensemble; by default the one it is in."
-        ),
+        typer.Option(help="MLflow experiment of the ensemble; by default the one it is in."),
     ] = None,
     as_json: Json = False,
 ) -> None:

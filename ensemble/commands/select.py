@@ -30,26 +30,19 @@ MOST_SHOWN = 12  # models whose errors are compared
 
 def select(
     runs: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="RUN", help="Run folders; or name an --experiment."),
+        list[Path] | None, typer.Argument(help="Run folders; or name an --experiment.")
     ] = None,
     *,
-    out: Annotated[Path, typer.Option(metavar="OUT", help="Folder of the result.")],
+    out: Annotated[Path, typer.Option(help="Folder of the result.")],
     experiment: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
             help="MLflow experiment whose models are the candidates, unless RUNs are named; "
-            "the result is logged there.",
+            "the result is logged there."
         ),
     ] = None,
     filter_: Annotated[
-        str,
-        typer.Option(
-            "--filter",
-            metavar="TEXT",
-            help="MLflow's filter, such as 'metrics.valid_tight > 0.05'.",
-        ),
+        str, typer.Option("--filter", help="MLflow's filter, such as 'metrics.valid_tight > 0.05'.")
     ] = "",
     split: FittedSplit = "valid",
     combiners: Combiners = None,
@@ -57,8 +50,7 @@ def select(
     store: LabelStore = None,
     seed: Seed = 0,
     test: Annotated[
-        bool,
-        typer.Option("--test", help="Score the answer on the test split, once, at the end."),
+        bool, typer.Option("--test", help="Score the answer on the test split, once, at the end.")
     ] = False,
     allow_suspicious: Annotated[
         bool,
@@ -159,9 +151,7 @@ def select(
 
 
 def sync(
-    selection: Annotated[
-        Path, typer.Argument(metavar="SELECTION", help="Folder that `select` wrote.")
-    ],
+    selection: Annotated[Path, typer.Argument(help="Folder that `select` wrote.")],
     experiment: Experiment,
     as_json: Json = False,
 ) -> None:

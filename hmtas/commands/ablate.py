@@ -42,30 +42,21 @@ def ablate(
     store: StorePlace,
     *,
     out: Annotated[
-        Path,
-        typer.Option(
-            metavar="OUT", help="Folder for runs, tables and pictures; on a cluster, a shared one."
-        ),
+        Path, typer.Option(help="Folder for runs, tables and pictures; on a cluster, a shared one.")
     ] = Path("ablation"),
     what: Annotated[
         str,
         typer.Option(
-            metavar="NAME,...",
             help=f"Studies, with commas between: `{LADDER}` (M0 to M7, each against the one "
             f"before), or one setting of M7 changed: {_FAMILIES}. Or single variants: "
-            "m0,m4,m7 or length-5,gamma-0.5.",
+            "m0,m4,m7 or length-5,gamma-0.5."
         ),
     ] = LADDER,
-    seeds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Train every variant with seeds 0 to N-1.")
-    ] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Train every variant with seeds 0 to N-1.")] = 1,
     settings: Settings = None,
     split: Annotated[
         str | None,
-        typer.Option(
-            metavar="SPLIT",
-            help="Labelled split to score; by default test if it has labels, else valid.",
-        ),
+        typer.Option(help="Labelled split to score; by default test if it has labels, else valid."),
     ] = None,
     windows: Annotated[
         Literal["config", "fitted"],
@@ -77,13 +68,9 @@ def ablate(
     nms_window_s: NmsWindow = None,
     concurrent: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="Runs at once, each on one core; by default as many as fit."
-        ),
+        typer.Option(min=1, help="Runs at once, each on one core; by default as many as fit."),
     ] = None,
-    gpus: Annotated[
-        float, typer.Option(min=0, metavar="N", help="GPUs of each run, such as 0.25.")
-    ] = 0.0,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each run, such as 0.25.")] = 0.0,
     address: Address = None,
     bootstrap: Bootstrap = 1000,
     experiment: Experiment = "hmtas",
@@ -136,13 +123,7 @@ def ablate(
     outbox.start()
     try:
         train_all(
-            every,
-            opened,
-            split,
-            outbox=outbox,
-            concurrent=concurrent,
-            gpus=gpus,
-            address=address,
+            every, opened, split, outbox=outbox, concurrent=concurrent, gpus=gpus, address=address
         )
     except Interrupted as asked:
         outbox.leave(HASTE_S)

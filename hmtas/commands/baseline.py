@@ -14,19 +14,13 @@ def baseline(
     out: RunOut,
     split: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="SPLIT", help="Split to predict (repeat for several); by default valid."
-        ),
+        typer.Option(help="Split to predict (repeat for several); by default valid."),
     ] = None,
     streams: Annotated[
-        str | None,
-        typer.Option(metavar="NAME,...", help="Use only these streams, such as tpn,vggish."),
+        str | None, typer.Option(help="Use only these streams, such as tpn,vggish.")
     ] = None,
     radius_s: Annotated[
-        float,
-        typer.Option(
-            min=0, metavar="SECONDS", help="Rows this close to an event are fitted as the event."
-        ),
+        float, typer.Option(min=0, help="Rows this close to an event are fitted as the event.")
     ] = 3.0,
     nms_window_s: NmsWindow = None,
     experiment: Experiment = "hmtas",

@@ -25,19 +25,13 @@ def compare(
         ),
     ] = None,
     experiment: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="MLflow experiment; by default the one used last."),
+        str | None, typer.Option(help="MLflow experiment; by default the one used last.")
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(metavar="SPLIT", help="Show only the scores of this split.")
-    ] = None,
+    split: Annotated[str | None, typer.Option(help="Show only the scores of this split.")] = None,
     games: Annotated[
-        str | None,
-        typer.Option(metavar="GAMES", help="Where the labels of SPOTS are, as for `hmtas score`."),
+        str | None, typer.Option(help="Where the labels of SPOTS are, as for `hmtas score`.")
     ] = None,
-    splits: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Split file of GAMES.")
-    ] = None,
+    splits: Annotated[Path | None, typer.Option(help="Split file of GAMES.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare models and ensembles in one table, from MLflow, best validation score first.

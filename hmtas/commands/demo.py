@@ -22,9 +22,9 @@ SWEEP = (
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder for everything the demo makes.")
-    ] = Path("demo"),
+    out: Annotated[Path, typer.Argument(help="Folder for everything the demo makes.")] = Path(
+        "demo"
+    ),
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Remove the folder and start over.")
     ] = False,

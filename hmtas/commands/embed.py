@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hmtas.commands.options import Json
+from hmtas.commands.options import Json, Verb
 from hmtas.place import check_folder
 from hmtas.terminal.console import emit, progress, say
 from hmtas.terminal.text import counted
@@ -22,44 +22,32 @@ def _group() -> None:  # without it typer would drop the name of a lone verb
     """Make embeddings, a vector per second, from what a match comes with."""
 
 
-@embed.command()
+@embed.command(cls=Verb)
 def commentary(
     games: Annotated[
-        Path,
-        typer.Argument(
-            metavar="GAMES", help="Tree league/season/game/ with {1,2}_asr.json transcripts."
-        ),
+        Path, typer.Argument(help="Tree league/season/game/ with {1,2}_asr.json transcripts.")
     ],
     *,
     splits: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Split file, for the train games to fit on; by default GAMES/splits.json.",
+            help="Split file, for the train games to fit on; by default GAMES/splits.json."
         ),
     ] = None,
     half_seconds: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Lengths of the halves; by default GAMES/half_seconds.json, if it exists.",
+            help="Lengths of the halves; by default GAMES/half_seconds.json, if it exists."
         ),
     ] = None,
     encoder: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Apply this fitted encoder, as to a new match; fit nothing."
-        ),
+        Path | None, typer.Option(help="Apply this fitted encoder, as to a new match; fit nothing.")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="OUT", help="Write here instead of into GAMES; labels are copied."),
+        Path | None, typer.Option(help="Write here instead of into GAMES; labels are copied.")
     ] = None,
     width: Annotated[
-        int,
-        typer.Option(
-            min=2, max=512, metavar="N", help="Dimensions of each said_* stream, when fitting."
-        ),
+        int, typer.Option(min=2, max=512, help="Dimensions of each said_* stream, when fitting.")
     ] = 64,
     as_json: Json = False,
 ) -> None:

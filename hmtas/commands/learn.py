@@ -32,28 +32,21 @@ def train(
     store: StorePlace,
     out: RunOut,
     preset_name: Annotated[
-        str | None,
-        typer.Option("--preset", metavar="NAME", help=f"Where to start from: {_PRESETS}."),
+        str | None, typer.Option("--preset", help=f"Where to start from: {_PRESETS}.")
     ] = None,
     config_file: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="Repeat the configuration of this run.json."),
+        Path | None, typer.Option("--config", help="Repeat the configuration of this run.json.")
     ] = None,
     settings: Settings = None,
     protocol: Annotated[
         str,
         typer.Option(
-            metavar="NAME",
             help="With p1, fit on train and stop on valid. With p2, fit on all labelled games for "
-            "the epochs that the p1 run named by --config found best.",
+            "the epochs that the p1 run named by --config found best."
         ),
     ] = "p1",
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Seed of weights, order and dropout.")
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Processes that train together.")
-    ] = 1,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and dropout.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train together.")] = 1,
     device: Device = "auto",
     address: Address = None,
     experiment: Experiment = "hmtas",
@@ -102,13 +95,11 @@ def train(
 
 def predict(
     runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN", help="Run folders of `hmtas train` or `hmtas tune model`."),
+        list[Path], typer.Argument(help="Run folders of `hmtas train` or `hmtas tune model`.")
     ],
-    split: Annotated[str, typer.Option(metavar="SPLIT", help="Split of the store to predict.")],
+    split: Annotated[str, typer.Option(help="Split of the store to predict.")],
     store: Annotated[
-        str | None,
-        typer.Option(metavar="STORE", help="By default the store that the run was trained on."),
+        str | None, typer.Option(help="By default the store that the run was trained on.")
     ] = None,
     device: Device = "auto",
     precision: Annotated[

@@ -1,49 +1,79 @@
 """Arguments and options that several verbs share, of this package and of others."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from hmtas.errors import InputError
+
+# What the value of a parameter is called in every help text, by the parameter's name.
+METAVARS = {
+    name: metavar
+    for metavar, names in {
+        "N": "seed seeds trials concurrent workers cpus gpus top final_seeds folds width "
+        "max_epochs grace_epochs epochs bootstrap train valid test challenge rate_hz threshold "
+        "tolerance",
+        "NAME": "name experiment preset_name protocol sampler objective pruner weights method "
+        "combiners dtype",
+        "NAME,...": "streams only_splits what kinds",
+        "NAME=VALUE": "settings",
+        "FILE": "splits config_file space_file encoder half_seconds",
+        "SECONDS": "slack_s radius_s nms_window_s",
+        "MINUTES": "minutes",
+        "HOURS": "hours",
+        "RUN": "run runs probabilities",
+        "STORE": "store",
+        "OUT": "out",
+        "GAMES": "games",
+        "SPLIT": "split",
+        "STUDY": "study earlier",
+        "ENSEMBLE": "ensemble ensembles",
+        "SELECTION": "selection",
+        "ADDRESS": "address",
+        "FILTER": "filter_",
+    }.items()
+    for name in names.split()
+}
+
+
+class Verb(TyperCommand):
+    """A verb of the command line; its values have the names of `METAVARS`."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for part in self.params:
+            if part.metavar is None and not getattr(part, "is_flag", False):
+                part.metavar = METAVARS.get(part.name or "")
+
 
 # A string, not a path: a path would make one slash of the two in s3://.
 StorePlace = Annotated[
     str,
-    typer.Argument(
-        metavar="STORE",
-        help="Embedding store, from `hmtas pack`: a folder, or `s3://BUCKET/FOLDER`.",
-    ),
+    typer.Argument(help="Embedding store, from `hmtas pack`: a folder, or `s3://BUCKET/FOLDER`."),
 ]
 MovedStore = Annotated[
-    str | None,
-    typer.Option("--store", metavar="STORE", help="Where the store lies now, if it was moved."),
+    str | None, typer.Option("--store", help="Where the store lies now, if it was moved.")
 ]
-RunOut = Annotated[Path, typer.Option("--out", metavar="OUT", help="Run folder to write.")]
+RunOut = Annotated[Path, typer.Option("--out", help="Run folder to write.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="NAME=VALUE",
         help="Change a setting, such as seq_len=4 or by_action.Goal=20 (repeat for several).",
     ),
 ]
 NmsWindow = Annotated[
     float | None,
-    typer.Option(
-        metavar="SECONDS", help="One NMS window for all actions; by default those of the thesis."
-    ),
+    typer.Option(help="One NMS window for all actions; by default those of the thesis."),
 ]
 Bootstrap = Annotated[
-    int,
-    typer.Option(min=1, metavar="N", help="Resamples of the games behind the 95 % intervals."),
+    int, typer.Option(min=1, help="Resamples of the games behind the 95 % intervals.")
 ]
-Experiment = Annotated[str, typer.Option(metavar="NAME", help="MLflow experiment.")]
+Experiment = Annotated[str, typer.Option(help="MLflow experiment.")]
 Address = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS", help="A running Ray cluster, or `auto`; by default Ray starts here."
-    ),
+    str | None, typer.Option(help="A running Ray cluster, or `auto`; by default Ray starts here.")
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],

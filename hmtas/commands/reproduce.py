@@ -34,17 +34,13 @@ EXPECTED = {"streams", "actions", "fitted_games", "stopped_games", "num_paramete
 
 def reproduce(
     run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN", help="Any run folder: a model, a trial, a baseline, an ensemble."
-        ),
+        Path, typer.Argument(help="Any run folder: a model, a trial, a baseline, an ensemble.")
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Run folder to write; by default RUN-again.")
+        Path | None, typer.Option(help="Run folder to write; by default RUN-again.")
     ] = None,
     epochs: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Epochs to train; by default as many as RUN has."),
+        int | None, typer.Option(min=1, help="Epochs to train; by default as many as RUN has.")
     ] = None,
     store: MovedStore = None,
     device: Annotated[
@@ -55,7 +51,6 @@ def reproduce(
         float,
         typer.Option(
             min=0,
-            metavar="X",
             help="Largest difference of a loss, probability or score that counts as the same.",
         ),
     ] = TOLERANCE,

@@ -31,17 +31,14 @@ Windows = Annotated[
 
 def spot(
     probabilities: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="A run folder, or one file of stored probabilities."),
+        Path, typer.Argument(help="A run folder, or one file of stored probabilities.")
     ],
     *,
     out: Annotated[
-        Path,
-        typer.Option(metavar="OUT", help="Folder for the spots, or a submission ending in .zip."),
+        Path, typer.Option(help="Folder for the spots, or a submission ending in .zip.")
     ],
     split: Annotated[
-        str | None,
-        typer.Option(metavar="SPLIT", help="Needed if the run has predicted several splits."),
+        str | None, typer.Option(help="Needed if the run has predicted several splits.")
     ] = None,
     windows: Windows = None,
     as_json: Json = False,
@@ -88,18 +85,15 @@ def score(
     games: Annotated[
         str | None,
         typer.Option(
-            metavar="GAMES",
             help="Where the labels are: a tree with `Labels-v2.json`, or a store. By default the "
-            "store that the probabilities were predicted on.",
+            "store that the probabilities were predicted on."
         ),
     ] = None,
     splits: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Split file; by default that of the store or GAMES."),
+        Path | None, typer.Option(help="Split file; by default that of the store or GAMES.")
     ] = None,
     split: Annotated[
-        str | None,
-        typer.Option(metavar="SPLIT", help="Score the games of this split; by default all."),
+        str | None, typer.Option(help="Score the games of this split; by default all.")
     ] = None,
     windows: Windows = None,
     label_times: Annotated[
@@ -111,7 +105,7 @@ def score(
         ),
     ] = "position",
     bootstrap: Bootstrap = 1000,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the resamples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Score spots with the official metric: Average-mAP, tight and loose, with 95 % intervals.

@@ -15,23 +15,15 @@ from hmtas.validation import validated
 
 
 def season(
-    games: Annotated[
-        Path,
-        typer.Argument(metavar="GAMES", help="Folder of the season: new, empty, or to resume."),
-    ],
+    games: Annotated[Path, typer.Argument(help="Folder of the season: new, empty, or to resume.")],
     *,
-    train: Annotated[int, typer.Option(metavar="N", help="Games to train on.")] = 300,
-    valid: Annotated[int, typer.Option(metavar="N", help="Games to validate on.")] = 100,
-    test: Annotated[int, typer.Option(metavar="N", help="Games to test on.")] = 100,
-    challenge: Annotated[int, typer.Option(metavar="N", help="Games without labels.")] = 0,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="The same seed gives the same season.")
-    ] = 0,
+    train: Annotated[int, typer.Option(help="Games to train on.")] = 300,
+    valid: Annotated[int, typer.Option(help="Games to validate on.")] = 100,
+    test: Annotated[int, typer.Option(help="Games to test on.")] = 100,
+    challenge: Annotated[int, typer.Option(help="Games without labels.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same season.")] = 0,
     minutes: Annotated[
-        float,
-        typer.Option(
-            metavar="MINUTES", help="Length of a half, 1 to 60; events per minute stay the same."
-        ),
+        float, typer.Option(help="Length of a half, 1 to 60; events per minute stay the same.")
     ] = 45.0,
     streams: Annotated[
         str | None,
@@ -48,8 +40,7 @@ def season(
     dtype: Annotated[
         str,
         typer.Option(
-            metavar="NAME",
-            help="Type of the files: float16 or float32; the joined visual file is always float32.",
+            help="Type of the files: float16 or float32; the joined visual file is always float32."
         ),
     ] = "float16",
     ragged: Annotated[

@@ -20,37 +20,27 @@ NUM_LISTED = 10  # rows of one kind in the report; `--json` has all
 
 def pack(
     games: Annotated[
-        Path,
-        typer.Argument(
-            metavar="GAMES", help="SoccerNet tree: league/season/game/ with .npy files and labels."
-        ),
+        Path, typer.Argument(help="SoccerNet tree: league/season/game/ with .npy files and labels.")
     ],
-    store: Annotated[
-        Path, typer.Argument(metavar="STORE", help="Folder of the store: new, or one to finish.")
-    ],
+    store: Annotated[Path, typer.Argument(help="Folder of the store: new, or one to finish.")],
     *,
     splits: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Split file; by default GAMES/splits.json.")
+        Path | None, typer.Option(help="Split file; by default GAMES/splits.json.")
     ] = None,
     only_splits: Annotated[
-        str | None,
-        typer.Option(metavar="NAME,...", help="Pack only these splits; other games are left out."),
+        str | None, typer.Option(help="Pack only these splits; other games are left out.")
     ] = None,
     streams: Annotated[
-        str | None,
-        typer.Option(metavar="NAME,...", help="Pack only these streams, such as tpn,vggish."),
+        str | None, typer.Option(help="Pack only these streams, such as tpn,vggish.")
     ] = None,
     slack_s: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS",
             help="How much the streams of a half may differ in length, and how far past its end "
-            "a label may lie.",
+            "a label may lie."
         ),
     ] = 5.0,
-    rate_hz: Annotated[
-        float, typer.Option(metavar="N", help="Rows per second of every file.")
-    ] = 1.0,
+    rate_hz: Annotated[float, typer.Option(help="Rows per second of every file.")] = 1.0,
     as_json: Json = False,
 ) -> None:
     """Pack embeddings, labels and splits into a memory-mapped store.
@@ -104,13 +94,12 @@ def verify(store: StorePlace, as_json: Json = False) -> None:
 
 
 def upload(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")],
+    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
     address: Annotated[
         str,
         typer.Argument(
-            metavar="ADDRESS",
             help="Where to, as in `s3://BUCKET/FOLDER`; endpoint and credentials come from the "
-            "environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY ...).",
+            "environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY ...)."
         ),
     ],
     as_json: Json = False,

@@ -11,12 +11,10 @@ from hmtas.terminal.console import emit, say
 
 
 def sync(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     experiment: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="MLflow experiment; by default the one a run is in, else `hmtas`."
-        ),
+        typer.Option(help="MLflow experiment; by default the one a run is in, else `hmtas`."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import typer
 
+from hmtas.commands.options import Verb
 from tune.commands.model import model, resume
 from tune.commands.space import space
 from tune.commands.study import best, mirror, report, status, sync
@@ -16,4 +17,4 @@ def _group() -> None:
 
 
 for verb in (model, resume, sync, mirror, space, windows, status, best, report):
-    app.command(verb.__name__)(verb)
+    app.command(verb.__name__, cls=Verb)(verb)

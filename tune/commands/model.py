@@ -32,38 +32,29 @@ Dashboard = Annotated[bool, typer.Option("--dashboard", help="Start Ray's dashbo
 
 def model(
     store: StorePlace,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the study.")],
-    out: Annotated[
-        Path, typer.Option(metavar="OUT", help="Folder of studies; this one is OUT/NAME.")
-    ],
+    name: Annotated[str, typer.Option(help="Name of the study.")],
+    out: Annotated[Path, typer.Option(help="Folder of studies; this one is OUT/NAME.")],
     trials: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="Points to train; by default 16, or what fits into --hours."
-        ),
+        typer.Option(min=1, help="Points to train; by default 16, or what fits into --hours."),
     ] = None,
     hours: Annotated[
         float | None,
         typer.Option(
             min=0.001,
-            metavar="HOURS",
             help="Hours the sweep may run, without interruptions; trials that run then are "
             "stopped. The same command with more hours resumes.",
         ),
     ] = None,
     concurrent: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Trials at once; by default as many as fit."),
+        int | None, typer.Option(min=1, help="Trials at once; by default as many as fit.")
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Processes that train one trial together.")
+        int, typer.Option(min=1, help="Processes that train one trial together.")
     ] = 1,
-    cpus: Annotated[
-        int, typer.Option(min=1, metavar="N", help="CPUs of each worker of a trial.")
-    ] = 1,
+    cpus: Annotated[int, typer.Option(min=1, help="CPUs of each worker of a trial.")] = 1,
     gpus: Annotated[
-        float,
-        typer.Option(min=0, metavar="N", help="GPUs of each worker of a trial, such as 0.25."),
+        float, typer.Option(min=0, help="GPUs of each worker of a trial, such as 0.25.")
     ] = 0.0,
     preset_name: PresetName = "m7",
     settings: Settings = None,
@@ -71,54 +62,41 @@ def model(
     weights: WeightsKind = "rate",
     search_windows: SearchWindows = False,
     sampler: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What proposes points: tpe, cmaes, gp or random."),
+        str, typer.Option(help="What proposes points: tpe, cmaes, gp or random.")
     ] = "tpe",
     objective: Annotated[
         str,
         typer.Option(
-            metavar="NAME",
             help="What is maximised on the held-out games: `tight`, `loose`, or `both`, for the "
-            "front of models that no other one beats in both.",
+            "front of models that no other one beats in both."
         ),
     ] = "tight",
     pruner: Annotated[
         str,
         typer.Option(
-            metavar="NAME",
             help="What stops a weak trial: `asha` (others at its epoch), `wilcoxon` (a test over "
-            "games against the best), or `none`.",
+            "games against the best), or `none`."
         ),
     ] = "asha",
     top: Annotated[
         int,
         typer.Option(
             min=0,
-            metavar="N",
             help="Number of best trials to train again with fresh seeds and compare on --split.",
         ),
     ] = TOP,
     final_seeds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Number of such trainings of each.")
+        int, typer.Option(min=1, help="Number of such trainings of each.")
     ] = FINAL_SEEDS,
     earlier: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", metavar="STUDY", help="An earlier study to learn from, of any space."
-        ),
+        Path | None, typer.Option("--from", help="An earlier study to learn from, of any space.")
     ] = None,
-    max_epochs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Most epochs of one trial.")
-    ] = None,
+    max_epochs: Annotated[int | None, typer.Option(min=1, help="Most epochs of one trial.")] = None,
     grace_epochs: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="Epochs before a trial may be stopped; by default a tenth."
-        ),
+        typer.Option(min=1, help="Epochs before a trial may be stopped; by default a tenth."),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the search and of every trial.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the search and of every trial.")] = 0,
     split: PredictedSplit = "valid",
     address: Address = None,
     dashboard: Dashboard = False,
@@ -189,21 +167,16 @@ def resume(
     study: Study,
     hours: Annotated[
         float | None,
-        typer.Option(
-            min=0.001, metavar="HOURS", help="Hours it may run in all, without interruptions."
-        ),
+        typer.Option(min=0.001, help="Hours it may run in all, without interruptions."),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Points it is to have in the end.")
+        int | None, typer.Option(min=1, help="Points it is to have in the end.")
     ] = None,
     concurrent: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Trials at once; by default as before.")
+        int | None, typer.Option(min=1, help="Trials at once; by default as before.")
     ] = None,
     address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS", help="A running Ray cluster, or `auto`; by default as before."
-        ),
+        str | None, typer.Option(help="A running Ray cluster, or `auto`; by default as before.")
     ] = None,
     dashboard: Dashboard = False,
     as_json: Json = False,

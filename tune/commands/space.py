@@ -18,16 +18,12 @@ if TYPE_CHECKING:
     from tune.space.dimensions import Space
 
 PresetName = Annotated[
-    str,
-    typer.Option(
-        "--preset", metavar="NAME", help=f"Where the search starts: {', '.join(PRESETS)}."
-    ),
+    str, typer.Option("--preset", help=f"Where the search starts: {', '.join(PRESETS)}.")
 ]
 SpaceFile = Annotated[
     Path | None,
     typer.Option(
         "--space",
-        metavar="FILE",
         help='JSON that changes the space: {"seq_len": {"low": 3, "high": 5}, '
         '"width": [64, 128], "gamma": 0.7}. A list is choices, a number is fixed. '
         "`hmtas tune space STORE --json` prints the whole space to edit.",
@@ -37,7 +33,6 @@ WeightsKind = Annotated[
     str,
     typer.Option(
         "--weights",
-        metavar="NAME",
         help="Class weights: `rate` (a scale and a power of the inverse rate), `group` (a "
         "number for each group of actions), `per_action` (one for each), or `fixed`.",
     ),
@@ -50,9 +45,7 @@ SearchWindows = Annotated[
         "best ones afterwards, without training.",
     ),
 ]
-PredictedSplit = Annotated[
-    str, typer.Option("--split", metavar="SPLIT", help="Split that every trial predicts.")
-]
+PredictedSplit = Annotated[str, typer.Option("--split", help="Split that every trial predicts.")]
 
 
 def space(

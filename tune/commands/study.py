@@ -13,7 +13,7 @@ from hmtas.place import check_file, check_folder
 from hmtas.terminal.console import emit, say, show
 from hmtas.terminal.text import counted, percent
 
-Study = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study.")]
+Study = Annotated[Path, typer.Argument(help="Folder of the study.")]
 
 
 def status(
@@ -76,8 +76,7 @@ def best(study: Study, as_json: Json = False) -> None:
 def report(
     study: Study,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="File to write; by default STUDY/report.html."),
+        Path | None, typer.Option(help="File to write; by default STUDY/report.html.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -14,43 +14,29 @@ from hmtas.validation import one_of
 
 
 def windows(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="Run folders of models or ensembles.")
-    ],
-    split: Annotated[
-        str, typer.Option(metavar="SPLIT", help="Split to fit on; never test.")
-    ] = "valid",
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of models or ensembles.")],
+    split: Annotated[str, typer.Option(help="Split to fit on; never test.")] = "valid",
     method: Annotated[
         str,
         typer.Option(
-            metavar="NAME",
             help="`exact`: the best rule and window of each action. `optuna`: the same, sampled "
             "in a Ray Tune study. `global`: the best one for all actions. `fixed`: the thesis's "
-            "windows, nothing fitted.",
+            "windows, nothing fitted."
         ),
     ] = "exact",
     kinds: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,...", help="Rules to try: hard, thesis, linear, squared, gaussian."
-        ),
+        str, typer.Option(help="Rules to try: hard, thesis, linear, squared, gaussian.")
     ] = "hard,linear,squared,gaussian",
     store: Annotated[
-        str | None,
-        typer.Option(metavar="STORE", help="Store of the labels; by default the one predicted."),
+        str | None, typer.Option(help="Store of the labels; by default the one predicted.")
     ] = None,
     threshold: Annotated[
-        float, typer.Option(min=0, max=1, metavar="X", help="Drop spots of lower confidence.")
+        float, typer.Option(min=0, max=1, help="Drop spots of lower confidence.")
     ] = 0.0,
     trials: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", help="Trials of each study of `optuna`; all games, and each fold."
-        ),
+        int, typer.Option(min=1, help="Trials of each study of `optuna`; all games, and each fold.")
     ] = 200,
-    seed: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Seed of the studies of `optuna`.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the studies of `optuna`.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Fit rule and window of each action's NMS on stored probabilities; no training.
