@@ -1,7 +1,7 @@
 """`hmtas ensemble fit`, `apply` and `refit`: combine models from their stored probabilities."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -121,41 +121,37 @@ def refit(
 
 
 def _report(runs: list[Path], split: str, *, as_json: bool) -> None:
-    rows = [_describe(run, split) for run in runs]
+    from ensemble.build.members import read_ensemble
+
+    ensembles = {run: read_ensemble(run)[1] for run in runs}
     if as_json:
-        emit(rows)
-        return
-    cells = []
-    for row in rows:
-        members = row["members"]
-        more = [f"and {len(members) - SHOWN_MEMBERS} more"] if len(members) > SHOWN_MEMBERS else []
-        shown = members[:SHOWN_MEMBERS]
-        weights = [
-            "learned" if entry["weight"] is None else f"{entry['weight']:.3f}" for entry in shown
+        members = [
+            [
+                {"name": each.name, "weight": each.weight, "tight": each.tight}
+                for each in one.members
+            ]
+            for one in ensembles.values()
         ]
-        names = [entry["name"] for entry in shown] + more
-        cells.append((row["method"], "\n".join(names), "\n".join(weights), row["probabilities"]))
+        emit([
+            {"method": one.combiner, "run": str(run), "split": split,
+             "probabilities": str(predictions_path(run, split)), "members": found}
+            for (run, one), found in zip(ensembles.items(), members, strict=True)
+        ])  # fmt: skip
+        return
+    rows = []
+    for run, one in ensembles.items():
+        shown = one.members[:SHOWN_MEMBERS]
+        names = [each.name for each in shown]
+        if len(one.members) > SHOWN_MEMBERS:
+            names.append(f"and {len(one.members) - SHOWN_MEMBERS} more")
+        weights = ["learned" if e.weight is None else f"{e.weight:.3f}" for e in shown]
+        cells = ("\n".join(names), "\n".join(weights), str(predictions_path(run, split)))
+        rows.append((one.combiner, *cells))
     show(
         Table(
             title=f"Ensembles, split {split}",
             heads=("combiner", "members", "weights", "written"),
-            rows=tuple(cells),
+            rows=tuple(rows),
             words=frozenset({0, 1, 3}),
         )
     )
-
-
-def _describe(run: Path, split: str) -> dict[str, Any]:
-    from ensemble.build.members import read_ensemble
-
-    _, ensemble = read_ensemble(run)
-    return {
-        "method": ensemble.combiner,
-        "run": str(run),
-        "split": split,
-        "probabilities": str(predictions_path(run, split)),
-        "members": [
-            {"name": member.name, "weight": member.weight, "tight": member.tight}
-            for member in ensemble.members
-        ],
-    }

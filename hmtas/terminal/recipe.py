@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from hmtas.errors import InputError
 from hmtas.files import is_free, read_json, write_json
-from hmtas.terminal.console import say
+from hmtas.terminal.console import say, terminal
 from hmtas.terminal.signals import Interrupted, interruptible
 
 MARK = "recipe.json"
@@ -74,7 +74,9 @@ def _run(words: Sequence[str], log: Path) -> float:
     log.parent.mkdir(exist_ok=True)
     started = time.monotonic()
     with log.open("w") as file:
-        code = _wait(subprocess.Popen([sys.executable, "-m", "hmtas", *words], stdout=file))
+        quiet = ["--quiet"] if terminal().quiet else []
+        line = [sys.executable, "-m", "hmtas", *quiet, *words]
+        code = _wait(subprocess.Popen(line, stdout=file))
     if code != 0:
         raise InputError(f"the step ended with exit code {code}; the same command resumes there")
     return time.monotonic() - started
