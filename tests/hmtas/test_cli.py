@@ -18,13 +18,8 @@ from tests.support.paths import ROOT
 
 METAVAR = re.compile(r"[A-Z]+([=|][A-Z]+)?(,\.\.\.)?")
 COMMAND = re.compile(r"(`?)\bhmtas ((?:tune |ensemble |embed )?[a-z]+)\b([^`#\n;&]*)")
-OTHER_TOOLS = {
-    "--head",
-    "--host",
-    "--storage",
-    "--backend-store-uri",
-    "--port",
-}  # of ray, mlflow, optuna
+# Flags of ray, mlflow and optuna-dashboard.
+OTHER_TOOLS = {"--head", "--host", "--storage", "--backend-store-uri", "--experiment-id", "--port"}
 
 
 def verbs() -> dict[str, Any]:

@@ -421,7 +421,7 @@ def test_games_that_trained_the_model_are_refused(store: EmbeddingStore, tmp_pat
     assert tune_run(fused, "valid").fitted.split == "valid"
 
 
-def test_spots_and_files_are_refused_before_any_run_is_fitted(
+def test_spots_and_files_are_refused_and_do_not_stop_the_runs_beside_them(
     store: EmbeddingStore, tmp_path: Path
 ) -> None:
     run = make_predicted(tmp_path / "m", store, "valid")
