@@ -32,13 +32,13 @@ def check_space(folder: Path, num_bytes: int, what: str, remedy: str) -> None:
     Args:
         folder: Where the bytes go.
         num_bytes: How many more are needed.
-        what: What needs them.
+        what: What needs them, in the plural.
         remedy: What else to do than free some space.
     """
     free = shutil.disk_usage(_existing(folder)).free
     if num_bytes > free:
         raise InputError(
-            f"{folder}: {what} would need {num_bytes:,} bytes more, but the disk has {free:,} free; "
+            f"{folder}: {what} need {num_bytes:,} bytes more, but the disk has {free:,} free; "
             f"free some space or {remedy}"
         )
 

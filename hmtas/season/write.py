@@ -20,7 +20,6 @@ from hmtas.formats.splits import SPLIT_FILE
 from hmtas.place import check_folder, check_space
 from hmtas.season.evidence import draw_marks, embed, name_key
 from hmtas.season.match import GOAL, SimulatedHalf, simulate_match
-from hmtas.terminal.text import counted
 from hmtas.validation import Frozen
 
 SEASON_FILE = "season.json"
@@ -145,9 +144,7 @@ def _claim(root: Path, config: SeasonConfig) -> None:
     row = sum(file.width * np.dtype(file.dtype).itemsize for file in _files(config))
     needed = int(config.num_games * len(HALVES) * 60 * config.minutes * row)
     there = sum(file.stat().st_size for file in root.rglob("*.npy"))
-    check_space(
-        root, needed - there, counted(config.num_games, "game"), "ask for fewer or for less"
-    )
+    check_space(root, needed - there, "the games", "ask for fewer or for less")
     write_json(path, document)
 
 

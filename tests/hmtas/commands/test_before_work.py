@@ -257,7 +257,7 @@ def test_predictions_that_do_not_fit_the_disk(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert "1 game would need" in fails(
+    assert "the games need" in fails(
         "season", tmp_path / "s", "--train", 1, "--valid", 0, "--test", 0
     )
     assert list(tmp_path.iterdir()) == []
