@@ -14,7 +14,7 @@ from hmtas.terminal.recipe import Step, run_recipe
 from hmtas.terminal.signals import Interrupted
 
 EXPERIMENT = "demo"
-SEASON = ("--train", "12", "--valid", "8", "--test", "8", "--minutes", "30")
+SEASON = ("--train", "12", "--valid", "10", "--test", "10", "--minutes", "22")
 SWEEP = (
     *("--preset", "smoke", "--trials", "6", "--max-epochs", "4", "--set", "windows_share=0.5"),
     *("--top", "2"),
