@@ -5,7 +5,7 @@
 A schedule is a sweep of four trials whose driver's lives each meet a fault: the driver or a trial
 is killed or asked to end, the disk of one of them is full, the store of a trial cannot be written,
 its newest checkpoint is cut short or has a flipped bit; and MLflow is up, down or silent. Another
-driver goes on until the study is done. Checked then: every trial is there and has its predictions;
+driver resumes it until the study is done. Checked then: every trial is there and has its predictions;
 none was run twice to its end; no complete epoch was trained again, or one, where its checkpoint was
 damaged; at one trial at a time the study is the undisturbed one; MLflow has every trial and every
 point of its curves once. All sweeps share a Ray of two CPUs.
@@ -43,7 +43,7 @@ from tune.study.record import RECORD as STUDY
 from tune.study.record import StudyRecord, TrialRow, read_study
 
 TRIALS, EPOCHS = 4, 4
-BATCH = 8  # so small that an epoch takes a good part of a second: faults shall meet one
+BATCH = 8  # so small that an epoch takes a good part of a second: faults are to meet one
 NAME = "s"
 LIMIT_S = 150.0  # of one driver's life
 DOWN = "http://127.0.0.1:9"
@@ -103,7 +103,7 @@ class Sweep:
         return self.out / "driver.log"
 
     def start(self, *, mlflow: str | None = None, same_command: bool = False) -> None:
-        """Begin the study, or go on with it."""
+        """Start the study, or resume it."""
         words = ["tune", "resume", str(self.folder)]
         if same_command or not (self.folder / STUDY).is_file():
             words = ["tune", "model", str(self.store), "--name", NAME, "--out", str(self.out)]
@@ -136,7 +136,7 @@ class Sweep:
         return code
 
     def reach(self, trial: int, epoch: int) -> bool:
-        """Wait until a trial has so many epochs; False if the driver ended before."""
+        """Wait until a trial has that many epochs; False if the driver ended before."""
         until = time.monotonic() + LIMIT_S
         while self.driver.is_alive() and time.monotonic() < until:
             rows = self.rows()
@@ -402,7 +402,7 @@ def run_schedules(
         address: Of a Ray of two CPUs.
         database: An empty one of MLflow's, to copy: making one takes seconds.
         num: Of schedules.
-        seed: Of the faults.
+        seed: Seed of the faults.
         first: Number of the first of them, to repeat one.
     """
 

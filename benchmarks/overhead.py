@@ -156,7 +156,7 @@ def run_sweep(
 
 
 def epochs_in(seconds: float, store: Path, folder: Path) -> int:
-    """How many epochs of the base configuration take so many seconds of one core."""
+    """How many epochs of the base configuration take that many seconds of one core."""
     prepare(str(store), str(folder))
     cost = train(str(store), base_config(2), str(folder / "tried"))
     return max(1, round(2 * seconds / cost.processor_s))

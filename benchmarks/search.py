@@ -197,7 +197,7 @@ def search(
         seed: Of the sampler, the trainings and the speed of the workers.
         workers: Trials at once.
         num_trials: Points of the study, where its epochs are not given.
-        most_epochs: Points are tried until so many epochs are trained in all.
+        most_epochs: Points are tried until this many epochs are trained in all.
     """
     rng = np.random.default_rng([seed, workers])
     settings = make_settings(learner, method.options, num_trials, seed)

@@ -59,7 +59,7 @@ def simulate_moments(num_games: int, seed: int, rate_A: np.ndarray | None = None
 
     Args:
         num_games: How many.
-        seed: Of the games.
+        seed: Seed of the games.
         rate_A: Events of each action in a game, those of real matches unless given.
     """
     generator = np.random.default_rng(seed)

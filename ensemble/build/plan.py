@@ -81,10 +81,10 @@ def plan_fit(
     Args:
         runs: Run folders with stored probabilities of `split`; their order is kept.
         split: A split of the store, never its test split.
-        methods: Of `ensemble.combiners.methods.METHODS`.
+        methods: Some of `ensemble.combiners.methods.METHODS`.
         num_folds: Folds of games for cross-fitting.
         store: Store of the labels; unless given, the one all members were predicted on.
-        seed: Of the folds and the fits.
+        seed: Seed of the folds and of the fits.
         fusion: Settings of the learned fusion; its seed is replaced by `seed`.
         greedy: Settings of the greedy selection; its seed too is replaced.
 

@@ -27,7 +27,7 @@ class CrossFit(NamedTuple):
 
     Attributes:
         halves: Half to float32 (T, A), each from what was fitted on the other folds.
-        fitted: On all games.
+        fitted: The combiner fitted on all games.
         folds: The fits behind `halves`; empty for the mean, which is not fitted.
     """
 

@@ -49,7 +49,7 @@ def promote(
 
     Args:
         run: Run folder of an ensemble.
-        name: Of the registered model.
+        name: Name of the registered model.
         store: Where the labels of its validation games are, if the store was moved.
         experiment: MLflow experiment of the ensemble; by default the one it is in.
 

@@ -30,7 +30,7 @@ class ServedEnsemble(PythonModel):
         """Spot one half.
 
         Args:
-            context: Of MLflow.
+            context: The context that MLflow gives.
             model_input: Each stream of the signature, float32 (T, F); (0, F) where it is missing.
             params: None are known.
 

@@ -42,8 +42,8 @@ class Nested(NamedTuple):
 
     Attributes:
         method: Its name.
-        fitted: On all games.
-        windows: Of its probabilities, fitted on all games; with those of each fold.
+        fitted: The combiner fitted on all games.
+        windows: Windows of its probabilities, fitted on all games, with those of each fold.
         folds: The fits on the other games of each fold.
         tight: Counts of each game by the fit of its fold, tight tolerances.
         loose: The same, loose ones.

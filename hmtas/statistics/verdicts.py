@@ -45,7 +45,7 @@ def compare_to(resampled: Resampled, reference: int, *, picked: bool) -> dict[in
     """Compare every other model with one of them.
 
     Args:
-        resampled: Of two or more models.
+        resampled: Scores of two or more models.
         reference: Index of the model to compare with.
         picked: Was it chosen for its score on these games? No if other games chose it, or if it
             was named beforehand.

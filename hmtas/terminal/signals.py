@@ -1,4 +1,4 @@
-"""Long work that is interrupted ends in order: Ctrl-C, and SIGTERM from a batch system, once."""
+"""Long work that is interrupted shuts down cleanly: Ctrl-C, and SIGTERM from a batch system, once."""
 
 import contextlib
 import signal

@@ -52,7 +52,7 @@ def tune_run(
         settings: Rules and windows to try, all unless given.
         threshold: Spots below it are dropped.
         trials: Points of a study of `optuna`; there is one for all games and one for each fold.
-        seed: Of these studies.
+        seed: Seed of these studies.
         on_step: Called at each setting and each trial.
 
     Raises:
