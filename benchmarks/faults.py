@@ -5,7 +5,7 @@
 A schedule is a sweep of four trials whose driver's lives each meet a fault: the driver or a trial
 is killed or asked to end, the disk of one of them is full, the store of a trial cannot be written,
 its newest checkpoint is cut short or has a flipped bit; and MLflow is up, down or silent. Another
-driver resumes it until the study is done. Checked then: every trial is there and has its predictions;
+driver resumes it until the study is done. Then checked: every trial is there with its predictions;
 none was run twice to its end; no complete epoch was trained again, or one, where its checkpoint was
 damaged; at one trial at a time the study is the undisturbed one; MLflow has every trial and every
 point of its curves once. All sweeps share a Ray of two CPUs.

@@ -1,4 +1,4 @@
-"""Long work that is interrupted shuts down cleanly: Ctrl-C, and SIGTERM from a batch system, once."""
+"""Long work that is interrupted shuts down cleanly: Ctrl-C, or SIGTERM from a batch system."""
 
 import contextlib
 import signal
