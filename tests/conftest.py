@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,8 @@ from hmtas.cluster.session import ENVIRONMENT, OBJECT_STORE_BYTES
 from tests.support.s3 import ENVIRONMENT as S3_ENVIRONMENT
 from tests.support.tracked import copy_database, free_port
 
+# Where the tests run in the background of a shell, Ctrl-C is ignored, and by what they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Ray reads these when it is imported. The token: Ray would write one into the home folder.
 os.environ.update(
     {
