@@ -10,12 +10,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hmtas.cluster.session import ENVIRONMENT, OBJECT_STORE_BYTES
 from tests.support.s3 import ENVIRONMENT as S3_ENVIRONMENT
 from tests.support.tracked import copy_database, free_port
+
+if TYPE_CHECKING:
+    from hmtas.store.local import EmbeddingStore
 
 # Where the tests run in the background of a shell, Ctrl-C is ignored, and by what they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -57,6 +61,14 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     yield str(context.address_info["address"])
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> "EmbeddingStore":
+    """A small packed season, for tests that leave it as it is."""
+    from tests.support.small import make_store  # and numpy, which reads OMP_NUM_THREADS
+
+    return make_store(tmp_path_factory.mktemp("season"))
 
 
 @pytest.fixture

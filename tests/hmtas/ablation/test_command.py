@@ -31,11 +31,6 @@ SMALL = {"width": 8, "num_heads": 2, "widening": 2, "batch_size": 64, "max_epoch
 EPOCHS = 40  # so many that a run takes seconds: the interruption shall meet it
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    return make_store(tmp_path_factory.mktemp("season"))
-
-
 def words(store: EmbeddingStore, out: Path, what: str, **settings: object) -> list[str]:
     chosen = [f"--set={name}={value}" for name, value in {**SMALL, **settings}.items()]
     return ["ablate", str(store.path), "--out", str(out), "--what", what, *chosen]

@@ -16,7 +16,7 @@ from hmtas.runs.record import RECORD, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
 from tests.support.paths import ROOT
-from tests.support.small import make_config, make_store
+from tests.support.small import make_config
 
 CONFIG = make_config(max_epochs=4, patience=4)
 # Trains the run of CONFIG in a process of its own.
@@ -35,11 +35,6 @@ try:
 except InputError as error:
     sys.exit(str(error))
 """
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    return make_store(tmp_path_factory.mktemp("failures"))
 
 
 def start(store: EmbeddingStore, run: Path, most_bytes: int = -1) -> "subprocess.Popen[str]":

@@ -9,12 +9,7 @@ from hmtas.errors import InputError
 from hmtas.runs.record import EpochRecord, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
-from tests.support.small import make_config, make_store
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    return make_store(tmp_path_factory.mktemp("distributed"))
+from tests.support.small import make_config
 
 
 @pytest.mark.ray

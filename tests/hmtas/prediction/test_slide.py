@@ -21,12 +21,7 @@ from hmtas.store.halves import Half
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
 from tests.support.paths import ROOT
-from tests.support.small import make_config, make_store
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    return make_store(tmp_path_factory.mktemp("predict"))
+from tests.support.small import make_config
 
 
 @pytest.fixture(scope="module")

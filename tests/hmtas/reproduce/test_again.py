@@ -33,11 +33,6 @@ QUICK = FusionConfig(epochs=1, feedforward=8, num_layers=1, held_out_share=0.0)
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    return make_store(tmp_path_factory.mktemp("season"))
-
-
-@pytest.fixture(scope="module")
 def trained(store: EmbeddingStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has predicted two splits, one of them scored."""
     run = tmp_path_factory.mktemp("runs") / "model"

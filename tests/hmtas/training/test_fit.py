@@ -12,12 +12,7 @@ from hmtas.model.checkpoint import CHECKPOINT, PREVIOUS, load_model
 from hmtas.runs.record import WEIGHTS, EpochRecord, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
-from tests.support.small import make_config, make_store
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    return make_store(tmp_path_factory.mktemp("fit"))
+from tests.support.small import make_config
 
 
 class KilledError(Exception):

@@ -17,7 +17,6 @@ from hmtas.runs.record import EpochRecord, predictions_path, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.tracking import parent as tracking
 from hmtas.tracking.parent import Outbox, Parent
-from tests.support.small import make_store
 from tests.support.swept import study_settings
 from tests.support.tracked import make_run
 from tune.search.objective import run_trial
@@ -34,11 +33,6 @@ from tune.study.record import (
 )
 from tune.study.settings import Load
 from tune.sweep import run_study
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    return make_store(tmp_path_factory.mktemp("season"))
 
 
 def make_job(store: EmbeddingStore, trials: Path) -> Job:

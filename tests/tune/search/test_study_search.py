@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from hmtas.cli import build
 from hmtas.runs.record import WEIGHTS, predictions_path, read_run
 from hmtas.store.local import EmbeddingStore
-from tests.support.small import make_config, make_store
+from tests.support.small import make_config
 from tests.support.swept import study_settings
 from tune.search import proposals as search
 from tune.search import pruning
@@ -31,11 +31,6 @@ SPACE = Space(
         "train.learning_rate": Range(low=1e-4, high=1e-2, log=True),
     }
 )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    return make_store(tmp_path_factory.mktemp("season"))
 
 
 def make_settings(store: EmbeddingStore, **changes: Any) -> StudySettings:

@@ -14,7 +14,7 @@ from hmtas.cluster.workers import train
 from hmtas.errors import InputError
 from hmtas.runs.record import predictions_path, read_run
 from hmtas.store.local import EmbeddingStore
-from tests.support.small import make_config, make_store
+from tests.support.small import make_config
 from tests.support.swept import study_settings
 from tests.support.tracked import copy_database
 from tune.search.resources import check_resources, check_workers
@@ -23,11 +23,6 @@ from tune.study import record
 from tune.study.record import read_study
 from tune.study.settings import Load, StudySettings, sweep_base
 from tune.sweep import run_study
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
-    return make_store(tmp_path_factory.mktemp("season"))
 
 
 def make_settings(store: EmbeddingStore, **changes: Any) -> StudySettings:
