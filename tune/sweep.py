@@ -6,6 +6,7 @@ validation games stay clean for windows and ensembles.
 """
 
 import contextlib
+import shlex
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import Any
 from hmtas import __version__
 from hmtas.errors import InputError
 from hmtas.terminal.console import say
+from hmtas.terminal.text import counted
 from tune.study import lock
 from tune.study.budget import read_budget
 from tune.study.record import RECORD, StudyRecord, check_same, read_study
@@ -123,8 +125,9 @@ def _run(
         try:
             record = begin()
             if record.status == "done" and not _has_more_to_do(record, folder, hours):
-                say(f"{folder}: this study is done ({len(record.trials)} trials); "
-                    "--fresh starts over")  # fmt: skip
+                trials = counted(len(record.trials), "trial")
+                say(f"{folder}: this study is done ({trials}); for more: hmtas tune resume "
+                    f"{shlex.quote(str(folder))} --trials {len(record.trials) + 1}")  # fmt: skip
                 return record
             record, outbox = drive(folder, record, hours=hours, dashboard=dashboard)
             try_report(folder)

@@ -142,7 +142,8 @@ def select(
         emit(record.model_dump(mode="json"))
     else:
         show(combiners_table(record))
-        show(diversity_table(record.diversity))
+        if len(record.diversity.models) > 1:
+            show(diversity_table(record.diversity))
         for line in answer(record):
             typer.echo(line)
         say(f"wrote {out / DOCUMENT}, {out / PICTURE} and the run folder {out / SELECTED}")

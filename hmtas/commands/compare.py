@@ -9,6 +9,7 @@ import typer
 from hmtas.commands.failures import Failures
 from hmtas.commands.options import Json
 from hmtas.errors import InputError
+from hmtas.runs.record import predict_line, predictions_path
 from hmtas.terminal.console import emit, progress, say
 
 if TYPE_CHECKING:
@@ -63,15 +64,14 @@ def compare(
     if runs:
         if experiment:
             raise InputError("give run folders or --experiment, not both")
-        table, ids, uri, experiment = _rows_of(failures.readable(runs))
+        table, ids, uri, experiment = _rows_of(runs, failures)
     else:
         uri, experiment = _choose(experiment)
         table = read_table(experiment)
     if not table:
         raise InputError(f"experiment {experiment!r} holds no model or ensemble yet")
     shown = sorted({s for row in table for s in row.scores}, key=lambda s: (s != "valid", s))
-    several = len(ids) > 1 and not failures.reasons
-    same_games = _compare_runs(table, ids, split) if several else None
+    same_games = _compare_runs(table, ids, split) if len(ids) > 1 else None
     if split is not None:
         if split not in shown and same_games is None:
             known = ", ".join(shown) or "none"
@@ -88,13 +88,20 @@ def compare(
     failures.tell()
 
 
-def _rows_of(runs: list[Path]) -> "tuple[list[ComparedRun], dict[str, Path], str, str]":
+def _rows_of(
+    runs: list[Path], failures: Failures
+) -> "tuple[list[ComparedRun], dict[str, Path], str, str]":
     """Rows of run folders, the folder of each id, their store and their experiments."""
     from hmtas.tracking.run import sync_run, tracked_at
     from hmtas.tracking.table import read_runs
 
-    ids = {sync_run(run): run for run in runs}  # up to date; entered if new
-    places = {place[:2] for run in runs if (place := tracked_at(run))}
+    ids = {}
+    for run in failures.readable(runs):
+        with failures.of(run):
+            ids[sync_run(run)] = run  # up to date; entered if new
+    if not ids:
+        failures.tell()
+    places = {place[:2] for run in ids.values() if (place := tracked_at(run))}
     stores = sorted({store for store, _ in places})
     if len(stores) > 1:
         raise InputError(
@@ -137,10 +144,16 @@ def _compare_runs(
     runs, valid_tight = {}, {}
     for run_id, path in ids.items():
         row = row_of[run_id]
+        if not predictions_path(path, split or PICKED_ON).is_file():
+            line = predict_line(path, split or PICKED_ON)
+            say(f"{path}: without predictions, not compared on the same games; run {line}")
+            continue
         name = row.name if names[row.name] == 1 else str(path)
         runs[name] = path
         if "valid" in row.scores:
             valid_tight[name] = row.scores["valid"].tight
+    if len(runs) < 2:
+        return None
     try:
         with progress("Comparing", 2 * len(runs)) as step:
             return compare_paired(runs, split or PICKED_ON, valid_tight, on_step=step)

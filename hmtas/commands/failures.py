@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hmtas.errors import InputError, join_problems
+from hmtas.errors import InputError, describe_error
 from hmtas.runs.record import read_run
 
 
@@ -21,9 +21,12 @@ class Failures:
 
     @contextlib.contextmanager
     def of(self, run: Path) -> Iterator[None]:
-        """Do what concerns one run in a block; bad input ends the block and is kept."""
+        """Do what concerns one run in a block; what fails there ends the block and is kept."""
         try:
-            yield
+            try:
+                yield
+            except OSError as error:
+                raise InputError(f"{run}: {describe_error(error)}") from error
         except InputError as error:
             if self.num_runs == 1:
                 raise
@@ -31,7 +34,7 @@ class Failures:
             self.reasons.append(reason if str(run) in reason else f"{run}: {reason}")
 
     def readable(self, runs: Iterable[Path]) -> list[Path]:
-        """The runs whose record can be read.
+        """The runs whose record, and note of what MLflow has, can be read.
 
         Raises:
             InputError: If there are none.
@@ -39,7 +42,7 @@ class Failures:
         good = []
         for run in runs:
             with self.of(run):
-                read_run(run)
+                check_readable(run)
                 good.append(run)
         if not good:
             self.tell()
@@ -52,6 +55,17 @@ class Failures:
             InputError: If there are any.
         """
         if self.reasons:
-            raise InputError(
-                f"{len(self.reasons)} of {self.num_runs} runs failed: {join_problems(self.reasons)}"
-            )
+            failed = f"{len(self.reasons)} of {self.num_runs} runs failed: "
+            raise InputError(failed + "\n  and ".join(self.reasons))
+
+
+def check_readable(run: Path) -> None:
+    """Read the record of a run, and the note of what MLflow has of it.
+
+    Raises:
+        InputError: If one is damaged, or there is no record.
+    """
+    from hmtas.tracking.run import tracked_at
+
+    read_run(run)
+    tracked_at(run)

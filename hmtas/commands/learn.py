@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hmtas.commands.failures import Failures
+from hmtas.commands.failures import Failures, check_readable
 from hmtas.commands.options import (
     Address,
     Device,
@@ -119,6 +119,7 @@ def predict(
     failures, records = Failures(len(runs)), {}
     for run in runs:
         with failures.of(run):
+            check_readable(run)
             record = read_run(run)
             if record.kind == "ensemble":
                 raise InputError(f"{run}: is an ensemble; use {predict_line(run, split)}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hmtas.commands.failures import Failures
+from hmtas.commands.failures import Failures, check_readable
 from hmtas.commands.options import Bootstrap, Json
 from hmtas.errors import InputError
 from hmtas.place import check_file, check_folder
@@ -124,17 +124,18 @@ def score(
         raise InputError(f"--splits {splits} needs --split: which of its splits is to be scored?")
     # Scores under the times of 2021 are not comparable, and not kept.
     runs = [path for path in spots if is_run(path)] if label_times == "position" else []
-    check_tracking(tracked(runs))
     failures, inputs = Failures(len(spots)), []
     for path in spots:
         with failures.of(path):
             if path in runs:
+                check_readable(path)
                 check_folder(path / "scores")
             loaded = load(path, games=games, split=split, splits=splits, windows=windows,
                           label_times=label_times)  # fmt: skip
             inputs.append((path, *loaded))
     if not inputs:
         failures.tell()
+    check_tracking(tracked(path for path, *_ in inputs if path in runs))
     scores: dict[str, SpotsScore] = {}
     with progress("Scoring", len(inputs)) as advance:
         for path, found, events in inputs:
@@ -145,7 +146,8 @@ def score(
     for path, found, _ in inputs:
         _warn_of_fitted_games(path, found)
         if path in runs:
-            write_score(path, found.run_score(scores[str(path)]))
+            with failures.of(path):
+                write_score(path, found.run_score(scores[str(path)]))
     if as_json:
         documents = {name: score.model_dump(mode="json") for name, score in scores.items()}
         emit(documents if len(spots) > 1 else next(iter(documents.values())))

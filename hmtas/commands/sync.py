@@ -22,13 +22,17 @@ def sync(
 
     `hmtas tune sync` does the same for a study, `hmtas ensemble sync` for a selection.
     """
-    from hmtas.tracking.run import log_saved
+    from hmtas.tracking.run import check_tracking, log_saved
 
-    failures = Failures(len(runs))
+    failures, sent = Failures(len(runs)), []
     good = failures.readable(runs)
-    log_saved(good, experiment)
+    check_tracking(good, experiment)
+    for run in good:
+        with failures.of(run):
+            log_saved([run], experiment)
+            sent.append(str(run))
     if as_json:
-        emit({"runs": [str(run) for run in good]})
-    elif good:
-        say(f"MLflow has {', '.join(map(str, good))}")
+        emit({"runs": sent})
+    elif sent:
+        say(f"MLflow has {', '.join(sent)}")
     failures.tell()

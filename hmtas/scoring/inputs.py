@@ -84,6 +84,8 @@ def load(
         labels = _Labels.open(games or store, label_times)
     elif windows is not None:
         raise InputError(f"{path}: these are spots already; --windows is for probabilities")
+    elif not path.exists():
+        raise InputError(f"{path}: no such run, file or folder of spots; misspelt?")
     elif games is None:
         raise InputError(f"{path}: spots do not say where their labels are; add --games")
     else:
@@ -108,7 +110,7 @@ def _predictions_of(run: Path, split: str | None) -> Path:
     if not stored or (split is not None and split not in stored):
         raise InputError(
             f"{run}: no predictions{f' of split {split!r}' if split else ''}, "
-            f"{'only of ' + ', '.join(stored) if stored else 'of any split'}; "
+            f"{'only of ' + ', '.join(stored) if stored else 'nor of any other'}; "
             f"run {predict_line(run, split or 'valid')}"
         )
     return predictions_path(run, split or stored[0])

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hmtas.commands.failures import Failures
+from hmtas.commands.failures import Failures, check_readable
 from hmtas.commands.options import Json
 from hmtas.place import check_folder
 from hmtas.runs.record import score_path
@@ -55,6 +55,7 @@ def windows(
     for run in runs:
         with failures.of(run):
             check_run(run)
+            check_readable(run)
             check_folder(run, score_path(run, split).parent)
             good.append(run)
     check_tracking(tracked(good))

@@ -9,6 +9,7 @@ import pytest
 
 from hmtas.commands.compare import compare
 from hmtas.commands.score import score, spot
+from hmtas.commands.sync import sync
 from hmtas.errors import InputError
 from hmtas.files import write_json
 from hmtas.formats.labels import ACTIONS
@@ -360,13 +361,33 @@ def test_runs_that_cannot_be_paired_keep_their_table(
     bare = make_run(packed.work / "bare", store=str(packed.store))
     compare(runs=[good, bare])
     captured = capsys.readouterr()
-    assert "not compared on the same games: " in captured.err
-    assert "no predictions of split 'valid'" in captured.err
+    without = f"{bare}: without predictions, not compared on the same games; run `hmtas predict"
+    assert without in captured.err
     assert any(line.strip().startswith("bare") for line in captured.out.splitlines())
+    other = predict(packed, "other", {"valid": 10})
+    found = paired(capsys, [good, bare, other], "valid")
+    assert [run["name"] for run in found["runs"]] == ["good", "other"]
     with pytest.raises(InputError, match="no run has a score on split 'test'"):
         compare(runs=[good, bare], split="test")
     lost = predict(packed, "lost", {"valid": 12}, store=str(tmp_path / "gone"))
     assert paired(capsys, [good, lost]) is None
+
+
+def test_a_damaged_run_does_not_stop_the_others(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, other, bad = (predict(packed, n, {"valid": 12}) for n in ("good", "other", "damaged"))
+    (bad / "mlflow.json").write_text("{")
+    with pytest.raises(InputError, match=r"^1 of 3 runs failed: .*damaged/mlflow.json: not JSON"):
+        compare(runs=[good, bad, other], as_json=True)
+    found = json.loads(capsys.readouterr().out)["paired"]
+    assert [run["name"] for run in found["runs"]] == ["good", "other"]
+    (bad / "mlflow.json").unlink()
+    (bad / "scores").mkdir()
+    (bad / "scores" / "valid.json").write_text("{")
+    with pytest.raises(InputError, match=r"^1 of 2 runs failed: .*damaged.*not JSON"):
+        sync([bad, good], as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"runs": [str(good)]}
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(

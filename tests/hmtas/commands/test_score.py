@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -257,7 +258,7 @@ def test_several_inputs_end_in_a_summary(world: World) -> None:
                      id="typo"),
         pytest.param(["spots", "--games", "games", "--windows", "w.json"], "spots already",
                      id="windows for spots"),
-        pytest.param(["nowhere.zip", "--games", "games"], "no such file or folder", id="no spots"),
+        pytest.param(["nowhere.zip"], "no such run, file or folder of spots", id="no spots"),
         pytest.param(["nowhere.arrow"], "no such file of probabilities", id="no probabilities"),
     ],
 )  # fmt: skip
@@ -279,6 +280,21 @@ def test_one_bad_input_of_several_does_not_stop_the_others(world: World) -> None
     assert list(json.loads(result.stdout)) == [str(world.run)]
     assert (world.run / "scores" / "valid.json").is_file()
     assert refused("score", nowhere, "--split", "valid").startswith(f"{nowhere}: ")
+
+
+@pytest.mark.parametrize("file", ["run.json", "mlflow.json", "scores/valid.json"])
+def test_a_damaged_run_does_not_stop_the_others(world: World, file: str) -> None:
+    damaged = world.root / "damaged"
+    shutil.copytree(world.run, damaged)
+    if file.startswith("scores"):
+        (damaged / file).mkdir(parents=True)  # where the score is to be written
+    else:
+        (damaged / file).write_text("[" if file == "mlflow.json" else "[]")
+    result = hmtas("score", damaged, world.run, "--split", "valid", "--json")
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).startswith(f"1 of 2 runs failed: {damaged}")
+    assert str(world.run) in json.loads(result.stdout)
+    assert (world.run / "scores" / "valid.json").is_file()
 
 
 def test_a_game_without_predictions_is_refused(world: World) -> None:

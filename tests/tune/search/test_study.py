@@ -194,7 +194,10 @@ def test_a_finished_study_is_not_run_again(
     record = make_study(tmp_path, store, make_row("a", 0.3), status="done", settings=settings)
     again = run_study(tmp_path, record.settings, experiment="e")
     assert again.trials == record.trials
-    assert "this study is done (1 trials); --fresh starts over" in capsys.readouterr().err
+    assert (
+        f"this study is done (1 trial); for more: hmtas tune resume {tmp_path} --trials 2"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_study_does_not_go_on_under_other_settings(store: EmbeddingStore, tmp_path: Path) -> None:
