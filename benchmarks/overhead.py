@@ -10,8 +10,8 @@ those do: what is timed there is `fit` and `predict_run` alone, in processes tha
 they need. Both sides share the two cores alike, so nothing is gained from a core left idle.
 
 Keys: `wall_over_ideal`, seconds of the command over those of the trainings divided by two;
-`at_full_size`, what that would be for 16 trials of 20 s, if the start, the end and each trial took
-the seconds beyond the trainings that they took here: of a few short trials, as with `--quick`, only
+`at_full_size`, what that would be for 16 trials of 20 s, if the same seconds were taken beyond the
+trainings: they hardly grow with the sweep, so that of a few short trials, as with `--quick`, only
 this one means something. What the command's processes took of the processors is not told: Ray's
 outlive it, and their times are lost.
 """
@@ -101,10 +101,10 @@ def measure(folder: Path, trials: int, seconds: float) -> dict[str, float]:
     for name, passed in marks.items():
         table.add_row(f"  {name}", *_numbers(passed))
     show(table)
-    beyond_s = sweep_s - marks["trials"] + TRIALS * (marks["trials"] - ideal_s) / trials
+    full_s = max(ideal_s, TRIALS * SECONDS / CONCURRENT)
     found = {
         "wall_over_ideal": round(sweep_s / ideal_s, 3),
-        "at_full_size": round(1 + beyond_s / (TRIALS * SECONDS / CONCURRENT), 3),
+        "at_full_size": round(1 + (sweep_s - ideal_s) / full_s, 3),
     }
     for name, ratio in found.items():
         print(f"{name} {ratio:.2f}")

@@ -8,11 +8,12 @@ import numpy as np
 
 from ensemble.combiner import Combiner, Evidence, Fitted, nothing
 from hmtas.records import HalfId
+from hmtas.terminal.signals import interruptible
 
 Folds = Sequence[tuple[str, ...]]
 
 # Rows times epochs from which a fit takes longer than the start of a process to run it in.
-LONG_FIT = 500_000
+LONG_FIT = 200_000
 
 
 class FoldFit(NamedTuple):
@@ -85,13 +86,14 @@ def run_fits(
         return
     # The processes share large arrays as files; they have no use for the greedy one's library.
     parallel = joblib.Parallel(num_processes, return_as="generator", max_nbytes="64K")
-    for fitted in parallel(
-        joblib.delayed(combiner.fit)(replace(evidence, _libraries={}), games)
-        for evidence, games in jobs
-    ):
-        for _ in range(combiner.num_steps):
-            on_step()
-        yield fitted
+    with interruptible():  # or they would outlive this process for minutes
+        for fitted in parallel(
+            joblib.delayed(combiner.fit)(replace(evidence, _libraries={}), games)
+            for evidence, games in jobs
+        ):
+            for _ in range(combiner.num_steps):
+                on_step()
+            yield fitted
 
 
 def combine_folds(folds: Sequence[FoldFit], evidence: Evidence) -> dict[HalfId, np.ndarray]:

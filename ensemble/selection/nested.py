@@ -148,8 +148,9 @@ def nested_fit(
         GameCounts.of(histograms(spots, everything.events, tolerances_s, len(actions)))
         for tolerances_s in (TIGHT_S, LOOSE_S)
     )
+    (fitted,) = fits
     return Nested(
-        method, next(fits), FittedWindows.model_validate(windows), tuple(fold_fits), tight, loose
+        method, fitted, FittedWindows.model_validate(windows), tuple(fold_fits), tight, loose
     )
 
 

@@ -125,10 +125,10 @@ def ablate(
         train_all(
             every, opened, split, outbox=outbox, concurrent=concurrent, gpus=gpus, address=address
         )
-    except Interrupted as asked:
+    except Interrupted:
         outbox.leave(HASTE_S)
         say(f"interrupted; what is trained stays. Resume with: {again}")
-        raise typer.Exit(asked.exit_code) from None
+        raise
     except InputError:
         outbox.finish(again)
         raise

@@ -11,7 +11,6 @@ from hmtas.commands.options import Json
 from hmtas.place import check_folder
 from hmtas.terminal.console import say
 from hmtas.terminal.recipe import Step, run_recipe
-from hmtas.terminal.signals import Interrupted
 
 EXPERIMENT = "demo"
 SEASON = ("--train", "12", "--valid", "10", "--test", "10", "--minutes", "22")
@@ -39,10 +38,7 @@ def demo(
     resumes.
     """
     begin(out, EXPERIMENT)
-    try:
-        worked = run_recipe(demo_steps(out), out, fresh=fresh)
-    except Interrupted as asked:
-        raise typer.Exit(asked.exit_code) from None
+    worked = run_recipe(demo_steps(out), out, fresh=fresh)
     if not worked:
         say(f"{out}: the demo is done; --fresh starts over (FRESH=1 with make)")
     from hmtas.commands.compare import compare

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from hmtas.errors import InputError
+from hmtas.terminal.signals import Interrupted
 
 # What the value of a parameter is called in every help text, by the parameter's name.
 METAVARS = {
@@ -39,13 +40,23 @@ METAVARS = {
 
 
 class Verb(TyperCommand):
-    """A verb of the command line; its values have the names of `METAVARS`."""
+    """A verb of the command line; its values have the names of `METAVARS`.
+
+    Interrupted work ends with the exit code that shells give it.
+    """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         for part in self.params:
             if part.metavar is None and not getattr(part, "is_flag", False):
                 part.metavar = METAVARS.get(part.name or "")
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except Interrupted as asked:
+            raise typer.Exit(asked.exit_code) from None
 
 
 # A string, not a path: a path would make one slash of the two in s3://.

@@ -1,6 +1,5 @@
 """`hmtas tune model` and `resume`: a sweep from its start or from where it was left."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,7 +150,7 @@ def model(
     )
     check_folder(out / name)
     check_tracking([out / name], experiment, can_wait=True)
-    _finish(out / name, lambda: run_study(
+    record = run_study(
         out / name,
         with_warm_start(study_settings, earlier, None if fresh else out / name),
         experiment=experiment,
@@ -160,7 +159,8 @@ def model(
         dashboard=dashboard,
         fresh=fresh,
         hours=hours,
-    ), as_json)  # fmt: skip
+    )
+    _show(record, out / name, as_json)
 
 
 def resume(
@@ -193,25 +193,20 @@ def resume(
     experiment = read_study(study).experiment
     check_folder(study)
     check_tracking([study], experiment, can_wait=True)
-    _finish(study, lambda: resume_study(
+    record = resume_study(
         study,
         hours=hours,
         trials=trials,
         concurrent=concurrent,
         address=address,
         dashboard=dashboard,
-    ), as_json)  # fmt: skip
+    )
+    _show(record, study, as_json)
 
 
-def _finish(folder: Path, run: Callable[[], "StudyRecord"], as_json: bool) -> None:
-    """Run a study and show it."""
-    from hmtas.terminal.signals import Interrupted
+def _show(study: "StudyRecord", folder: Path, as_json: bool) -> None:
     from tune.commands.tables import show_study
 
-    try:
-        study = run()
-    except Interrupted as asked:
-        raise typer.Exit(asked.exit_code) from None
     show_study(study, folder, as_json)
     if study.trials and all(row.status == "failed" for row in study.trials):
         raise InputError(f"{folder}: every trial failed: {study.trials[0].error}")

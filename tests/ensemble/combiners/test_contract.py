@@ -1,5 +1,8 @@
 """What holds for every combiner: one interface, one contract."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from hmtas.config import SpottingConfig
 from hmtas.errors import InputError
 from hmtas.records import Events, HalfId, Probabilities
 from hmtas.runs.ensemble import EnsembleRecord, MemberRecord
+from tests.support.paths import ROOT
 
 ACTIONS = ("Goal", "Corner", "Never")
 NUM_ROWS = 150
@@ -256,6 +260,41 @@ def test_fits_that_run_side_by_side_are_the_same(monkeypatch: pytest.MonkeyPatch
         np.testing.assert_array_equal(together.fitted.combine(rows), alone.fitted.combine(rows))
     with pytest.raises(InputError, match="needs labelled halves to fit on"):
         list(crossfit.run_fits(made, [(evidence, ()), (evidence, ())], nothing))
+
+
+# Two fits that never end, and a file for the process of each.
+ENDLESS = """
+import os, time
+from pathlib import Path
+import joblib
+from ensemble.combiner import nothing
+from ensemble.combiners import crossfit
+from tests.ensemble.combiners.test_contract import combiner, evidence_of, season, three
+class Endless(type(combiner("learned"))):
+    def fit(self, evidence, games, on_step=nothing):
+        Path(FOLDER, str(os.getpid())).touch()
+        time.sleep(600)
+crossfit.LONG_FIT = 0
+joblib.cpu_count = lambda: 2
+evidence = evidence_of(three(season()), season())
+list(crossfit.run_fits(Endless(), [(evidence, evidence.games)] * 2, nothing))
+"""
+
+
+@pytest.mark.slow
+def test_fits_that_run_side_by_side_end_with_their_process(tmp_path: Path) -> None:
+    script = ENDLESS.replace("FOLDER", repr(str(tmp_path)))
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    fits = [Path("/proc", path.name) for path in tmp_path.iterdir()]
+    assert len(fits) == 2
+    process.terminate()
+    assert process.wait(30) != 0
+    while any(fit.exists() for fit in fits) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(fit.exists() for fit in fits)
 
 
 @pytest.mark.parametrize("method", METHODS)
