@@ -48,6 +48,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
+def walk_files(root: Path) -> Iterator[Path]:
+    """Every file below a folder, also through links to folders, but never round in a circle.
+
+    A link to nothing counts as a file; folders that may not be read are passed over.
+    """
+    way = {root: frozenset[str]()}  # to a folder: the real paths of those above it
+    for name, subfolders, files in os.walk(root, followlinks=True):
+        folder = Path(name)
+        above = way.pop(folder) | {os.path.realpath(folder)}
+        subfolders[:] = sorted(n for n in subfolders if os.path.realpath(folder / n) not in above)
+        way |= {folder / n: above for n in subfolders}
+        yield from (folder / file for file in sorted(files))
+
+
 def is_free(folder: Path) -> bool:
     """May a new folder be written here: is there nothing, or an empty folder?"""
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
@@ -100,7 +114,8 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(path.read_bytes(), str(path))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        what = "a link to nothing" if path.is_symlink() else "no such file"
+        raise InputError(f"{path}: {what}") from None
 
 
 def parse_json(content: bytes, place: str) -> Any:

@@ -20,7 +20,7 @@ from hmtas.embed.transcripts import SpokenWords, Transcript, count_words, read_t
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_events
-from hmtas.formats.splits import SPLIT_FILE, read_splits
+from hmtas.formats.splits import SPLIT_FILE, other_form, read_splits
 from hmtas.records import Events, HalfId
 from hmtas.validation import read_record
 
@@ -169,9 +169,11 @@ def embed_games(
     names = find_transcribed(games)
     if half_seconds is None and (games / HALF_SECONDS_FILE).is_file():
         half_seconds = games / HALF_SECONDS_FILE
-    source = CommentarySource(
-        games, {} if half_seconds is None else read_half_seconds(half_seconds)
-    )
+    lengths = {} if half_seconds is None else read_half_seconds(half_seconds)
+    without = set(names).difference(half.game for half in lengths)
+    if twin := other_form(without, (half.game for half in lengths)):
+        raise InputError(f"{half_seconds}: the length of a game is not there, but {twin}")
+    source = CommentarySource(games, lengths)
     report = EmbedReport()
     if encoder is None:
         splits = games / SPLIT_FILE if splits is None else splits
@@ -196,6 +198,8 @@ def _train_games(splits: Path, present: list[str]) -> list[str]:
     """Train games that are in the tree, in the order of the split file."""
     listed = read_splits(splits).get("train", ())
     train = [game for game in listed if game in set(present)]
+    if twin := other_form(set(listed).difference(train), present):
+        raise InputError(f"{splits}: a train game is not in the tree, but {twin}")
     if not train:
         raise InputError(
             f"{splits}: none of its {len(listed)} games of split 'train' is in the tree; "

@@ -3,13 +3,14 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from hmtas.errors import InputError
-from hmtas.files import read_json
+from hmtas.files import read_json, walk_files
 from hmtas.records import Events, HalfId
 
 ACTIONS = (
@@ -47,7 +48,11 @@ def find_games(root: Path, files: str = "[12]_*.npy") -> list[str]:
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder of games")
-    folders = {path.parent for name in (LABEL_FILE, files) for path in root.rglob(name)}
+    folders = {
+        path.parent
+        for path in walk_files(root)
+        if path.name == LABEL_FILE or fnmatchcase(path.name, files)
+    }
     return sorted(folder.relative_to(root).as_posix() for folder in folders)
 
 

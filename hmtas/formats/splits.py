@@ -1,7 +1,8 @@
 """Which games are trained on, validated on and tested on: `splits.json`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from unicodedata import is_normalized, normalize
 
 from pydantic import RootModel
 
@@ -27,15 +28,34 @@ def read_splits(path: Path) -> Splits:
     return splits
 
 
+def other_form(names: Iterable[str], known: Iterable[str]) -> str:
+    """What to say of the first name that a known one equals but for its Unicode form, else ''.
+
+    Macs write an accented letter as two characters (NFD), nearly all others as one (NFC).
+    """
+    twins = {normalize("NFC", name): name for name in known}
+    for name in names:
+        twin = twins.get(normalize("NFC", name), name)
+        if twin != name:
+            forms = [form for form in ("NFC", "NFD") if is_normalized(form, twin)]
+            return (
+                f"{twin!r} is there, the same letters in another Unicode form "
+                f"({forms[0] if forms else 'mixed'}; came one of them from a Mac?): make the names "
+                "the same, as `convmv -r -f utf8 -t utf8 --nfc --notest FOLDER` does"
+            )
+    return ""
+
+
 def check_disjoint(splits: Mapping[str, tuple[str, ...]], place: str) -> None:
     """Refuse a game that stands in two splits, or twice in one: its score would be a lie."""
     seen: dict[str, str] = {}
     problems = []
     for name, games in splits.items():
         for game in games:
-            if game in seen:
-                problems.append(f"{game!r} is in split {seen[game]!r} and in split {name!r}")
-            seen[game] = name
+            letters = normalize("NFC", game)  # one game, however its accents are written
+            if letters in seen:
+                problems.append(f"{game!r} is in split {seen[letters]!r} and in split {name!r}")
+            seen[letters] = name
     if problems:
         raise InputError(
             f"{place}: a game belongs to one split, but {join_problems(problems)}; "

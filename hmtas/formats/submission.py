@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from hmtas.errors import InputError
-from hmtas.files import atomic_path, parse_json, write_text
+from hmtas.files import atomic_path, parse_json, walk_files, write_text
 from hmtas.formats.labels import HALVES, find_action
 from hmtas.records import HalfId, Spots
 from hmtas.terminal.text import counted
@@ -84,7 +84,7 @@ def _document(game: str, spots: Mapping[HalfId, Spots], actions: Sequence[str]) 
 
 def holds_spots(path: Path) -> bool:
     """Does this look like a submission: a zip, or a folder with spots of a game?"""
-    return path.suffix == ".zip" or any(path.rglob(SPOTS_FILE))
+    return path.suffix == ".zip" or any(file.name == SPOTS_FILE for file in walk_files(path))
 
 
 def _check_replaceable(path: Path) -> None:
@@ -139,7 +139,7 @@ def read_submission(path: Path, actions: Sequence[str]) -> dict[HalfId, Spots]:
 def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of every file of spots, by name."""
     if path.is_dir():
-        for file in sorted(path.rglob(SPOTS_FILE)):
+        for file in sorted(file for file in walk_files(path) if file.name == SPOTS_FILE):
             yield file.relative_to(path).as_posix(), file.read_bytes()
         return
     if not path.exists():

@@ -1,8 +1,9 @@
 """Which games may be fitted on, chosen by or scored: the refusals, each with the games at fault."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from hmtas.errors import InputError
+from hmtas.formats.splits import other_form
 from hmtas.runs.probabilities import StoredProbabilities
 from hmtas.store.local import EmbeddingStore
 
@@ -101,7 +102,7 @@ def check_fitting(
 
 
 def check_complete(
-    place: str, spotted: Iterable[str], labelled: Iterable[str], scored: Sequence[str]
+    place: str, spotted: Collection[str], labelled: Collection[str], scored: Sequence[str]
 ) -> None:
     """Refuse to score a game that lacks spots or labels, as the official evaluator does.
 
@@ -116,9 +117,10 @@ def check_complete(
         ("spots", spotted, "was another split predicted?"),
         ("labels", labelled, "do they belong to other games, or is this the challenge split?"),
     ):
-        without = sorted(set(scored) - set(having))
+        without = sorted(set(scored).difference(having))
         if without:
-            raise InputError(f"{place}: no {what} of {_some(without, scored)} to score; {cause}")
+            why = other_form(without, having) or cause
+            raise InputError(f"{place}: no {what} of {_some(without, scored)} to score; {why}")
 
 
 def _some(found: Sequence[str], games: Iterable[str]) -> str:

@@ -1,12 +1,12 @@
 """What can be scored, of any kind, with its labels, of any kind: runs, probabilities, spots."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hmtas.config import SpottingConfig
 from hmtas.errors import InputError
-from hmtas.formats.labels import ACTIONS, LABEL_FILE, Times, read_events
+from hmtas.formats.labels import ACTIONS, LABEL_FILE, Times, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, read_splits
 from hmtas.formats.submission import holds_spots, read_submission
 from hmtas.records import Events, HalfId
@@ -99,7 +99,7 @@ def load(
             f"into {labels.place}"
         )
     chosen = found.games if of_split is None else sorted(of_split)
-    check_complete(str(path), found.games, labels.labelled(chosen), chosen)
+    check_complete(str(path), found.games, labels.labelled(), chosen)
     return found.only(chosen), labels.events(chosen, found.actions)
 
 
@@ -159,11 +159,11 @@ class _Labels:
             raise InputError(f"{file}: no split {split!r}; it has {', '.join(known)}")
         return known[split]
 
-    def labelled(self, games: Sequence[str]) -> list[str]:
-        """Those of some games that are annotated."""
+    def labelled(self) -> Collection[str]:
+        """The games that are annotated."""
         if self.store is not None:
-            return [game for game in games if self.store.has_labels(game)]
-        return [game for game in games if (Path(self.place) / game / LABEL_FILE).is_file()]
+            return self.store.index.labelled_games
+        return find_games(Path(self.place), LABEL_FILE)
 
     def events(self, games: Sequence[str], actions: tuple[str, ...]) -> dict[HalfId, Events]:
         """Annotations of both halves of some games, their actions indexed by `actions`."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hmtas.errors import InputError, join_problems
 from hmtas.formats.embeddings import BAIDU_BLOCKS
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_events
-from hmtas.formats.splits import SPLIT_FILE, Splits, read_splits
+from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
 from hmtas.records import Events, HalfId
 from hmtas.store.sources import SourceFile, SourceHalf, check_lengths, find_files, read_header
 from hmtas.terminal.text import counted
@@ -79,10 +79,10 @@ def plan_pack(
     chosen = _choose_splits(games, splits, only_splits)
     wanted = [game for names in chosen.values() for game in names]
     left_out = sorted(found.difference(wanted))
-    problems = _missing_games(chosen, found)
+    problems = _missing_games(games, chosen, found)
     present = [game for game in wanted if game in found]
     labelled = tuple(game for game in present if (games / game / LABEL_FILE).is_file())
-    problems += _missing_labels(chosen, set(present), set(labelled))
+    problems += _missing_labels(games, chosen, set(present), set(labelled))
 
     halves: list[SourceHalf] = []
     events: dict[HalfId, Events] = {}
@@ -148,22 +148,36 @@ def _choose_splits(games: Path, splits: Path | None, only: Sequence[str] | None)
     return {name: every[name] for name in every if only is None or name in only}
 
 
-def _missing_games(splits: Splits, found: Collection[str]) -> list[str]:
+def _missing_games(root: Path, splits: Splits, found: Collection[str]) -> list[str]:
     problems = []
     for name, games in splits.items():
         missing = [game for game in games if game not in found]
         if missing:
             named = ", ".join(repr(game) for game in missing[:3])
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            causes = (_why_missing(root, game) for game in missing)
+            cause = other_form(missing, found) or next(filter(None, causes), "")
             problems.append(
                 f"split {name!r} names {len(missing)} of {len(games)} games that are not there: "
-                f"{named}{more}; not downloaded, or misspelt? (--only-splits packs a part)"
+                f"{named}{more}; {cause or 'not downloaded, or misspelt?'} "
+                "(--only-splits packs a part)"
             )
     return problems
 
 
+def _why_missing(root: Path, game: str) -> str:
+    """What stands where a game should be; '' if nothing does."""
+    folder = root / game
+    for place in (folder, *folder.parents):
+        if place.is_symlink() and not place.exists():
+            return f"{place} is a link to nothing"
+    if folder.is_dir():
+        return f"{folder} has neither {LABEL_FILE} nor any {{1,2}}_<stream>.npy"
+    return ""
+
+
 def _missing_labels(
-    splits: Splits, present: Collection[str], labelled: Collection[str]
+    root: Path, splits: Splits, present: Collection[str], labelled: Collection[str]
 ) -> list[str]:
     """Games of a labelled split without labels; a split of new matches has none at all."""
     problems = []
@@ -172,7 +186,12 @@ def _missing_labels(
         if name != UNLABELLED_SPLIT and labelled_split:
             problems += [
                 f"{game}: no {LABEL_FILE}, but split {name!r} has labels; "
-                "was it downloaded? (only a split named 'challenge' may mix)"
+                + (
+                    "it is a link to nothing"
+                    if (root / game / LABEL_FILE).is_symlink()
+                    else "was it downloaded?"
+                )
+                + " (only a split named 'challenge' may mix)"
                 for game in games
                 if game in present and game not in labelled
             ]
