@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+MOST_QUOTED = 80  # characters of a value in an error
+
 
 class InputError(ValueError):
     """Bad input: one line that names the rule, the value, the place and the likely cause.
@@ -34,6 +36,12 @@ def describe_error(error: BaseException) -> str:
     """An error on one line; what is not bad input has its class with it."""
     line = first_line(error)
     return line if isinstance(error, InputError) else f"{type(error).__name__}: {line}"
+
+
+def quoted(value: object) -> str:
+    """A value as an error shows it: no longer than a line can bear."""
+    text = repr(value)
+    return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}... (cut)"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,6 +1,5 @@
 """The verbs that make embeddings: `embed commentary`."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +24,11 @@ def _group() -> None:  # without it typer would drop the name of a lone verb
 @embed.command(cls=Verb)
 def commentary(
     games: Annotated[
-        Path, typer.Argument(help="Tree league/season/game/ with {1,2}_asr.json transcripts.")
+        Path,
+        typer.Argument(
+            help="Tree league/season/game/ with {1,2}_asr.json transcripts, as of SoccerNet-Echoes "
+            "or Whisper."
+        ),
     ],
     *,
     splits: Annotated[
@@ -73,7 +76,7 @@ def commentary(
             on_game=on_game,
         )
     if as_json:
-        emit({"out": str(out or games), **asdict(report)})
+        emit({"out": str(out or games), **vars(report)})
         return
     fitted = "fitted now" if report.refitted else "used as it was"
     say(f"encoder {report.encoder}: {fitted}, on {counted(report.fitted_games, 'train game')}")

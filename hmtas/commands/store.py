@@ -1,6 +1,5 @@
 """The verbs of the store: `pack`, `verify` and `upload`."""
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +62,7 @@ def pack(
     with progress("packing halves", len(plan.halves)) as on_half:
         report = run_pack(plan, store, on_half=on_half)
     if as_json:
-        emit({"store": str(store), **dataclasses.asdict(report)})
+        emit({"store": str(store), **vars(report)})
         return
     _show_report(report)
     if report.complete:

@@ -1,10 +1,11 @@
 """Timed transcripts of the commentary: `{1,2}_asr.json` to words with a second each.
 
-The format is that of SoccerNet-Echoes: `{"segments": {"0": [start_s, end_s, text], ...},
-"language": "en"}`. A segment lasts a few seconds, so its words are spread evenly over it.
+The format is that of SoccerNet-Echoes, `{"segments": {"0": [start_s, end_s, text], ...},
+"language": "en"}`, or Whisper's own, `{"segments": [{"start": s, "end": s, "text": ...}, ...]}`,
+whose times of single words are not used. A segment lasts a few seconds, so its words are spread
+evenly over it.
 """
 
-import math
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -15,10 +16,14 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from hmtas.errors import InputError
+from hmtas.errors import InputError, quoted
 from hmtas.files import read_json
 
 NUM_HASHED = 2**18  # columns that words are hashed to: few of the frequent words collide
+FORMS = '[start_s, end_s, text] or {"start": s, "end": s, "text": ...}'
+KEYS = ("start", "end", "text")  # of a segment that is an object
+MALFORMED = "malformed"  # the reason that counts segments of neither form
+MAX_END_S = 86400.0  # no recording is longer than a day
 MAX_SEGMENT_S = 60.0  # a longer one says nothing about when its words were said
 
 
@@ -46,7 +51,7 @@ def read_transcript(path: Path) -> Transcript:
     """Read one half's transcript; segments that cannot be used are skipped and counted.
 
     Raises:
-        InputError: If the file is not JSON, or holds no `segments`.
+        InputError: If the file is not JSON, holds no `segments`, or none of a known form.
     """
     document = read_json(path)
     found = document.get("segments") if isinstance(document, dict) else None
@@ -54,17 +59,23 @@ def read_transcript(path: Path) -> Transcript:
         found = list(found.values())
     if not isinstance(found, list):
         raise InputError(
-            f"{path}: no object named 'segments' with [start_s, end_s, text] entries; "
-            "is this a transcript in the SoccerNet-Echoes format?"
+            f"{path}: no list or object named 'segments', of {FORMS}; "
+            "is this a transcript of SoccerNet-Echoes, or of Whisper?"
         )
     segments = []
     skipped: Counter[str] = Counter()
     for entry in found:
-        reason = _problem(entry)
+        fields: Any = [entry.get(key) for key in KEYS] if isinstance(entry, dict) else entry
+        reason = _problem(fields)
         if reason is None:
-            segments.append(Segment(float(entry[0]), float(entry[1]), entry[2]))
+            segments.append(Segment(float(fields[0]), float(fields[1]), fields[2]))
         else:
             skipped[reason] += 1
+    if found and skipped[MALFORMED] == len(found):
+        raise InputError(
+            f"{path}: segments are {FORMS}, but none of these {len(found)} is; the first is "
+            f"{quoted(found[0])}. Was it made by another program?"
+        )
     segments.sort(key=lambda segment: segment.start_s)
     return Transcript(tuple(segments), dict(skipped))
 
@@ -72,11 +83,11 @@ def read_transcript(path: Path) -> Transcript:
 def _problem(entry: Any) -> str | None:
     """Why a segment cannot be used; None if it can."""
     if not isinstance(entry, list) or len(entry) != 3 or not isinstance(entry[2], str):
-        return "malformed"
+        return MALFORMED
     times = entry[:2]
     if not all(isinstance(t, int | float) and not isinstance(t, bool) for t in times):
-        return "malformed"
-    if not all(math.isfinite(t) for t in times) or not 0 <= times[0] <= times[1]:
+        return MALFORMED
+    if not 0 <= times[0] <= times[1] <= MAX_END_S:
         return "impossible times"
     if times[1] - times[0] > MAX_SEGMENT_S:
         return "too long"

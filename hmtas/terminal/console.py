@@ -10,8 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_ANY = TypeAdapter[Any](Any)
 
 
 @functools.cache
@@ -37,8 +40,9 @@ def show(renderable: Any) -> None:
 
 
 def emit(value: Any) -> None:
-    """The result of a verb as JSON on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    """The result of a verb as JSON on stdout; records become objects, nan and infinity null."""
+    plain = json.loads(_ANY.dump_json(value))
+    sys.stdout.write(json.dumps(plain, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager

@@ -127,23 +127,53 @@ def test_useless_segments_are_skipped_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "1_asr.json"
     segments = [
         [5, 4, "backwards"], [-1, 2, "early"], [float("nan"), 2, "when"], [1, 2, "  "], [1, 2],
-        ["1", 2, "text"], [0, 500, "slow"], [3, 6, "kept"], [2, 5, "overlaps, kept"],
+        ["1", 2, "text"], [0, 500, "slow"], [10**400, 10**400, "never"],
+        [3, 6, "kept"], [2, 5, "overlaps, kept"],
     ]  # fmt: skip
     write_transcript(path, segments)
     transcript = read_transcript(path)
     assert [segment.text for segment in transcript.segments] == ["overlaps, kept", "kept"]
     assert transcript.skipped == {
-        "impossible times": 3, "no text": 1, "malformed": 2, "too long": 1
+        "impossible times": 4, "no text": 1, "malformed": 2, "too long": 1
     }  # fmt: skip
+
+
+def test_whispers_own_output_is_read_like_echoes(tmp_path: Path) -> None:
+    said = [[0.0, 4.5, "corner for the visitors"], [4.5, 6.0, "and a shot"]]
+    write_transcript(tmp_path / "echoes.json", said)
+    word = {"word": " corner", "start": 2.0, "end": 2.4, "probability": 0.9}
+    whisper = [
+        {"id": n, "seek": 0, "start": start, "end": end, "text": text, "tokens": [50364],
+         "avg_logprob": -0.2, "no_speech_prob": 0.01, "words": [word]}
+        for n, (start, end, text) in enumerate(said)
+    ]  # fmt: skip
+    document = {"text": "corner for ...", "segments": whisper, "language": "en"}
+    (tmp_path / "whisper.json").write_text(json.dumps(document))
+    read = [read_transcript(tmp_path / f"{name}.json") for name in ("echoes", "whisper")]
+    assert read[0] == read[1]
+    assert [segment.text for segment in read[1].segments] == [text for *_, text in said]
+
+
+def test_json_names_the_reasons_of_skipped_segments(tree: Path) -> None:
+    write_game(tree, VALID, 7, ([1, 2, ""], [5, 4, "backwards"]))
+    asked = ["embed", "commentary", str(tree), "--width", "4", "--json"]
+    result = CliRunner().invoke(build(), asked, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    skipped = json.loads(result.stdout.splitlines()[-1])["skipped_segments"]
+    assert skipped == {"no text": 2, "impossible times": 2}
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
+        pytest.param('{"segments": [{"from": 0, "to": 4, "text": "hello"}]}',
+                     r"\[start_s, end_s, text\] or .*none of these 1 is.*'from'", id="other keys"),
+        pytest.param('{"segments": {"0": [1, 2]}}', "the first is .1, 2.", id="pairs"),
         pytest.param('{"segments": {', "not JSON .*cut short", id="cut short"),
-        pytest.param('{"text": "hello"}', "no object named 'segments'", id="another format"),
+        pytest.param('{"text": "hello"}', "no list or object named 'segments'",
+                     id="another format"),
     ],
-)
+)  # fmt: skip
 def test_bad_transcripts_are_named(tmp_path: Path, text: str, error: str) -> None:
     (tmp_path / "1_asr.json").write_text(text)
     with pytest.raises(InputError, match=error):
