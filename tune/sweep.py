@@ -126,8 +126,10 @@ def _run(
             record = begin()
             if record.status == "done" and not _has_more_to_do(record, folder, hours):
                 trials = counted(len(record.trials), "trial")
-                say(f"{folder}: this study is done ({trials}); for more: hmtas tune resume "
-                    f"{shlex.quote(str(folder))} --trials {len(record.trials) + 1}")  # fmt: skip
+                more = f"for more: hmtas tune resume {shlex.quote(str(folder))} --trials "
+                more += str(len(record.trials) + 1)
+                more = "its space has no other point" if record.is_exhausted else more
+                say(f"{folder}: this study is done ({trials}); {more}")
                 return record
             record, outbox = drive(folder, record, hours=hours, dashboard=dashboard)
             try_report(folder)

@@ -27,6 +27,11 @@ def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
         return
     show(study_table(study, summary.status))
     show_best(study, folder)
+    if summary.repeats:
+        say(f"the sampler proposed {counted(summary.repeats, 'point')} again: not trained again")
+    if summary.points is not None and study.is_exhausted:
+        say(f"every point of the space was tried ({counted(summary.points, 'point')}); --space or "
+            "another --seed with another --name makes more models")  # fmt: skip
     if summary.status == "interrupted":
         say(f"no process runs it; resume it with: hmtas tune resume {shlex.quote(str(folder))}")
     say(f"run folders: {folder}/trials/; the best configuration: hmtas tune best {folder}")

@@ -43,7 +43,7 @@ from tune.search.retrain import retrain_finalists
 from tune.search.samplers import check_sampler
 from tune.search.trial import HEAD_NODE, Job
 from tune.search.view import live_view
-from tune.study.budget import start_budget, stop_budget
+from tune.study.budget import UNLIMITED_TRIALS, start_budget, stop_budget
 from tune.study.finalists import write_final
 from tune.study.record import RAY, RECORD, StudyRecord, read_study, write_study
 from tune.study.warm import describe
@@ -151,6 +151,10 @@ def _announce(folder: Path, record: StudyRecord, concurrent: int, notes: Sequenc
         f"{counted(load.cpus_per_trial, 'CPU')} each, "
         f"at most {counted(settings.base.train.max_epochs, 'epoch')}"
     )
+    asked_for, points = settings.num_trials + record.more, settings.space.num_points
+    if points < asked_for < UNLIMITED_TRIALS:
+        say(f"the space has {counted(int(points), 'point')}, fewer than {asked_for}; each is "
+            "trained once")  # fmt: skip
     for note in notes:
         say(note)
     if record.trials:

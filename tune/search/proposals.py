@@ -19,6 +19,7 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 from hmtas.errors import TransientError, first_line
 from hmtas.runs.record import predictions_path
 from hmtas.terminal.console import say
+from hmtas.terminal.text import counted
 from tune.search.ask_tell import AskTell
 from tune.search.trial import FAILED
 from tune.space.dimensions import encoded, point_of, settings_of
@@ -82,13 +83,19 @@ class StudySearch(SearchAlgorithm):
             return None
         record = read_study(self.folder)
         name = trial_id(record, self._num_asked)
+        repeats = self.ask_tell.num_repeats
         params = self.ask_tell.ask(name)
+        repeats = self.ask_tell.num_repeats - repeats
+        if repeats:
+            points = counted(repeats, "point")
+            say(f"{name}: {points} proposed before it had been tried already; not trained again")
         row = TrialRow(
             id=name,
             status="waiting",
             settings=settings_of(params, record.settings.space),
             run=f"{TRIALS}/{name}",
             asked_after=sum(row.told is not None for row in record.trials),
+            repeats=repeats,
         )
         write_study(self.folder, record.model_copy(update={"trials": (*record.trials, row)}))
         self._num_asked += 1

@@ -121,7 +121,8 @@ def _counts(summary: Summary) -> list[str]:
         f"{summary.stopped} stopped early",
         f"{summary.failed} failed",
     ]
-    return counts + ([f"{summary.waiting} waiting"] if summary.waiting else [])
+    more = {"waiting": summary.waiting, "proposed again and not trained": summary.repeats}
+    return counts + [f"{number} {what}" for what, number in more.items() if number]
 
 
 def best_line(best: BestTrial) -> str:

@@ -78,6 +78,19 @@ class Range(_Dimension):
             value = self.low + count * step
         return int(value) if self.integer else float(value)
 
+    @property
+    def num_values(self) -> float:
+        """How many numbers it has; infinity where no step lies between them."""
+        step = 1.0 if self.integer and self.step is None else self.step
+        if step is None:
+            return 1 if self.low == self.high else math.inf
+        return 1 + math.floor((self.high - self.low) / step + 1e-9)
+
+    @property
+    def values(self) -> list[float]:
+        """All of them, where they can be counted."""
+        return [self.nearest(self.low + i * (self.step or 1)) for i in range(int(self.num_values))]
+
     def contains(self, value: Any) -> bool:
         """Is it a point of the range?"""
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -105,6 +118,16 @@ class Choice(_Dimension):
         if numbers and isinstance(value, int | float):
             return min(numbers, key=lambda choice: abs(choice - value))
         return self.choices[0]
+
+    @property
+    def num_values(self) -> int:
+        """How many different choices there are."""
+        return len(self.values)
+
+    @property
+    def values(self) -> list[Scalar]:
+        """The choices, each once."""
+        return list(dict.fromkeys(self.choices))
 
     def contains(self, value: Any) -> bool:
         """Is it one of the choices?"""
@@ -137,13 +160,36 @@ class Space(Frozen):
             before[key] = dimension
         return self
 
+    @property
+    def num_points(self) -> float:
+        """How many points it has; infinity where a dimension has numbers without a step."""
+        decisive = {other for dimension in self.dimensions.values() for other in dimension.when}
+
+        def count(keys: Sequence[str], point: Mapping[str, Any]) -> float:
+            if not keys:
+                return 1
+            key, *rest = keys
+            dimension = self.dimensions[key]
+            if not _holds(dimension, point):
+                return count(rest, point)
+            if key not in decisive or dimension.num_values == math.inf:
+                return dimension.num_values * count(rest, point)
+            return sum(count(rest, {**point, key: value}) for value in dimension.values)
+
+        return count(list(self.dimensions), {})
+
     def point(self, value_of: Callable[[str, Range | Choice], Any]) -> dict[str, Any]:
         """A value for each dimension in turn, where those before it have the values it needs."""
         point: dict[str, Any] = {}
         for key, dimension in self.dimensions.items():
-            if all(point.get(other) in allowed for other, allowed in dimension.when.items()):
+            if _holds(dimension, point):
                 point[key] = value_of(key, dimension)
         return point
+
+
+def _holds(dimension: Range | Choice, point: Mapping[str, Any]) -> bool:
+    """Is a dimension part of a point whose earlier dimensions have these values?"""
+    return all(point.get(other) in allowed for other, allowed in dimension.when.items())
 
 
 def suggest(trial: Suggests, *, space: Space) -> None:

@@ -11,6 +11,7 @@ DIR/NAME/report.html           what it found, as a page (tune.report.page)
 DIR/NAME/optuna.db             a copy for optuna-dashboard (tune.search.mirror)
 """
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +51,7 @@ class TrialRow(Frozen):
     again: bool = False  # it failed for a transient reason: the next driver starts it again
     asked_after: int = 0  # trials whose scores the sampler knew when it proposed this one
     told: int | None = None  # its place among the trials whose end the sampler heard of
+    repeats: int = 0  # points that were proposed before this one, though they were tried already
 
     @property
     def is_open(self) -> bool:
@@ -78,8 +80,20 @@ class StudyRecord(Frozen):
 
     @property
     def num_trials(self) -> int:
-        """How many it is to have."""
-        return self.settings.num_trials + self.more
+        """How many it is to have: no more than its space has points."""
+        # An older version trained some points again.
+        num_again = len(self.trials) - self._num_tried
+        asked_for, points = self.settings.num_trials + self.more, self.settings.space.num_points
+        return int(min(asked_for, num_again + points))
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Is there no point of its space left to try?"""
+        return self._num_tried >= self.settings.space.num_points
+
+    @property
+    def _num_tried(self) -> int:
+        return len({json.dumps(row.settings, sort_keys=True) for row in self.trials})
 
     def trial(self, name: str) -> TrialRow:
         """The row of a trial."""

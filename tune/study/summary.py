@@ -3,6 +3,7 @@
 It is made from the files of the study alone, and only reads them: any process may ask at any time.
 """
 
+import math
 from collections import Counter
 from pathlib import Path
 from statistics import fmean
@@ -48,6 +49,8 @@ class Summary(Frozen):
     stopped: int
     failed: int
     waiting: int  # proposed, but not running
+    repeats: int  # proposed again, and not trained again
+    points: int | None  # of its space; None where they cannot be counted
     running: tuple[RunningTrial, ...]
     max_epochs: int  # of one trial
     best: BestTrial | None
@@ -83,7 +86,7 @@ def summarize(folder: Path, record: StudyRecord) -> Summary:
         for row in rows
         if row.status == "running" and driver is not None
     )
-    num = Counter(row.status for row in rows)
+    num, points = Counter(row.status for row in rows), record.settings.space.num_points
     return Summary(
         name=record.name,
         status="done" if record.status == "done" else unfinished,
@@ -93,6 +96,8 @@ def summarize(folder: Path, record: StudyRecord) -> Summary:
         stopped=num["stopped"],
         failed=num["failed"],
         waiting=sum(row.is_open for row in rows) - len(running),
+        repeats=sum(row.repeats for row in rows),
+        points=None if math.isinf(points) else int(points),
         running=running,
         max_epochs=record.settings.base.train.max_epochs,
         best=best_so_far(folder, record),

@@ -22,7 +22,7 @@ from tune.study.finalists import read_final
 from tune.study.options import Options
 from tune.study.record import StudyRecord, best_trial, pareto_front, write_study
 from tune.study.settings import StudySettings, sweep_base
-from tune.sweep import run_study
+from tune.sweep import resume_study, run_study
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray", "mlflow_store")]
 SPACE = Space(
@@ -90,6 +90,22 @@ def test_a_study_without_a_trial_starts_over(store: EmbeddingStore, tmp_path: Pa
     settings = make_settings(store, num_trials=2)
     assert run_study(tmp_path / "s", settings, experiment="e", hours=1e-9).trials == ()
     assert len(run_study(tmp_path / "s", settings, experiment="e", hours=1).trials) == 2
+
+
+def test_a_space_of_two_points_makes_two_trials_and_says_so(
+    store: EmbeddingStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = Space(dimensions={"train.seq_len": Range(low=2, high=3, integer=True)})
+    settings = study_settings(store, space=space, num_trials=12)
+    record = run_study(tmp_path / "s", settings, experiment="e")
+    assert record.status == "done"
+    assert sorted(row.settings["train.seq_len"] for row in record.trials) == [2, 3]
+    assert "the space has 2 points, fewer than 12" in capsys.readouterr().err
+    again = resume_study(tmp_path / "s", trials=20)
+    assert again.trials == record.trials
+    assert "done (2 trials); its space has no other point" in capsys.readouterr().err
+    build()(["tune", "status", str(tmp_path / "s")], standalone_mode=False)
+    assert "every point of the space was tried (2 points)" in capsys.readouterr().err
 
 
 def test_a_study_of_two_numbers_ends_with_a_front(store: EmbeddingStore, tmp_path: Path) -> None:
