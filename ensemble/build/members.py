@@ -1,6 +1,7 @@
 """The run folders that take part in an ensemble, and what they may not do."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from typing import NamedTuple
 from ensemble.stack.align import ModelOutput, Stack, stack
 from hmtas.errors import InputError
 from hmtas.runs.ensemble import EnsembleRecord
+from hmtas.runs.identity import find_copies
 from hmtas.runs.probabilities import StoredProbabilities, read_probabilities
 from hmtas.runs.record import RunRecord, predict_line, predictions_path, read_run
 from hmtas.scoring.games import check_fitting, refuse_foreign_games
@@ -40,19 +42,32 @@ def read_members(runs: Sequence[Path], split: str) -> list[Member]:
                 "it would count double"
             )
         seen[run.resolve()] = run
-    records = [read_run(run) for run in runs]
-    names = [record.name for record in records]
     members = []
-    for run, record in zip(runs, records, strict=True):
-        path = predictions_path(run, split)
+    for run in runs:
+        record, path = read_run(run), predictions_path(run, split)
         if not path.is_file():
             raise InputError(
                 f"{run}: no stored probabilities of split {split!r} ({path.name} is missing); "
                 f"run {predict_line(run, split)} first"
             )
-        name = record.name if names.count(record.name) == 1 else str(run)
-        members.append(Member(run, name, record, read_probabilities(path)))
-    return members
+        members.append(Member(run, record.name, record, read_probabilities(path)))
+    return _named(members)
+
+
+def without_copies(members: Sequence[Member]) -> tuple[list[Member], dict[Path, Path]]:
+    """The members, each model once, and the folders that hold one of them again, each with it."""
+    copies = find_copies((member.record, member.stored) for member in members)
+    kept = [member for m, member in enumerate(members) if m not in copies]
+    return _named(kept), {members[m].run: members[first].run for m, first in copies.items()}
+
+
+def _named(members: Sequence[Member]) -> list[Member]:
+    names = Counter(member.record.name for member in members)
+    return [
+        member._replace(name=name if names[name] == 1 else str(member.run))
+        for member in members
+        for name in (member.record.name,)
+    ]
 
 
 def read_ensemble(run: Path) -> tuple[RunRecord, EnsembleRecord]:

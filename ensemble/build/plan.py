@@ -1,8 +1,9 @@
 """What an ensemble is fitted on: read, checked, and not yet touched."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ensemble.build.members import (
     stack_members,
     stopped_on,
     store_of,
+    without_copies,
 )
 from ensemble.combiner import Combiner, Evidence
 from ensemble.combiners.methods import USUAL, combiner_of
@@ -36,6 +38,8 @@ class Plan:
     split: str  # what the ensembles are fitted on
     combiners: dict[str, Combiner]  # what is fitted, by name
     seed: int  # of the folds and the fits
+    # Folders that were left out, each with the one that holds the same model
+    copies: Mapping[Path, Path] = field(default_factory=dict)
 
     @property
     def num_steps(self) -> int:
@@ -75,6 +79,7 @@ def plan_fit(
     seed: int = 0,
     fusion: FusionConfig | None = None,
     greedy: GreedyConfig | None = None,
+    copies: Literal["refuse", "drop", "keep"] = "refuse",
 ) -> Plan:
     """Read the members and refuse what must not be combined.
 
@@ -87,6 +92,8 @@ def plan_fit(
         seed: Seed of the folds and of the fits.
         fusion: Settings of the learned fusion; its seed is replaced by `seed`.
         greedy: Settings of the greedy selection; its seed too is replaced.
+        copies: What to do with a model that is given twice, in two folders (hmtas.runs.identity);
+            `keep` is for ensembles of older versions, which counted it double.
 
     Raises:
         InputError: If a rule of `ensemble.build.members` or `ensemble.stack.align` is broken.
@@ -97,7 +104,11 @@ def plan_fit(
         method: combiner_of(method, seed=seed, fusion=fusion, greedy=greedy) for method in methods
     }
     refuse_test_split(split)
-    members = read_members(runs, split)
+    members, left_out = read_members(runs, split), dict[Path, Path]()
+    if copies != "keep":
+        members, left_out = without_copies(members)
+    if copies == "refuse":
+        _refuse_copies(left_out)
     opened = store_of(members, store)
     check_games(members, opened, split)
     stacked = stack_members(members)
@@ -119,4 +130,15 @@ def plan_fit(
         split=split,
         combiners=combiners,
         seed=seed,
+        copies=left_out,
     )
+
+
+def _refuse_copies(copies: Mapping[Path, Path]) -> None:
+    if copies:
+        copy, first = next(iter(copies.items()))
+        more = f", and {len(copies) - 1} more are such copies" if len(copies) > 1 else ""
+        raise InputError(
+            f"{copy}: the same model as {first} (equal weights or predictions){more}; it would "
+            f"count double. Leave out {', '.join(map(str, copies))}"
+        )

@@ -52,6 +52,7 @@ def refit(
         seed=ensemble.seed,
         fusion=None if fusion is None else FusionConfig.model_validate(fusion),
         greedy=None if greedy is None else GreedyConfig.model_validate(greedy),
+        copies="keep",
     )
     if plan.store.checksum != record.store_checksum:
         raise InputError(

@@ -93,11 +93,10 @@ def select(
     in_mlflow = experiment or experiment_of(found.runs)
     if in_mlflow:
         check_tracking([out], in_mlflow)
-    for name, reason in list(found.skipped.items())[:3]:
-        say(f"skipped {name}: {reason}")
-    if len(found.skipped) > 3:
-        say(f"skipped {len(found.skipped) - 3} more; {out / DOCUMENT} names them")
     plan = read_candidates(found.runs, split, store=store, num_folds=folds, seed=seed)
+    copies = {str(run): f"the same model as {first}" for run, first in plan.copies.items()}
+    skipped = {**found.skipped, **copies}
+    _say_skipped(skipped, out)
     if test:
         plan.store.games(TEST_SPLIT)  # refused now, not when all is fitted
     for note in plan.evidence.stacked.notes:
@@ -114,12 +113,12 @@ def select(
     record = SelectionRecord(
         split=split,
         num_games=len(plan.evidence.games),
-        num_models=len(found.runs),
+        num_models=len(plan.members),
         num_folds=len(plan.folds),
         seed=seed,
         experiment=experiment,
         filter=filter_,
-        skipped=dict(found.skipped),
+        skipped=skipped,
         stopped_on=stopped,
         suspicious=tuple(leaks),
         chosen=chosen.chosen,
@@ -203,6 +202,13 @@ def _runs(runs: list[Path] | None, experiment: str | None, filter_string: str) -
     if not found:
         raise InputError(f"experiment {experiment!r} has no model that fits {filter_string!r}")
     return list(dict.fromkeys(Path(row.run_dir) for row in found if row.run_dir))
+
+
+def _say_skipped(skipped: "Mapping[str, str]", out: Path) -> None:
+    for name, reason in list(skipped.items())[:3]:
+        say(f"skipped {name}: {reason}")
+    if len(skipped) > 3:
+        say(f"skipped {len(skipped) - 3} more; {out / DOCUMENT} names them")
 
 
 def _look_for_leaks(plan: "Plan", *, allowed: bool) -> list[str]:

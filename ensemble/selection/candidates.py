@@ -60,13 +60,13 @@ def read_candidates(
     num_folds: int = 5,
     seed: int = 0,
 ) -> Plan:
-    """Read the models and refuse games that must not shape a selection of them.
+    """Read the models, each once, and refuse games that must not shape a selection of them.
 
     Raises:
         InputError: If a rule of `ensemble.build.members` or `ensemble.stack.align` is broken, or
             there are too few games.
     """
-    plan = plan_fit(runs, split, methods=("mean",), store=store, seed=seed)
+    plan = plan_fit(runs, split, methods=("mean",), store=store, seed=seed, copies="drop")
     games = plan.evidence.games
     if len(games) < FEWEST_GAMES:
         raise InputError(

@@ -9,7 +9,7 @@ import typer
 from hmtas.commands.failures import Failures
 from hmtas.commands.options import Json
 from hmtas.errors import InputError
-from hmtas.runs.record import predict_line, predictions_path
+from hmtas.runs.record import predict_line, predictions_path, read_run
 from hmtas.terminal.console import emit, progress, say
 
 if TYPE_CHECKING:
@@ -60,11 +60,12 @@ def compare(
         return
     if games or splits:
         raise InputError("--games and --splits are for spots; runs name the store of their labels")
-    failures, ids = Failures(len(runs or ())), dict[str, Path]()
+    failures, ids, copies = Failures(len(runs or ())), dict[str, Path](), dict[str, str]()
     if runs:
         if experiment:
             raise InputError("give run folders or --experiment, not both")
-        table, ids, uri, experiment = _rows_of(runs, failures)
+        good, copies = _without_copies(failures.readable(runs), split)
+        table, ids, uri, experiment = _rows_of(good, failures)
     else:
         uri, experiment = _choose(experiment)
         table = read_table(experiment)
@@ -79,13 +80,28 @@ def compare(
         shown = [split]
     if as_json:
         paired_json = same_games and same_games.model_dump(mode="json")
-        emit({**_document(table, experiment, uri), "paired": paired_json})
+        document = _document(table, experiment, uri)
+        emit({**document, "paired": paired_json, "copies": copies})
     else:
         show_runs(table, shown, experiment)
         if same_games is not None:
             show_paired(same_games)
         typer.echo(f"MLflow: {ui_line(uri)}")
     failures.tell()
+
+
+def _without_copies(runs: list[Path], split: str | None) -> tuple[list[Path], dict[str, str]]:
+    """The runs, each model once, and the folders that hold one of them again, each with it."""
+    from hmtas.runs.identity import find_copies
+    from hmtas.runs.probabilities import find_probabilities
+    from hmtas.scoring.paired import PICKED_ON
+
+    stored = (find_probabilities(predictions_path(run, split or PICKED_ON)) for run in runs)
+    copies = find_copies(zip(map(read_run, runs), stored, strict=True))
+    for copy, first in copies.items():
+        say(f"{runs[copy]}: left out, the same model as {runs[first]}")
+    kept = [run for m, run in enumerate(runs) if m not in copies]
+    return kept, {str(runs[copy]): str(runs[first]) for copy, first in copies.items()}
 
 
 def _rows_of(
@@ -96,7 +112,7 @@ def _rows_of(
     from hmtas.tracking.table import read_runs
 
     ids = {}
-    for run in failures.readable(runs):
+    for run in runs:
         with failures.of(run):
             ids[sync_run(run)] = run  # up to date; entered if new
     if not ids:

@@ -166,6 +166,14 @@ def read_probabilities(path: Path) -> StoredProbabilities:
     return StoredProbabilities(provenance, {item.half: item for item in halves})
 
 
+def find_probabilities(path: Path) -> StoredProbabilities | None:
+    """As `read_probabilities`; None where the file is missing or damaged."""
+    try:
+        return read_probabilities(path)
+    except InputError:
+        return None
+
+
 def _values(batch: "pa.RecordBatch", rows: int, num_actions: int) -> np.ndarray:
     """Values of one half, (T, A) float32, without a copy."""
     if batch.num_rows != rows:

@@ -1,6 +1,7 @@
 """Ensembles of run folders: no weight comes from what it is scored on, bad input is refused."""
 
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from ensemble.build.build import apply_ensemble, fit_ensembles
 from ensemble.build.members import read_ensemble
 from ensemble.build.plan import plan_fit
+from ensemble.build.refit import refit
 from ensemble.combiners.methods import METHODS, USUAL
 from ensemble.commands.cli import app
 from ensemble.learned.network import FusionConfig
@@ -281,6 +283,37 @@ def test_what_cannot_be_combined(
     }[break_it]
     with pytest.raises(InputError, match=message):
         plan_fit(given, "valid", methods=methods)
+
+
+@pytest.mark.parametrize("known_by", ["predictions", "weights", "an ensemble of it alone"])
+def test_one_model_in_two_folders_is_refused_by_name(
+    known_by: str, runs: list[Path], store: EmbeddingStore, tmp_path: Path
+) -> None:
+    """Copied, or trained twice: as two trials of a sweep with the same point and seed."""
+    if known_by == "weights":
+        rest = {"weights_sha256": "9" * 64}
+        twins = [model(tmp_path / name, store, seed=s, **rest) for s, name in enumerate("ab")]
+    elif known_by == "predictions":
+        twins = [runs[1], Path(shutil.copytree(runs[1], tmp_path / "old" / "copy"))]
+    else:
+        twins = [runs[1], fit(runs[1:2], tmp_path / "alone", "mean")]
+    given = [runs[0], twins[0], runs[2], twins[1]]
+    with pytest.raises(InputError, match="would count double") as refused:
+        fit(given, tmp_path / "out")
+    assert f"{twins[1]}: the same model as {twins[0]}" in str(refused.value)
+    assert not (tmp_path / "out").exists()
+    assert fit(given[:3], tmp_path / "out").is_dir()
+
+
+def test_an_older_ensemble_that_holds_a_model_twice_is_applied_and_fitted_again(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    given = [*runs, Path(shutil.copytree(runs[1], tmp_path / "copy"))]
+    plan = plan_fit(given, "valid", methods=("weighted",), copies="keep")
+    old = fit_ensembles(plan, tmp_path / "old")["weighted"]
+    apply_ensemble(old, "test")
+    again = refit(old, tmp_path / "again")
+    assert weights_of(again) == weights_of(old)
 
 
 def test_a_folder_that_is_no_ensemble_is_not_replaced(runs: list[Path], tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """`hmtas ensemble select`: the answer, what it refuses, what it writes, and the test split."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from ensemble.commands.cli import app
 from ensemble.selection.candidates import gather, read_candidates
 from hmtas.errors import InputError
 from hmtas.prediction.slide import predict_run
-from hmtas.runs.probabilities import read_probabilities
+from hmtas.runs.probabilities import read_probabilities, write_probabilities
 from hmtas.runs.record import predictions_path
 from hmtas.store.local import EmbeddingStore
 from hmtas.tracking.client import connect
@@ -80,8 +82,28 @@ def test_models_that_miss_other_events_are_combined(store: EmbeddingStore, tmp_p
     assert (out / "selection.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_copies_of_one_model_leave_the_single_model(store: EmbeddingStore, tmp_path: Path) -> None:
+def test_a_copy_is_left_out_and_named(store: EmbeddingStore, tmp_path: Path) -> None:
+    runs = equals(tmp_path, store)
+    (tmp_path / "old").mkdir()
+    copy = Path(shutil.copytree(runs[0], tmp_path / "old" / "a"))
+    result = call(*runs[:2], copy, runs[2], out=tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert f"skipped {copy}: the same model as {runs[0]}" in result.output
+    found, without = document_of(tmp_path / "out"), tmp_path / "without"
+    assert found["skipped"] == {str(copy): f"the same model as {runs[0]}"}
+    assert found["num_models"] == 3
+    assert call(*runs, out=without).exit_code == 0
+    assert found == {**document_of(without), "skipped": found["skipped"]}
+
+
+def test_models_that_say_nearly_the_same_leave_the_single_model(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
     runs = [model(tmp_path / name, store, seed=1, quality=0.6, **LINEAR) for name in "ab"]
+    stored = read_probabilities(predictions_path(runs[1], "valid"))
+    parts = [replace(part, values=part.values.copy()) for part in stored.halves.values()]
+    parts[0].values[0, 0] += 1e-6
+    write_probabilities(predictions_path(runs[1], "valid"), parts, stored.provenance)
     out = tmp_path / "out"
     result = call(*runs, out=out)
     assert result.exit_code == 0, result.output

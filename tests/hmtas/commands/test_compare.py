@@ -1,6 +1,7 @@
 """`hmtas compare` ranks by validation score only, hides nothing, and says how to go on."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -346,7 +347,7 @@ def test_intervals_allow_for_a_reference_that_these_games_picked(
 def test_without_a_validation_score_more_runs_have_no_reference(
     packed: Season, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = [predict(packed, name, {"test": 3}) for name in ("a", "b", "c")]
+    runs = [predict(packed, name, {"test": 3 + n}) for n, name in enumerate("abc")]
     score(runs, split="test")
     compare(runs=runs, split="test", as_json=True)
     captured = capsys.readouterr()
@@ -373,10 +374,27 @@ def test_runs_that_cannot_be_paired_keep_their_table(
     assert paired(capsys, [good, lost]) is None
 
 
+def test_one_model_in_two_folders_is_compared_once(
+    packed: Season, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would count among the candidates that the best was picked of."""
+    runs = [predict(packed, name, {"valid": 3 + n}) for n, name in enumerate("abc")]
+    score(runs, split="valid")
+    compare(runs=runs, as_json=True)
+    alone = json.loads(capsys.readouterr().out.splitlines()[-1])
+    copy = Path(shutil.copytree(runs[1], packed.work / "copy"))
+    compare(runs=[*runs, copy], as_json=True)
+    captured = capsys.readouterr()
+    found = json.loads(captured.out.splitlines()[-1])
+    assert found == {**alone, "copies": {str(copy): str(runs[1])}}
+    assert f"{copy}: left out, the same model as {runs[1]}" in captured.err
+
+
 def test_a_damaged_run_does_not_stop_the_others(
     packed: Season, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good, other, bad = (predict(packed, n, {"valid": 12}) for n in ("good", "other", "damaged"))
+    names = ("good", "other", "damaged")
+    good, other, bad = (predict(packed, n, {"valid": 12 - i}) for i, n in enumerate(names))
     (bad / "mlflow.json").write_text("{")
     with pytest.raises(InputError, match=r"^1 of 3 runs failed: .*damaged/mlflow.json: not JSON"):
         compare(runs=[good, bad, other], as_json=True)

@@ -190,8 +190,10 @@ def test_a_study_without_a_score_has_no_best_trial(store: EmbeddingStore, tmp_pa
 def test_a_finished_study_is_not_run_again(
     store: EmbeddingStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = study_settings(store, space=Space(dimensions={}), num_trials=1)
-    record = make_study(tmp_path, store, make_row("a", 0.3), status="done", settings=settings)
+    space = Space(dimensions={"train.seq_len": Range(low=2, high=3, integer=True)})
+    settings = study_settings(store, space=space, num_trials=1)
+    row = make_row("a", 0.3, settings={"train.seq_len": 3})
+    record = make_study(tmp_path, store, row, status="done", settings=settings)
     again = run_study(tmp_path, record.settings, experiment="e")
     assert again.trials == record.trials
     assert (
