@@ -1,8 +1,9 @@
-"""Places to write to, tried out before the work whose results go there."""
+"""Places: tried out before the work whose results go there, and found again after a move."""
 
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from hmtas.errors import InputError
@@ -41,6 +42,32 @@ def check_space(folder: Path, num_bytes: int, what: str, remedy: str) -> None:
             f"{folder}: {what} need {num_bytes:,} bytes more, but the disk has {free:,} free; "
             f"free some space or {remedy}"
         )
+
+
+def home_of(folder: Path) -> str:
+    """What a record notes of the folder that it is written in, for `where_now`."""
+    return str(folder.resolve())
+
+
+def where_now(
+    path: str, home: str | None, folder: Path, is_it: Callable[[Path], bool] = Path.exists
+) -> str:
+    """A recorded path where it lies now: whatever moved, or was copied, together is used together.
+
+    Args:
+        path: As recorded, absolute; an address stays as it is.
+        home: Folder that the record was written in; None in records of older versions.
+        folder: Folder that the record lies in now.
+        is_it: Is what was recorded in this place?
+
+    Returns:
+        The path that is to `folder` what the recorded one was to `home`, if it is there; else the
+        recorded one.
+    """
+    if home is None or not Path(path).is_absolute():
+        return path
+    near = os.path.normpath(folder.resolve() / os.path.relpath(path, home))
+    return near if near != path and is_it(Path(near)) else path
 
 
 def unwritable(folder: Path) -> str:

@@ -19,7 +19,7 @@ from hmtas.terminal.console import say
 from hmtas.terminal.text import counted
 from tune.study import lock
 from tune.study.budget import read_budget
-from tune.study.record import RECORD, StudyRecord, check_same, read_study
+from tune.study.record import RECORD, StudyRecord, check_same, read_study, write_study
 from tune.study.settings import Load, StudySettings
 
 
@@ -79,6 +79,7 @@ def resume_study(
     concurrent: int | None = None,
     address: str | None = None,
     dashboard: bool = False,
+    store: str | None = None,
 ) -> StudyRecord:
     """Resume a study from what is in its folder alone.
 
@@ -91,6 +92,7 @@ def resume_study(
         concurrent: Trials at once.
         address: Address of a running Ray cluster.
         dashboard: Start Ray's dashboard with Ray.
+        store: Where its store lies now.
 
     Raises:
         InputError: If there is no study, and as `run_study`.
@@ -109,6 +111,11 @@ def resume_study(
             update["load"] = record.resources.model_copy(update={"concurrent": concurrent})
         if address is not None:
             update["address"] = address
+        if store is not None:
+            opened = record.settings.open_store(folder, store)
+            settings = record.settings.model_copy(update={"store": opened.place})
+            record = record.model_copy(update={"settings": settings})
+            write_study(folder, record)  # also of a study that is done
         return record.model_copy(update=update)
 
     return _run(folder, begin, hours=hours, dashboard=dashboard)

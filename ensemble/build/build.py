@@ -18,7 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ensemble.build.members import member_runs, read_ensemble, read_members, stack_members
+from ensemble.build.members import (
+    check_one_store,
+    member_runs,
+    read_ensemble,
+    read_members,
+    stack_members,
+)
 from ensemble.build.plan import Plan
 from ensemble.combiner import nothing
 from ensemble.combiners.crossfit import CrossFit, FoldFit, cross_fit
@@ -95,6 +101,7 @@ def apply_ensemble(run: Path, split: str, *, store: str | Path | None = None) ->
         record.fitted_games,
         advice="`hmtas ensemble fit` wrote cross-fitted probabilities of these games",
     )
+    check_one_store(members)
     predicted_on = members[0].stored.provenance
     labels = {"store": predicted_on.store, "store_checksum": predicted_on.store_checksum}
     if store is not None:

@@ -14,7 +14,7 @@ from hmtas.runs.probabilities import StoredProbabilities, read_probabilities
 from hmtas.runs.record import RunRecord, predict_line, predictions_path, read_run
 from hmtas.scoring.games import check_fitting, refuse_foreign_games
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.remote import open_store
+from hmtas.store.recorded import open_recorded
 
 
 class Member(NamedTuple):
@@ -123,23 +123,37 @@ def store_of(members: Sequence[Member], place: str | Path | None) -> EmbeddingSt
     Raises:
         InputError: If no store is named and the members' differ, or it changed since.
     """
-    if place is not None:
-        return open_store(place)
     first = members[0].stored.provenance
-    for member in members[1:]:
+    for member in members[1:] if place is None else ():
         if member.stored.provenance.store_checksum != first.store_checksum:
             raise InputError(
                 f"{member.name} and {members[0].name} were predicted on different stores "
                 f"({member.stored.provenance.store} and {first.store}); "
                 "say with --store whose labels and splits count"
             )
-    store = open_store(first.store)
-    if store.checksum != first.store_checksum:
-        raise InputError(
-            f"{store.place}: the store was packed again since {members[0].name} was predicted; "
-            "predict again, or name the store with --store to use it all the same"
-        )
-    return store
+    return open_recorded(
+        members[0].run, first.store, first.store_checksum, named=place, other_data=True
+    )
+
+
+def check_one_store(members: Sequence[Member]) -> None:
+    """Refuse members of one store whose predictions are of several: it was packed again between.
+
+    Members of different stores may have predicted on different ones, see `store_of`.
+
+    Raises:
+        InputError: Naming two of them.
+    """
+    first: dict[str, Member] = {}
+    for member in members:
+        other = first.setdefault(member.record.store_checksum, member)
+        one, two = other.stored.provenance, member.stored.provenance
+        if one.store_checksum != two.store_checksum:
+            raise InputError(
+                f"{member.run} predicted {two.split} on the store {two.store_checksum[:12]}, and "
+                f"{other.run} on {one.store_checksum[:12]}; was {two.store} packed again between? "
+                f"Run {predict_line(other.run, one.split)} and the same for the others"
+            )
 
 
 def check_games(members: Sequence[Member], store: EmbeddingStore, split: str) -> None:

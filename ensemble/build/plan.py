@@ -61,9 +61,8 @@ class Plan:
             "its weight is flattered"
             for name, count in stopped_on(self.members).items()
         ]
-        other = sorted(
-            {member.stored.provenance.store for member in self.members} - {self.store.place}
-        )
+        made_on = [member.stored.provenance for member in self.members]
+        other = sorted({one.store for one in made_on if one.store_checksum != self.store.checksum})
         if other:
             notes.append(f"labels and splits of {self.store.place}; members of {', '.join(other)}")
         return notes

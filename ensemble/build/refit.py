@@ -12,6 +12,7 @@ from ensemble.learned.network import FusionConfig
 from hmtas.errors import InputError
 from hmtas.files import is_free
 from hmtas.runs.record import predicted_splits
+from hmtas.store.recorded import open_recorded
 
 
 def refit(
@@ -48,17 +49,12 @@ def refit(
         ensemble.split,
         methods=(ensemble.combiner,),
         num_folds=max(2, len(ensemble.folds)),
-        store=store or record.store,
+        store=open_recorded(run, record.store, record.store_checksum, named=store).place,
         seed=ensemble.seed,
         fusion=None if fusion is None else FusionConfig.model_validate(fusion),
         greedy=None if greedy is None else GreedyConfig.model_validate(greedy),
         copies="keep",
     )
-    if plan.store.checksum != record.store_checksum:
-        raise InputError(
-            f"{plan.store.place}: its checksum is {plan.store.checksum[:12]}, and {run} was fitted "
-            f"on {record.store_checksum[:12]}; packed again since?"
-        )
     if out.exists():
         out.rmdir()  # a folder is put in its place when it is complete
     fit_ensemble(plan, ensemble.combiner, out, on_step=on_step)

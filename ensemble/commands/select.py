@@ -133,7 +133,10 @@ def select(
     if test:
         single = SELECTED if record.chosen == SINGLE else SINGLE
         on_test = score_test(
-            out / SELECTED, out / single, on_run=lambda name: say(f"predicting test: {name}")
+            out / SELECTED,
+            out / single,
+            plan.store,
+            on_run=lambda name: say(f"predicting test: {name}"),
         )
         record = record.model_copy(update={"test": on_test})
         write_json(out / DOCUMENT, record.model_dump(mode="json"))

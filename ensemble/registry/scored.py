@@ -10,7 +10,7 @@ from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import RunRecord, predictions_path
 from hmtas.scoring.games import check_fitting, refuse_seen
 from hmtas.scoring.run import spot_stored, windows_of
-from hmtas.store.remote import open_store
+from hmtas.store.recorded import open_recorded
 
 
 class Scored(NamedTuple):
@@ -28,7 +28,7 @@ class Scored(NamedTuple):
 def score_ensemble(run: Path, store: str | Path | None = None) -> Scored:
     """Count the spots of an ensemble on the games that it was cross-fitted on.
 
-    The labels are those of `store`, or of the store that was predicted.
+    The labels are those of the store that was predicted; `store` is where it lies now.
 
     Raises:
         InputError: If it is no ensemble, a member is gone or was trained again, or its
@@ -39,7 +39,8 @@ def score_ensemble(run: Path, store: str | Path | None = None) -> Scored:
     members = read_members(member_runs(run), split)
     stored = read_probabilities(predictions_path(run, split))
     games = stored.games
-    opened = open_store(store or stored.provenance.store)
+    made_on = stored.provenance
+    opened = open_recorded(run, made_on.store, made_on.store_checksum, named=store)
     check_fitting(
         str(run),
         stored,

@@ -21,15 +21,16 @@ from ensemble.selection.record import OnTest
 from hmtas.errors import InputError
 from hmtas.prediction.slide import predict_run, predicted
 from hmtas.records import HalfId
-from hmtas.runs.probabilities import read_probabilities
-from hmtas.runs.record import WINDOWS, predict_line, predictions_path, read_run
+from hmtas.runs.probabilities import Provenance, read_probabilities
+from hmtas.runs.record import WINDOWS, RunRecord, predict_line, predictions_path, read_run
 from hmtas.scoring.games import TEST_SPLIT
 from hmtas.scoring.run import spot_stored, windows_of
 from hmtas.scoring.score import RunScore, SpotsScore, score_spots, write_score
 from hmtas.spotting.spots import spot_fitted
 from hmtas.statistics.games import GameCounts
 from hmtas.statistics.intervals import paired_difference
-from hmtas.store.remote import open_store
+from hmtas.store.local import EmbeddingStore
+from hmtas.store.recorded import open_recorded
 
 
 def write_selected(
@@ -83,11 +84,14 @@ def _score(plan: Plan, nested: Nested, halves: Mapping[HalfId, np.ndarray]) -> R
     )
 
 
-def score_test(selected: Path, single: Path, *, on_run: Callable[[str], None]) -> OnTest:
+def score_test(
+    selected: Path, single: Path, store: EmbeddingStore, *, on_run: Callable[[str], None]
+) -> OnTest:
     """Predict what is missing, combine and score the test split, once.
 
-    Where the single model stays, `single` is the same run folder as `selected`. `on_run` is called
-    with the name of each model that is predicted.
+    Where the single model stays, `single` is the same run folder as `selected`. A member that was
+    made on `store` is predicted there, any other one on its own store. `on_run` is called with the
+    name of each model that is predicted.
 
     Raises:
         InputError: If a member cannot be predicted.
@@ -95,8 +99,8 @@ def score_test(selected: Path, single: Path, *, on_run: Callable[[str], None]) -
     runs = list(dict.fromkeys([selected, single]))
     for run in runs:
         for member in member_runs(run):
-            _predict(member, TEST_SPLIT, on_run)
-    scores, counts = zip(*(_score_split(run, TEST_SPLIT) for run in runs), strict=True)
+            _predict(member, TEST_SPLIT, store, on_run)
+    scores, counts = zip(*(_score_split(run, TEST_SPLIT, store) for run in runs), strict=True)
     difference = paired_difference(*counts) if len(runs) > 1 else None
     return OnTest(
         scored=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -106,9 +110,9 @@ def score_test(selected: Path, single: Path, *, on_run: Callable[[str], None]) -
     )
 
 
-def _predict(run: Path, split: str, on_run: Callable[[str], None]) -> None:
+def _predict(run: Path, split: str, store: EmbeddingStore, on_run: Callable[[str], None]) -> None:
     record = read_run(run)
-    store = open_store(record.store)
+    store = _that_of(run, record, store)
     if record.is_linear:
         if not predictions_path(run, split).is_file():
             raise InputError(
@@ -120,9 +124,16 @@ def _predict(run: Path, split: str, on_run: Callable[[str], None]) -> None:
         predict_run(run, store, split)
 
 
-def _score_split(run: Path, split: str) -> tuple[SpotsScore, GameCounts]:
+def _that_of(who: Path, made: RunRecord | Provenance, store: EmbeddingStore) -> EmbeddingStore:
+    """The store that something was made on: `store` if that is it, else where it was recorded."""
+    if made.store_checksum == store.checksum:
+        return store
+    return open_recorded(who, made.store, made.store_checksum)
+
+
+def _score_split(run: Path, split: str, store: EmbeddingStore) -> tuple[SpotsScore, GameCounts]:
     stored = read_probabilities(apply_ensemble(run, split))
-    events = open_store(stored.provenance.store).events_of(stored.games)
+    events = _that_of(run, stored.provenance, store).events_of(stored.games)
     found = spot_stored(stored, windows_of(run))
     score = score_spots(found.spots, events, found.actions)
     write_score(run, found.run_score(score))

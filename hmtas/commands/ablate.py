@@ -118,7 +118,7 @@ def ablate(
     if address is None:  # the nodes of a cluster copy what they train on themselves
         prefetch_games(opened, [*opened.games("train"), *opened.games(split)])
     again = shlex.join(["hmtas", *sys.argv[1:]])
-    params = {"store": store, "what": what, "seeds": seeds, "split": split, **chosen}
+    params = {"store": opened.place, "what": what, "seeds": seeds, "split": split, **chosen}
     outbox = Outbox(Parent(out, experiment, "ablation", params))
     outbox.start()
     try:

@@ -30,7 +30,7 @@ def compare(
     ] = None,
     split: Annotated[str | None, typer.Option(help="Show only the scores of this split.")] = None,
     games: Annotated[
-        str | None, typer.Option(help="Where the labels of SPOTS are, as for `hmtas score`.")
+        str | None, typer.Option(help="Where the labels are, as for `hmtas score`; runs know it.")
     ] = None,
     splits: Annotated[Path | None, typer.Option(help="Split file of GAMES.")] = None,
     as_json: Json = False,
@@ -58,8 +58,8 @@ def compare(
     if any(is_spots(run) for run in runs or ()):
         _compare_spots(runs or [], split, games, splits, as_json=as_json)
         return
-    if games or splits:
-        raise InputError("--games and --splits are for spots; runs name the store of their labels")
+    if splits or (games and not runs):
+        raise InputError("--splits is for spots, and --games for spots and runs that are named")
     failures, ids, copies = Failures(len(runs or ())), dict[str, Path](), dict[str, str]()
     if runs:
         if experiment:
@@ -72,7 +72,7 @@ def compare(
     if not table:
         raise InputError(f"experiment {experiment!r} holds no model or ensemble yet")
     shown = sorted({s for row in table for s in row.scores}, key=lambda s: (s != "valid", s))
-    same_games = _compare_runs(table, ids, split) if len(ids) > 1 else None
+    same_games = _compare_runs(table, ids, split, games) if len(ids) > 1 else None
     if split is not None:
         if split not in shown and same_games is None:
             known = ", ".join(shown) or "none"
@@ -150,7 +150,7 @@ def _compare_spots(
 
 
 def _compare_runs(
-    rows: "list[ComparedRun]", ids: dict[str, Path], split: str | None
+    rows: "list[ComparedRun]", ids: dict[str, Path], split: str | None, games: str | None
 ) -> "PairedComparison | None":
     """The runs on the same games, in the order they were named, if they can be compared there."""
     from hmtas.scoring.paired import PICKED_ON, compare_paired
@@ -172,7 +172,7 @@ def _compare_runs(
         return None
     try:
         with progress("Comparing", 2 * len(runs)) as step:
-            return compare_paired(runs, split or PICKED_ON, valid_tight, on_step=step)
+            return compare_paired(runs, split or PICKED_ON, valid_tight, games=games, on_step=step)
     except InputError as error:
         say(f"not compared on the same games: {error}")
         return None

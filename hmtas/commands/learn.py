@@ -128,7 +128,8 @@ def predict(
     check_tracking(tracked(records))
     from hmtas.prediction.shared_windows import slow_precision
     from hmtas.prediction.slide import predict_run, predicted
-    from hmtas.store.remote import open_store, prefetch_games
+    from hmtas.store.recorded import open_recorded
+    from hmtas.store.remote import prefetch_games
 
     chosen = device_here(device)
     if slow := slow_precision(precision, chosen):
@@ -136,7 +137,9 @@ def predict(
     written: dict[Path, str] = {}
     for run, record in records.items():
         with failures.of(run):
-            opened = open_store(store or record.store)
+            opened = open_recorded(
+                run, record.store, record.store_checksum, named=store, other_data=True
+            )
             path = predicted(run, opened, split, precision)
             if path is None:
                 halves = opened.halves_of(opened.games(split))

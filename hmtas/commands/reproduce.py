@@ -63,14 +63,15 @@ def reproduce(
     and scores are compared. Exit code 0: the same, bit for bit or within --tolerance; 1: not.
     """
     from hmtas.cluster.workers import describe_epoch
-    from hmtas.reproduce.again import check_repeatable, make_again, mark, open_same_store, stores_of
+    from hmtas.reproduce.again import check_repeatable, make_again, mark, stores_of
     from hmtas.runs.environment import Change, changes
+    from hmtas.store.recorded import open_recorded
 
     record = read_run(run)
     again = out or Path(os.path.abspath(run) + "-again")  # noqa: PTH100  (keeps links)
     check_folder(again)
     check_repeatable(run, record, again, epochs)
-    opened = open_same_store(run, store or record.store, record.store_checksum)
+    opened = open_recorded(run, record.store, record.store_checksum, named=store)
     stores = stores_of(run, opened)
     num_epochs = len(record.history) if epochs is None else epochs
     if record.ensemble is None and not has_last_word(record, num_epochs):

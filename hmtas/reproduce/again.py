@@ -17,7 +17,7 @@ from hmtas.files import is_free, read_json, write_json
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import EpochRecord, RunRecord, predicted_splits, predictions_path
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.remote import open_store
+from hmtas.store.recorded import open_recorded
 
 NOTE = "reproduction.json"
 VERDICT = "verdict"  # in the note, once there is one
@@ -51,22 +51,7 @@ def check_repeatable(run: Path, record: RunRecord, again: Path, epochs: int | No
 
 def mark(run: Path, record: RunRecord, again: Path, **more: Any) -> None:
     """Note in a folder which run it reproduces."""
-    write_json(again / NOTE, {"run": str(run), "created": record.created, **more})
-
-
-def open_same_store(run: Path, place: str, checksum: str) -> EmbeddingStore:
-    """Open the store that a run was made on.
-
-    Raises:
-        InputError: If it is not there, or not the same.
-    """
-    store = open_store(place)
-    if store.checksum != checksum:
-        raise InputError(
-            f"{store.place}: its checksum is {store.checksum[:12]}, and {run} was made on "
-            f"{checksum[:12]}; packed again since? --store names another place of the same store"
-        )
-    return store
+    write_json(again / NOTE, {"run": str(run.absolute()), "created": record.created, **more})
 
 
 def stores_of(run: Path, store: EmbeddingStore) -> dict[str, EmbeddingStore]:
@@ -81,7 +66,7 @@ def stores_of(run: Path, store: EmbeddingStore) -> dict[str, EmbeddingStore]:
         if made_on.store_checksum == store.checksum:
             stores[split] = store
         else:
-            stores[split] = open_same_store(run, made_on.store, made_on.store_checksum)
+            stores[split] = open_recorded(run, made_on.store, made_on.store_checksum)
     return stores
 
 

@@ -17,8 +17,9 @@ import numpy as np
 from hmtas.config import Precision
 from hmtas.errors import InputError
 from hmtas.files import atomic_path
+from hmtas.place import home_of
 from hmtas.records import HalfId, Probabilities
-from hmtas.runs.record import RunRecord, predictions_path
+from hmtas.runs.record import RunRecord, predictions_path, store_now
 from hmtas.validation import Frozen
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Provenance(Frozen):
     split: str
     store: str  # path or address
     store_checksum: str  # at the time of the prediction
+    home: str | None = None  # folder of the file when it was written; None once it is read
     actions: tuple[str, ...]  # names of the columns
     rate_hz: float
     seq_len: int | None = None  # rows of a window of the model; None for an ensemble
@@ -113,7 +115,7 @@ def write_probabilities(
             )
     document = {
         "version": VERSION,
-        "provenance": provenance.model_dump(mode="json"),
+        "provenance": {**provenance.model_dump(mode="json"), "home": home_of(path.parent)},
         "halves": [[*item.half, len(item.values)] for item in stored],
     }
     document["sha256"] = _checksum(document, [item.values for item in stored])
@@ -128,7 +130,7 @@ def write_probabilities(
 
 
 def read_probabilities(path: Path) -> StoredProbabilities:
-    """Map a file of probabilities and check its checksum.
+    """Map a file of probabilities and check its checksum; its store is where it lies now.
 
     Raises:
         InputError: If the file is missing, damaged, or of another version.
@@ -163,6 +165,8 @@ def read_probabilities(path: Path) -> StoredProbabilities:
         ]
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from None
+    store = store_now(provenance.store, provenance.store_checksum, provenance.home, path.parent)
+    provenance = provenance.model_copy(update={"store": store, "home": None})
     return StoredProbabilities(provenance, {item.half: item for item in halves})
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import write_json
+from hmtas.place import home_of, where_now
 from hmtas.runs.ensemble import EnsembleRecord
 from hmtas.runs.environment import Environment
 from hmtas.validation import Frozen, read_record
@@ -56,6 +57,7 @@ class RunRecord(Frozen):
     ensemble: EnsembleRecord | None = None  # of a run of that kind
     store: str  # path or address of the embedding store
     store_checksum: str
+    home: str | None = None  # the run folder when it was written; None once it is read
     streams: dict[str, int]  # streams the model uses: name to width
     actions: tuple[str, ...]
     rate_hz: float
@@ -94,18 +96,32 @@ class RunRecord(Frozen):
 
 def write_run(run: Path, record: RunRecord) -> None:
     """Write the record of a run, atomically."""
-    write_json(run / RECORD, record.model_dump(mode="json"))
+    at_home = record.model_copy(update={"home": home_of(run)})
+    write_json(run / RECORD, at_home.model_dump(mode="json"))
 
 
 def read_run(run: Path) -> RunRecord:
-    """Read the record of a run.
+    """Read the record of a run, with its store where it lies now (`store_now`).
 
     Raises:
         InputError: If `run` is not a run folder or its record is malformed.
     """
     if not (run / RECORD).is_file():
         raise InputError(f"{run}: no run here ({RECORD} is missing); did its training start?")
-    return read_record(run / RECORD, RunRecord)
+    record = read_record(run / RECORD, RunRecord)
+    store = store_now(record.store, record.store_checksum, record.home, run)
+    return record.model_copy(update={"store": store, "home": None})
+
+
+def store_now(place: str, checksum: str, home: str | None, folder: Path) -> str:
+    """Where a recorded store lies, if it may have moved along with its record; see `where_now`."""
+
+    def is_it(near: Path) -> bool:
+        from hmtas.store.index import checksum_at
+
+        return checksum_at(near) == checksum
+
+    return where_now(place, home, folder, is_it)
 
 
 def find_run(run: Path) -> RunRecord | None:

@@ -17,6 +17,7 @@ from hmtas.scoring.run import Spotted, spot_stored, windows_of
 from hmtas.spotting.spots import FittedWindows, read_windows
 from hmtas.store.index import INDEX_FILE
 from hmtas.store.local import EmbeddingStore
+from hmtas.store.recorded import open_recorded
 from hmtas.store.remote import is_remote, open_store
 
 
@@ -74,14 +75,15 @@ def load(
     """
     if has_probabilities(path):
         found = load_probabilities(path, split, windows)
-        assert found.provenance is not None
-        store = found.provenance.store
-        if games is None and not (is_remote(store) or (Path(store) / INDEX_FILE).is_file()):
-            raise InputError(
-                f"{path}: was predicted on the store {store}, which is not there; "
-                "name the labels with --games"
+        made_on = found.provenance
+        assert made_on is not None
+        if games is None:
+            store = open_recorded(
+                path, made_on.store, made_on.store_checksum, other_data=True, option="--games"
             )
-        labels = _Labels.open(games or store, label_times)
+            labels = _Labels.of(store, label_times)
+        else:
+            labels = _Labels.open(games, label_times)
     elif windows is not None:
         raise InputError(f"{path}: these are spots already; --windows is for probabilities")
     elif not path.exists():
@@ -128,15 +130,20 @@ class _Labels:
     def open(cls, place: str, times: Times) -> "_Labels":
         """Open a store, or a tree with `Labels-v2.json`."""
         if is_remote(place) or (Path(place) / INDEX_FILE).is_file():
-            if times == "game_time":
-                raise InputError(
-                    f"{place}: a store keeps the position of a label, not its gameTime; "
-                    "name the tree of label files with --games, or leave --label-times out"
-                )
-            return cls(place, open_store(place))
+            return cls.of(open_store(place), times)
         if not Path(place).is_dir():
             raise InputError(f"{place}: no such folder of games, and no store")
         return cls(place, None, times)
+
+    @classmethod
+    def of(cls, store: EmbeddingStore, times: Times) -> "_Labels":
+        """Those of a store, which knows no other times than positions."""
+        if times == "game_time":
+            raise InputError(
+                f"{store.place}: a store keeps the position of a label, not its gameTime; "
+                "name the tree of label files with --games, or leave --label-times out"
+            )
+        return cls(store.place, store)
 
     @property
     def actions(self) -> tuple[str, ...]:

@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hmtas.config import Config, SpottingConfig
+from hmtas.errors import InputError
 from hmtas.metric.averages import TOLERANCES_S, Metric
 from hmtas.records import Events, HalfId, Probabilities, Spots
 from hmtas.runs.probabilities import Provenance, StoredProbabilities, read_probabilities
-from hmtas.runs.record import WINDOWS, predictions_path, read_run
+from hmtas.runs.record import WINDOWS, predict_line, predictions_path, read_run
 from hmtas.scoring.score import RunScore, SpotsScore, count_games
 from hmtas.spotting.spots import FittedWindows, read_windows, spot, spot_fitted
 from hmtas.spotting.windows import spot_unseen
 from hmtas.statistics.games import GameCounts
-from hmtas.store.remote import open_store
+from hmtas.store.local import EmbeddingStore
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,11 +111,19 @@ def spot_as_trained(
     )
 
 
-def count_run(run: Path, store: str, split: str, metric: Metric) -> GameCounts:
-    """What a metric counts of a run's split, suppressed as it was in training."""
-    opened = open_store(store)
+def count_run(run: Path, store: EmbeddingStore, split: str, metric: Metric) -> GameCounts:
+    """What a metric counts of a run's split, suppressed as it was in training.
+
+    Raises:
+        InputError: If the split was predicted on another store.
+    """
     stored = read_probabilities(predictions_path(run, split))
-    events = opened.events_of(opened.games(split))
+    if stored.provenance.store_checksum != store.checksum:
+        raise InputError(
+            f"{run}: its split {split!r} was predicted on another store than {store.place}, which "
+            f"it is compared on; run {predict_line(run, split)} again"
+        )
+    events = store.events_of(store.games(split))
     config = read_run(run).config
-    spots = spot_as_trained(stored.halves, events, opened.actions, config, metric)
-    return count_games(spots, events, opened.actions, metric)
+    spots = spot_as_trained(stored.halves, events, store.actions, config, metric)
+    return count_games(spots, events, store.actions, metric)

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from hmtas.errors import InputError
-from hmtas.files import parse_json, sha256_json, write_json
+from hmtas.files import parse_json, read_json, sha256_json, write_json
 from hmtas.records import HalfId
 from hmtas.validation import Frozen, validated
 
@@ -81,6 +81,20 @@ def read_index(path: Path) -> Index:
             )
         raise InputError(f"{path}: no store here ({INDEX_FILE} is missing); run `hmtas pack`")
     return parse_index(file.read_bytes(), str(file))
+
+
+def checksum_at(path: Path) -> str | None:
+    """The checksum that the store in a folder states; None if there is no finished store."""
+    index = path / INDEX_FILE
+    return _stated(index, index.stat().st_mtime_ns) if index.is_file() else None
+
+
+@functools.lru_cache
+def _stated(index: Path, mtime_ns: int) -> str | None:
+    try:
+        return str(read_json(index)["checksum"])
+    except (InputError, KeyError, TypeError):
+        return None
 
 
 def parse_index(content: bytes, place: str) -> Index:

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hmtas.errors import InputError
+from hmtas.errors import InputError, TransientError
 from hmtas.formats.labels import HALVES
 from hmtas.records import Events, HalfId
 from hmtas.store.halves import Half, map_half, read_labels
-from hmtas.store.index import LABELS_FILE, Index, StoredFile, StoredHalf, read_index
+from hmtas.store.index import INDEX_FILE, LABELS_FILE, Index, StoredFile, StoredHalf, read_index
 
 if TYPE_CHECKING:
     from hmtas.store.cache import NodeCache
@@ -39,6 +39,7 @@ class EmbeddingStore:
     # Brings the files of a store in a service to `path`; None for a store on the disk.
     cache: "NodeCache | None" = dataclasses.field(default=None, repr=False)
     _reopen: Reopen | None = dataclasses.field(default=None, repr=False)
+    _index_time: int | None = dataclasses.field(default=None, repr=False)  # ns; of its file
     _open: OrderedDict[HalfId, Half] = dataclasses.field(default_factory=OrderedDict, repr=False)
 
     @classmethod
@@ -57,7 +58,8 @@ class EmbeddingStore:
                 or the index does not match its own checksum.
         """
         path = path.resolve()
-        return cls(path, read_index(path), cache, reopen)
+        time_ns = _time_of(path / INDEX_FILE)  # before it is read
+        return cls(path, read_index(path), cache, reopen, time_ns)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._reopen or _reopen, (self.place, self.checksum)
@@ -133,10 +135,12 @@ class EmbeddingStore:
 
         Raises:
             InputError: If the half is not in the store, or its file is not what was packed.
+            TransientError: If the store was packed again since it was opened.
         """
         mapped = self._open.get(half)
         if mapped is None:
             stored = self._stored(half)
+            self._check_unchanged()
             self.fetch(stored.as_file())
             mapped = map_half(self.path, stored, self.streams)
             self._open[half] = mapped
@@ -187,6 +191,13 @@ class EmbeddingStore:
         """Annotations of every half of some games."""
         return {half: self.events(half) for half in self.halves_of(games)}
 
+    def _check_unchanged(self) -> None:
+        """Refuse to mix halves of two seasons: a half of another one may be of the same size."""
+        if self.cache is not None or _time_of(self.path / INDEX_FILE) == self._index_time:
+            return
+        if read_index(self.path).checksum != self.checksum:
+            raise _changed(self.path)
+
     def _stored(self, half: HalfId) -> StoredHalf:
         if half not in self.halves:
             raise InputError(
@@ -208,5 +219,13 @@ class EmbeddingStore:
 def _reopen(path: str, checksum: str) -> EmbeddingStore:
     store = EmbeddingStore.open(Path(path))
     if store.checksum != checksum:
-        raise InputError(f"{path}: the store was packed again while it was in use; start again")
+        raise _changed(path)
     return store
+
+
+def _changed(path: str | Path) -> TransientError:
+    return TransientError(f"{path}: the store was packed again while it was in use; start again")
+
+
+def _time_of(file: Path) -> int | None:
+    return file.stat().st_mtime_ns if file.is_file() else None

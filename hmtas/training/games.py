@@ -116,7 +116,7 @@ def begin_run(
             f"{out}: holds a run of another {what} ({begun.name!r}); "
             "choose another folder or remove this one"
         )
-    return begun
+    return begun.model_copy(update={"store": store.place})  # which may have moved
 
 
 def _check_streams(store: EmbeddingStore, games: GamePlan, streams: Iterable[str]) -> None:

@@ -268,7 +268,8 @@ class _Training:
             return
         meta, problem = found
         here = self.record.environment
-        self.record = RunRecord.model_validate(meta["record"])
+        begun = RunRecord.model_validate(meta["record"])
+        self.record = begun.model_copy(update={"store": self.record.store})  # it may have moved
         epoch = len(self.record.history)
         for change in changes(self.record.environment, here):
             self._add_note(f"after epoch {epoch}: {change.what} {change.now}, not {change.before}")

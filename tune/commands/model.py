@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hmtas.commands.options import Address, Experiment, Json, Settings, StorePlace
+from hmtas.commands.options import Address, Experiment, Json, MovedStore, Settings, StorePlace
 from hmtas.config import parse_settings
 from hmtas.errors import InputError
 from hmtas.place import check_folder
@@ -178,6 +178,7 @@ def resume(
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster, or `auto`; by default as before.")
     ] = None,
+    store: MovedStore = None,
     dashboard: Dashboard = False,
     as_json: Json = False,
 ) -> None:
@@ -200,6 +201,7 @@ def resume(
         concurrent=concurrent,
         address=address,
         dashboard=dashboard,
+        store=store,
     )
     _show(record, study, as_json)
 

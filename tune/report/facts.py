@@ -12,7 +12,6 @@ from hmtas.scoring.games import refuse_test_split
 from hmtas.scoring.score import read_score
 from hmtas.spotting.spots import FittedWindows, read_windows
 from hmtas.spotting.windows import cross_fit
-from hmtas.store.remote import open_store
 from tune.report.importance import Importances, importances
 from tune.report.scores import Estimate, Scores, score_best, verdict_of_scores
 from tune.report.style import STATES
@@ -113,7 +112,7 @@ def _windows(folder: Path, run: RunRecord, settings: StudySettings) -> Windows |
         if run.config.train.stop_windows != "fitted" or not path.is_file():
             return None
         refuse_test_split(settings.split)
-        stored, store = read_probabilities(path), open_store(settings.store)
+        stored, store = read_probabilities(path), settings.open_store(folder)
         events = store.events_of(store.games(settings.split))
         actions = stored.provenance.actions
         fitted = cross_fit(stored.halves, events, actions, split=settings.split)

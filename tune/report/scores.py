@@ -18,7 +18,6 @@ from hmtas.statistics.games import GameCounts
 from hmtas.statistics.intervals import Resampled, action_intervals
 from hmtas.statistics.seeds import resample_candidates
 from hmtas.statistics.verdicts import compare_to
-from hmtas.store.remote import open_store
 from hmtas.terminal.text import interval, points
 from tune.study.finalists import ComparedToPicked, Final
 from tune.study.options import Metric
@@ -70,12 +69,10 @@ def score_best(folder: Path, record: StudyRecord, final: Final | None) -> Scores
     runs = _runs(folder, record, final)
     if not runs:
         raise InputError(f"no trial has predicted the {settings.split} games yet")
-    store = open_store(settings.store)
-    if store.checksum != settings.store_checksum:
-        raise InputError(f"{settings.store}: this is no longer the store that was trained on")
+    store = settings.open_store(folder)
     counts = {
         name: [
-            [count_run(run, settings.store, settings.split, name) for run in found]
+            [count_run(run, store, settings.split, name) for run in found]
             for found in runs.values()
         ]
         for name in get_args(Metric)

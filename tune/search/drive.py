@@ -26,7 +26,7 @@ from hmtas.cluster.session import ray_session
 from hmtas.cluster.tasks import run_tasks
 from hmtas.files import full_disk
 from hmtas.runs.record import WEIGHTS, predictions_path
-from hmtas.store.remote import open_store, prefetch_games
+from hmtas.store.remote import prefetch_games
 from hmtas.terminal.console import progress, say
 from hmtas.terminal.signals import interruptible, postponed
 from hmtas.terminal.text import counted
@@ -67,11 +67,11 @@ def drive(
         TransientError: If the disk is full, or the store is not there; the study can be resumed.
         Interrupted: On Ctrl-C or SIGTERM; the study can be resumed.
     """
-    notes = _check(record)
+    notes = _check(folder, record)
     with _resumable(folder), _ray(record, dashboard=dashboard), full_disk(folder):
         concurrent = check_resources(record.resources, record.settings.workers_per_trial)
         if record.address is None:  # nodes of a cluster copy what they train on themselves
-            _prefetch(record)
+            _prefetch(folder, record)
         write_study(folder, record.model_copy(update={"status": "running"}))
         with mirrored(folder), _tracked(folder, record) as outbox:
             _announce(folder, record, concurrent, notes)
@@ -88,10 +88,10 @@ def drive(
     return record, outbox
 
 
-def _check(record: StudyRecord) -> list[str]:
+def _check(folder: Path, record: StudyRecord) -> list[str]:
     """Refuse what cannot run; what to say of the rest."""
     settings, load = record.settings, record.resources
-    games = plan_games(open_store(settings.store), settings.base.train)
+    games = plan_games(settings.open_store(folder), settings.base.train)
     check_workers(settings.workers_per_trial, load.gpus_per_trial, len(games.fitted))
     notes = check_sampler(settings.options, settings.space)
     notes += check_pruner(settings.options, len(games.stopped))
@@ -136,8 +136,8 @@ def _tracked(folder: Path, record: StudyRecord) -> Iterator[Outbox]:
         raise
 
 
-def _prefetch(record: StudyRecord) -> None:
-    store = open_store(record.settings.store)
+def _prefetch(folder: Path, record: StudyRecord) -> None:
+    store = record.settings.open_store(folder)
     plan = plan_games(store, record.settings.base.train)
     prefetch_games(store, [*plan.fitted, *plan.stopped, *store.games(record.settings.split)])
 

@@ -15,7 +15,6 @@ from hmtas.errors import DamagedCheckpointError, TransientError, describe_error
 from hmtas.model.checkpoint import remove_checkpoints
 from hmtas.prediction.slide import predict_run
 from hmtas.runs.record import EpochRecord, history_of, read_run, write_run
-from hmtas.store.remote import open_store
 from hmtas.training.loop import fit_and_predict
 from tune.search.trial import FAILED, BestEpoch, Job, discard_run, writer_lock
 from tune.search.workers import train_nested
@@ -87,7 +86,7 @@ def _train_here(
 ) -> None:
     def attempt() -> None:
         fit_and_predict(
-            open_store(job.settings.store),
+            job.open_store(),
             config,
             run,
             job.settings.split,
@@ -111,6 +110,6 @@ def predict_trial(run: Path, job: Job) -> None:
     """Predict with the best checkpoint of a trial that was stopped early, and close its record."""
     torch.set_num_threads(job.load.cpus_per_trial)
     with writer_lock(run):  # it may not have heard yet that it was stopped
-        predict_run(run, open_store(job.settings.store), job.settings.split, device=job.device)
+        predict_run(run, job.open_store(), job.settings.split, device=job.device)
         write_run(run, read_run(run).model_copy(update={"status": "done"}))
         remove_checkpoints(run)

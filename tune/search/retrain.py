@@ -69,8 +69,9 @@ def retrain_finalists(folder: Path, record: StudyRecord, job: Job, concurrent: i
 
 def compare_finalists(folder: Path, runs: dict[str, list[Path]], job: Job, metric: Metric) -> Final:
     """Score the trainings of each trial on the split they predicted, and compare the trials."""
+    store = job.open_store()
     counts = [
-        [count_run(run, job.settings.store, job.settings.split, metric) for run in found]
+        [count_run(run, store, job.settings.split, metric) for run in found]
         for found in runs.values()
     ]
     groups, trainings, deviation, means = resample_candidates(counts)

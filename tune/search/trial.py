@@ -7,7 +7,7 @@ Optuna's trial running forever, so it is an error.
 import math
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hmtas.files import locked
 from hmtas.model.checkpoint import remove_checkpoints
@@ -15,6 +15,9 @@ from hmtas.runs.record import RECORD, EpochRecord
 from tune.study.options import GAMES, LOOSE, TIGHT, Objective
 from tune.study.record import TRIALS, StudyRecord
 from tune.study.settings import Load, StudySettings
+
+if TYPE_CHECKING:
+    from hmtas.store.local import EmbeddingStore
 
 WRITER_TIMEOUT_S = 60.0  # how long a process may outlive its driver
 FAILED = "failed"  # in a trial's last report: why it failed
@@ -32,6 +35,10 @@ class Job(NamedTuple):
     def of(cls, folder: Path, record: StudyRecord) -> "Job":
         """The job of the trials of the study in a folder."""
         return cls(folder / TRIALS, record.settings, record.resources)
+
+    def open_store(self) -> "EmbeddingStore":
+        """The store of the study; see `StudySettings.open_store`."""
+        return self.settings.open_store(self.trials.parent)
 
     @property
     def device(self) -> str:

@@ -26,7 +26,6 @@ from hmtas.errors import DamagedCheckpointError
 from hmtas.files import read_json, write_json
 from hmtas.prediction.slide import predict_run, predicted
 from hmtas.runs.record import EpochRecord, history_of
-from hmtas.store.remote import open_store
 from hmtas.training.games import begin_run, plan_games
 from tune.search.trial import Job, discard_run, writer_lock
 
@@ -54,7 +53,7 @@ def train_nested(
     release_workers(run)  # of a process of this trial that died
     for epoch in history_of(run):
         on_epoch(epoch)
-    store = open_store(job.settings.store)
+    store = job.open_store()
     begin_run(store, config, plan_games(store, config.train), run, name=run.name)
     training = Training(store, config, run.absolute(), run.name, job.settings.preset)
     try:

@@ -18,7 +18,8 @@ from typing import Any, Literal
 from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
 from hmtas.files import write_json
-from hmtas.runs.record import read_run
+from hmtas.place import home_of, where_now
+from hmtas.runs.record import read_run, store_now
 from hmtas.validation import Frozen, read_record
 from tune.study.finalists import Final, read_final
 from tune.study.options import Objective
@@ -76,6 +77,7 @@ class StudyRecord(Frozen):
     more: int = 0  # trials beyond those of the settings (`hmtas tune resume --trials`)
     experiment: str = "hmtas"  # in MLflow
     address: str | None = None  # of the Ray cluster; None: one of its own
+    home: str | None = None  # the study's folder when it was written; None once it is read
     trials: tuple[TrialRow, ...] = ()
 
     @property
@@ -112,11 +114,12 @@ class StudyRecord(Frozen):
 
 def write_study(folder: Path, record: StudyRecord) -> None:
     """Write the record of a study, atomically."""
-    write_json(folder / RECORD, record.model_dump(mode="json"))
+    at_home = record.model_copy(update={"home": home_of(folder)})
+    write_json(folder / RECORD, at_home.model_dump(mode="json"))
 
 
 def read_study(folder: Path) -> StudyRecord:
-    """Read the record of a study.
+    """Read the record of a study; its store, and an earlier study, are where they lie now.
 
     Raises:
         InputError: If `folder` is no study or its record is malformed.
@@ -126,7 +129,15 @@ def read_study(folder: Path) -> StudyRecord:
             f"{folder}: no study here ({RECORD} is missing); a study lies in DIR/NAME of "
             "`hmtas tune model STORE --name NAME --out DIR`"
         )
-    return read_record(folder / RECORD, StudyRecord)
+    record = read_record(folder / RECORD, StudyRecord)
+    settings, options = record.settings, record.settings.options
+    if options.warm is not None:
+        earlier = where_now(options.warm.study, record.home, folder)
+        warm = options.warm.model_copy(update={"study": earlier})
+        options = options.model_copy(update={"warm": warm})
+    store = store_now(settings.store, settings.store_checksum, record.home, folder)
+    settings = settings.model_copy(update={"store": store, "options": options})
+    return record.model_copy(update={"settings": settings, "home": None})
 
 
 def check_same(folder: Path, old: StudySettings, new: StudySettings) -> None:

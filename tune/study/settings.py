@@ -1,11 +1,18 @@
 """What decides the result of a study, and what a preset becomes when it is searched from."""
 
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from hmtas.config import Config
 from hmtas.validation import Frozen
 from tune.space.dimensions import WINDOWS, Space
 from tune.study.options import Objective, Options
+
+if TYPE_CHECKING:
+    from hmtas.store.local import EmbeddingStore
 
 # What a sweep changes in a preset before the user does: validation games stay clean, and a trial
 # is scored with the best NMS windows, not with those of the thesis.
@@ -26,6 +33,19 @@ class StudySettings(Frozen):
     split: str = "valid"  # predicted by every trial
     workers_per_trial: int = Field(default=1, ge=1)  # each has games of its own: other results
     options: Options = Options()
+
+    def open_store(self, study: Path, named: str | None = None) -> "EmbeddingStore":
+        """Open the store of the study in a folder, which must be the one that it began with.
+
+        `named` is where the user says that it lies now.
+
+        Raises:
+            InputError: If it is not there, was packed again, or another one is named.
+        """
+        from hmtas.store.recorded import open_recorded
+
+        option = f"hmtas tune resume {shlex.quote(str(study))} --store"
+        return open_recorded(study, self.store, self.store_checksum, named=named, option=option)
 
 
 class Load(Frozen):

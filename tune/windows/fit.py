@@ -17,7 +17,7 @@ from hmtas.spotting.spots import FittedWindows
 from hmtas.spotting.table import Setting
 from hmtas.spotting.windows import Choose, Method, cross_fit
 from hmtas.statistics.intervals import paired_difference
-from hmtas.store.remote import open_store
+from hmtas.store.recorded import open_recorded
 
 
 class Tuned(NamedTuple):
@@ -61,7 +61,8 @@ def tune_run(
     refuse_test_split(split)
     check_run(run)
     stored = read_probabilities(predictions_path(run, split))
-    opened = open_store(store or stored.provenance.store)
+    made_on = stored.provenance
+    opened = open_recorded(run, made_on.store, made_on.store_checksum, named=store, other_data=True)
     check_fitting(
         str(run),
         stored,

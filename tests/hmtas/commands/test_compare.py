@@ -19,6 +19,7 @@ from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import predictions_path
 from hmtas.statistics.intervals import Resampled
 from hmtas.statistics.verdicts import Comparison, compare_to
+from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import pack
 from hmtas.tracking.parent import Parent
 from hmtas.tracking.run import sync_run
@@ -229,7 +230,8 @@ def predict(
                 values[second, ACTIONS.index(action)] = 0.9 - 0.01 * g
                 halves.append(Probabilities(half=HalfId(game, number), values=values))
         about: dict[str, Any] = {
-            "run": name, "split": split, "store": str(season.store), "store_checksum": "0",
+            "run": name, "split": split, "store": str(season.store),
+            "store_checksum": EmbeddingStore.open(season.store).checksum,
             "actions": ACTIONS, "rate_hz": 1.0, "fitted_games": (), "created": "now",
         }  # fmt: skip
         path = predictions_path(run, split)
@@ -456,8 +458,10 @@ def test_submissions_need_labels_and_one_another(packed: Season) -> None:
         compare(runs=[theirs, theirs], games=str(packed.store))
     with pytest.raises(InputError, match=r"spots do not say where their labels are; add --games"):
         compare(runs=[theirs, packed.work / "a"])
-    with pytest.raises(InputError, match="--games and --splits are for spots"):
-        compare(runs=[packed.work / "a"], games=str(packed.store))
+    with pytest.raises(InputError, match="--splits is for spots"):
+        compare(runs=[packed.work / "a"], splits=packed.work / "splits.json")
+    with pytest.raises(InputError, match="--games for spots and runs that are named"):
+        compare(games=str(packed.store))
 
 
 def test_one_run_is_compared_with_nothing(

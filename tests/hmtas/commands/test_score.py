@@ -78,7 +78,8 @@ def predict(run: Path, store: Path, split: str, games: list[str], **changes: Any
                 values[row, ACTIONS.index(action)] = 0.9
             halves.append(Probabilities(half=HalfId(game, number), values=values))
     about: dict[str, Any] = {
-        "run": "run", "split": split, "store": str(store), "store_checksum": "0",
+        "run": "run", "split": split, "store": str(store),
+        "store_checksum": EmbeddingStore.open(store).checksum,
         "actions": ACTIONS, "rate_hz": 1.0, "fitted_games": ("l/s/a",), "created": "now",
     }  # fmt: skip
     write_probabilities(predictions_path(run, split), halves, Provenance(**(about | changes)))
@@ -313,9 +314,9 @@ def test_other_actions_than_the_stores_are_refused(world: World) -> None:
 
 def test_a_store_that_is_gone_is_named(world: World) -> None:
     world.store.rename(world.root / "elsewhere")
-    assert "which is not there; name the labels with --games" in refused(
-        "score", world.run, "--split", "valid"
-    )
+    said = refused("score", world.run, "--split", "valid")
+    assert f"its store is not at {world.store}" in said
+    assert "name where it lies now with --games" in said
 
 
 def test_a_split_of_a_tree_without_split_file_is_refused(world: World) -> None:

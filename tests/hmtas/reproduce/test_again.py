@@ -187,7 +187,9 @@ def test_a_trial_that_was_stopped_is_stopped_again(store: EmbeddingStore, tmp_pa
     run, config = tmp_path / "trial", make_config(max_epochs=9, patience=9)
     with pytest.raises(KilledError):
         fit(store, config, run, name="trial", report=killed_after(2))
-    settings = make_settings().model_copy(update={"store": str(store.path)})
+    settings = make_settings().model_copy(
+        update={"store": str(store.path), "store_checksum": store.checksum}
+    )
     predict_trial(run, Job(tmp_path, settings, Load()))
     document = reproduce(run)
     assert document["kind"] == "bits"

@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hmtas.errors import InputError
+from hmtas.errors import InputError, TransientError
 from hmtas.files import sha256_json
 from hmtas.formats.labels import ACTIONS
 from hmtas.records import HalfId
+from hmtas.season.write import SeasonConfig, write_season
 from hmtas.store.local import EmbeddingStore
+from hmtas.store.pack import pack
+from tests.support.small import STREAMS, make_store
 from tests.support.store_tree import GAMES, NUM_ROWS, WIDTHS, packed, rows
 
 A1 = HalfId("l/s/a", 1)
@@ -111,6 +115,21 @@ def test_a_store_travels_by_its_path_and_notices_a_repack(store: EmbeddingStore)
     index.write_text(json.dumps({**document, "checksum": sha256_json(document)}))
     with pytest.raises(InputError, match="was packed again while it was in use"):
         pickle.loads(text)
+
+
+def test_a_store_that_is_packed_again_in_use_mixes_no_halves(tmp_path: Path) -> None:
+    opened = make_store(tmp_path)
+    first, second = opened.halves_of(opened.games("valid"))[:2]
+    before = opened.open_half(first).streams["vtn"].copy()
+    write_season(
+        tmp_path / "others",
+        SeasonConfig(train=4, valid=2, test=2, minutes=2, streams=STREAMS, seed=1),
+    )
+    shutil.rmtree(opened.path)
+    pack(tmp_path / "others", opened.path)
+    assert np.array_equal(opened.open_half(first).streams["vtn"], before), "mapped before"
+    with pytest.raises(TransientError, match="was packed again while it was in use"):
+        opened.open_half(second)
 
 
 def test_opening_is_cheap_and_a_half_is_mapped_once(store: EmbeddingStore) -> None:

@@ -190,7 +190,7 @@ def test_scores_of_the_best_are_those_of_the_metric(
     scores = score_best(folder, record, None)
     best = max(record.trials, key=lambda row: row.best_tight or 0)
     assert scores.candidates[0].trial == best.id
-    counts = count_run(folder / best.run, str(store.path), "valid", "tight")
+    counts = count_run(folder / best.run, store, "valid", "tight")
     expected = resampled_averages(counts, np.ones((1, 6)))[0]
     assert scores.candidates[0].scores["tight"].score == pytest.approx(expected)
     assert f"{100 * expected:.2f} %" in visible(page)
@@ -367,7 +367,7 @@ def test_a_store_that_is_gone_costs_the_scores_alone(store: EmbeddingStore, tmp_
     moved = record.settings.model_copy(update={"store": str(tmp_path / "gone")})
     write_study(tmp_path / "s", record.model_copy(update={"settings": moved}))
     page = page_of(tmp_path / "s")
-    assert f"There is no score with an interval: {tmp_path / 'gone'}" in visible(page)
+    assert f"its store is not at {tmp_path / 'gone'}" in visible(page)
     assert len(traces(page, "curves")) == 2
 
 
@@ -375,7 +375,7 @@ def test_another_store_in_its_place_scores_nothing(store: EmbeddingStore, tmp_pa
     record = make_sweep(tmp_path / "s", store, "done done")
     other = record.settings.model_copy(update={"store_checksum": "other"})
     write_study(tmp_path / "s", record.model_copy(update={"settings": other}))
-    assert "this is no longer the store that was trained on" in visible(page_of(tmp_path / "s"))
+    assert "packed again since, from other games" in visible(page_of(tmp_path / "s"))
 
 
 @pytest.mark.parametrize("weights", ["rate", "group", "per_action"])
