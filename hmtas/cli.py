@@ -8,6 +8,7 @@ with which `hmtas reproduce` makes such a run again.
 
 import logging
 import sys
+import traceback
 from importlib.metadata import entry_points
 from typing import Annotated
 
@@ -27,7 +28,8 @@ from hmtas.commands.season import season
 from hmtas.commands.store import pack, upload, verify
 from hmtas.commands.sync import sync
 from hmtas.errors import InputError
-from hmtas.terminal.console import terminal
+from hmtas.refusals import explain, internal
+from hmtas.terminal.console import flush_results, terminal, write_any_character
 
 VERBS = {
     "Start": (demo,),
@@ -76,7 +78,9 @@ def root(
     ] = False,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", "-v", help="Log more, and show where an error was raised."),
+        typer.Option(
+            "--verbose", "-v", "--debug", help="Log more, and show the traceback of an error."
+        ),
     ] = False,
 ) -> None:
     """Search, compare and fuse action-spotting models, on one machine or on a Ray cluster."""
@@ -87,10 +91,20 @@ def root(
 
 
 def main() -> None:
-    """Run the command; bad input is one line and exit code 2."""
+    """Run the command.
+
+    Bad input, and what the system refuses, is one line and exit code 2; a fault of ours is one line
+    and exit code 1. `--debug` shows the traceback of either.
+    """
+    write_any_character()
     try:
-        build()(prog_name="hmtas")
-    except InputError as error:
-        logging.getLogger("hmtas").debug("raised here:", exc_info=True)
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+        try:
+            build()(prog_name="hmtas")
+        finally:
+            flush_results()
+    except Exception as error:
+        if logging.getLogger("hmtas").isEnabledFor(logging.DEBUG):
+            traceback.print_exc()
+        refused = str(error) if isinstance(error, InputError) else explain(error)
+        sys.stderr.write(f"error: {refused or internal(error)}\n")
+        sys.exit(2 if refused else 1)

@@ -9,8 +9,8 @@ MOST_QUOTED = 80  # characters of a value in an error
 class InputError(ValueError):
     """Bad input: one line that names the rule, the value, the place and the likely cause.
 
-    The command line prints the line and exits with 2; every other exception is our own mistake
-    and shows its traceback.
+    The command line prints the line and exits with 2, as it does with what the system refuses
+    (hmtas.refusals); every other exception is a fault of ours.
     """
 
 
@@ -30,12 +30,6 @@ def first_line(error: BaseException) -> str:
     """The first line of what an error says; the name of its class where it says nothing."""
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)
-
-
-def describe_error(error: BaseException) -> str:
-    """An error on one line; what is not bad input has its class with it."""
-    line = first_line(error)
-    return line if isinstance(error, InputError) else f"{type(error).__name__}: {line}"
 
 
 def quoted(value: object) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hmtas.errors import InputError, TransientError
+from hmtas.refusals import is_full
 
 
 @contextlib.contextmanager
@@ -21,7 +22,7 @@ def full_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if is_full(error):
             raise TransientError(
                 f"{path}: no space left on the disk while writing; "
                 "free some space and run the same command again"

@@ -17,12 +17,12 @@ from tests.support.paths import ROOT
 
 LAYERS = {
     "hmtas": """
-        errors numbers, files numbers, place numbers, validation numbers, records numbers,
-        config numbers, presets numbers, terminal numbers, formats numbers, season numbers,
-        embed storage, store storage, runs numbers, metric numbers, statistics numbers,
-        spotting numbers, scoring storage, model learning, prediction learning, training learning,
-        cluster edge, tracking storage, ablation learning, reproduce learning, commands edge,
-        cli edge, __main__ edge
+        errors numbers, refusals numbers, files numbers, place numbers, validation numbers,
+        records numbers, config numbers, presets numbers, terminal numbers, formats numbers,
+        season numbers, embed storage, store storage, runs numbers, metric numbers,
+        statistics numbers, spotting numbers, scoring storage, model learning,
+        prediction learning, training learning, cluster edge, tracking storage,
+        ablation learning, reproduce learning, commands edge, cli edge, __main__ edge
     """,
     "tune": """
         space numbers, study numbers, windows edge, report edge, search edge, sweep numbers,

@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from hmtas.errors import InputError
+from hmtas.refusals import raise_if_refused
 from hmtas.statistics.games import GameCounts
 from hmtas.statistics.intervals import paired_difference
 from hmtas.terminal.text import counted, gain
@@ -55,6 +56,7 @@ class Contender:
                     ),
                 )
         except (OSError, KeyError, ValueError, BadZipFile) as error:
+            raise_if_refused(error, path)
             raise InputError(f"{path}: no counts of an ensemble ({error}); cut short?") from None
 
 

@@ -14,7 +14,8 @@ from hmtas.ablation.variants import Planned, configuration
 from hmtas.cluster.session import num_fitting, ray_session, resources
 from hmtas.cluster.tasks import run_tasks
 from hmtas.config import Config
-from hmtas.errors import InputError, describe_error, join_problems
+from hmtas.errors import InputError, join_problems
+from hmtas.refusals import describe_error
 from hmtas.runs.record import RECORD, RunRecord, find_run, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.terminal.console import say

@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hmtas.errors import InputError, describe_error
+from hmtas.errors import InputError
+from hmtas.refusals import describe_error
 from hmtas.runs.record import read_run
 
 
@@ -26,7 +27,7 @@ class Failures:
             try:
                 yield
             except OSError as error:
-                raise InputError(f"{run}: {describe_error(error)}") from error
+                raise InputError(describe_error(error)) from error
         except InputError as error:
             if self.num_runs == 1:
                 raise

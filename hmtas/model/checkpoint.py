@@ -12,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hmtas.errors import DamagedCheckpointError, InputError
+from hmtas.errors import DamagedCheckpointError, InputError, TransientError
 from hmtas.files import atomic_path, sha256_file
 from hmtas.model.network import SpottingModel, build_model
+from hmtas.refusals import raise_if_refused
 from hmtas.runs.record import RECORD, WEIGHTS, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
 
@@ -116,6 +117,8 @@ def load_checkpoint(
             continue
         try:
             meta, tensors = _read(path)
+        except TransientError:
+            raise  # it may be sound
         except InputError as error:
             problem = str(error)
             continue
@@ -151,6 +154,7 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
         if metadata[_SHA256] != _digest(tensors, metadata[_META]):
             raise ValueError("its checksum does not match")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise_if_refused(error, path)
         raise InputError(f"{path}: damaged checkpoint ({error})") from None
     return meta, tensors
 

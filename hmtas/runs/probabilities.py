@@ -19,6 +19,7 @@ from hmtas.errors import InputError
 from hmtas.files import atomic_path
 from hmtas.place import home_of
 from hmtas.records import HalfId, Probabilities
+from hmtas.refusals import raise_if_refused
 from hmtas.runs.record import RunRecord, predictions_path, store_now
 from hmtas.validation import Frozen
 
@@ -144,6 +145,7 @@ def read_probabilities(path: Path) -> StoredProbabilities:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file of probabilities; run `hmtas predict`") from None
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise_if_refused(error, path)
         raise _damaged(path, error) from None
     if version != VERSION:
         raise InputError(
@@ -164,6 +166,7 @@ def read_probabilities(path: Path) -> StoredProbabilities:
             for (game, half, _), rows in zip(document["halves"], values, strict=True)
         ]
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise_if_refused(error, path)
         raise _damaged(path, error) from None
     store = store_now(provenance.store, provenance.store_checksum, provenance.home, path.parent)
     provenance = provenance.model_copy(update={"store": store, "home": None})

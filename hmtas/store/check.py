@@ -172,6 +172,7 @@ def _why_missing(root: Path, game: str) -> str:
         if place.is_symlink() and not place.exists():
             return f"{place} is a link to nothing"
     if folder.is_dir():
+        next(folder.iterdir(), None)  # a folder that may not be read says so itself
         return f"{folder} has neither {LABEL_FILE} nor any {{1,2}}_<stream>.npy"
     return ""
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from hmtas.errors import InputError, TransientError
 from hmtas.files import atomic_path, sha256_file
 from hmtas.records import Events, HalfId
+from hmtas.refusals import raise_if_refused
 from hmtas.store.index import LABELS_FILE, Index, StoredHalf, half_file
 
 _KEY = b"hmtas.store"
@@ -58,6 +59,7 @@ def map_half(path: Path, stored: StoredHalf, widths: Mapping[str, int]) -> Half:
     except FileNotFoundError:
         raise TransientError(f"{file}: missing; the index lists it. Pack again") from None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise_if_refused(error, file)
         reason = " ".join(str(error).split())[:200]
         raise TransientError(
             f"{file}: not the half that was packed ({reason}); was it cut short or changed? "
@@ -123,6 +125,7 @@ def read_labels(path: Path, index: Index) -> dict[HalfId, Events]:
     except FileNotFoundError:
         raise InputError(f"{file}: missing; pack again") from None
     except (pa.ArrowException, OSError, ValueError) as error:
+        raise_if_refused(error, file)
         raise InputError(f"{file}: not the labels that were packed ({error}); pack again") from None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from hmtas.errors import InputError
 from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
 from hmtas.records import HalfId
+from hmtas.refusals import raise_if_refused
 
 BAIDU_WIDTH = sum(BAIDU_BLOCKS.values())
 FLOAT16_MAX = 65504.0  # of float16
@@ -123,6 +124,7 @@ def _map(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
+        raise_if_refused(error, path)
         if "object" in str(error).lower() or "pickle" in str(error):
             raise InputError(
                 f"{path}: not an .npy file of numbers (it holds pickled objects, which are never "

@@ -5,7 +5,9 @@ Messages and progress go to stderr; stdout belongs to tables and to `--json`.
 
 import contextlib
 import functools
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,9 +42,33 @@ def show(renderable: Any) -> None:
 
 
 def emit(value: Any) -> None:
-    """The result of a verb as JSON on stdout; records become objects, nan and infinity null."""
+    """The result of a verb as JSON on stdout; records become objects, nan and infinity null.
+
+    Characters that the encoding of stdout lacks are escaped.
+    """
     plain = json.loads(_ANY.dump_json(value))
-    sys.stdout.write(json.dumps(plain, ensure_ascii=False) + "\n")
+    everything = (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps(plain, ensure_ascii=not everything) + "\n")
+
+
+def write_any_character() -> None:
+    """Escape what the encoding of stdout or stderr lacks (LC_ALL=C) instead of failing at it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def flush_results() -> None:
+    """Write out what stdout still holds, so that a full disk is an error like any other.
+
+    Raises:
+        OSError: If it cannot be written. Python would try once more as it exits, and fail again.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 @contextlib.contextmanager

@@ -107,7 +107,7 @@ def test_every_command_that_is_named_exists(path: Path) -> None:
 
 def test_every_flag_in_a_message_exists() -> None:
     every = set().union(
-        *FLAGS.values(), OTHER_TOOLS, {"--help", "--version", "--quiet", "--verbose"}
+        *FLAGS.values(), OTHER_TOOLS, {"--help", "--version", "--quiet", "--verbose", "--debug"}
     )
     for path in documents():
         if path.suffix == ".py" and path.parent.name != "benchmarks":

@@ -1,7 +1,9 @@
 """Places and servers that refuse what is asked of them, to root too."""
 
 import contextlib
+import ctypes
 import http.server
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -28,6 +30,38 @@ def read_only(folder: Path) -> Iterator[None]:
         if immutable:
             subprocess.run(["chattr", "-i", str(folder)], check=True)
         folder.chmod(0o700)
+
+
+@contextlib.contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Keep everybody from reading a file or a folder; skips the test where root cannot be kept."""
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        with _bound_by_permissions():
+            if os.access(path, os.R_OK, effective_ids=True):
+                pytest.skip("root can read everything here")
+            yield
+    finally:
+        path.chmod(mode)
+
+
+@contextlib.contextmanager
+def _bound_by_permissions() -> Iterator[None]:
+    """Root's thread gives up the capabilities by which root passes over permissions."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3; this thread
+    before = (ctypes.c_uint32 * 6)()  # twice: effective, permitted, inheritable
+    if not hasattr(libc, "capset") or libc.capget(header, before):
+        yield
+        return
+    bound = (ctypes.c_uint32 * 6)(*before)
+    bound[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+    libc.capset(header, bound)
+    try:
+        yield
+    finally:
+        libc.capset(header, before)
 
 
 def _writable(folder: Path) -> bool:

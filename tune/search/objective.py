@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from hmtas.config import Config
-from hmtas.errors import DamagedCheckpointError, TransientError, describe_error
+from hmtas.errors import DamagedCheckpointError, TransientError
 from hmtas.model.checkpoint import remove_checkpoints
 from hmtas.prediction.slide import predict_run
+from hmtas.refusals import describe_error
 from hmtas.runs.record import EpochRecord, history_of, read_run, write_run
 from hmtas.training.loop import fit_and_predict
 from tune.search.trial import FAILED, BestEpoch, Job, discard_run, writer_lock

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hmtas.cluster.tasks import run_tasks
 from hmtas.config import Config
-from hmtas.errors import describe_error
+from hmtas.refusals import describe_error
 from hmtas.runs.record import read_run
 from hmtas.scoring.run import count_run
 from hmtas.statistics.seeds import resample_candidates

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hmtas.cluster.tasks import run_tasks
-from hmtas.errors import InputError, describe_error
+from hmtas.errors import InputError
+from hmtas.refusals import describe_error
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 OPTIONS = {"num_cpus": 0, "max_retries": 0}
