@@ -18,8 +18,11 @@ from tests.support.paths import ROOT
 
 METAVAR = re.compile(r"[A-Z]+([=|][A-Z]+)?(,\.\.\.)?")
 COMMAND = re.compile(r"(`?)\bhmtas ((?:tune |ensemble |embed )?[a-z]+)\b([^`#\n;&]*)")
-# Flags of ray, mlflow and optuna-dashboard.
-OTHER_TOOLS = {"--head", "--host", "--storage", "--backend-store-uri", "--experiment-id", "--port"}
+# Flags of ray, mlflow, optuna-dashboard and convmv.
+OTHER_TOOLS = {
+    *("--head", "--host", "--storage", "--backend-store-uri", "--experiment-id", "--port"),
+    *("--nfc", "--notest"),
+}
 
 
 def verbs() -> dict[str, Any]:
