@@ -81,7 +81,7 @@ def select(
     from ensemble.selection.record import CombinerRecord, DiversityRecord, SelectionRecord
     from ensemble.selection.table import answer, combiners_table, diversity_table
     from ensemble.selection.write import score_test
-    from hmtas.scoring.games import TEST_SPLIT, refuse_test_split
+    from hmtas.scoring.games import TEST_SPLIT, refuse_test_split, refuse_unlabelled
     from hmtas.terminal.style import write_figure
     from hmtas.tracking.run import check_tracking
 
@@ -98,7 +98,8 @@ def select(
     skipped = {**found.skipped, **copies}
     _say_skipped(skipped, out)
     if test:
-        plan.store.games(TEST_SPLIT)  # refused now, not when all is fitted
+        # Refused now, not when all is fitted.
+        refuse_unlabelled(plan.store.games(TEST_SPLIT), plan.store)
     for note in plan.evidence.stacked.notes:
         say(note)
     stopped = stopped_on(plan.members)

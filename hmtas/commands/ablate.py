@@ -178,7 +178,7 @@ def _split(store: "EmbeddingStore", split: str | None) -> str:
     if split is None:
         for name in ("test", "valid"):
             games = store.splits.get(name)
-            if games and all(map(store.has_labels, games)):
+            if games and all(map(store.has_labels, games)) and store.has_events(games):
                 return name
         raise InputError(
             f"{store.place}: neither test nor valid games with labels to score; "

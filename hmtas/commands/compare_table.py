@@ -121,6 +121,8 @@ def _paired_table(comparison: "PairedComparison") -> Table:
         ends = interval((found.low, found.high), signed=True)
         needed = found.games_needed
         games = f"> {comparison.most_games:,}" if needed is None else f"{needed:,}"
+        if comparison.num_games == 1:  # it says nothing of how games differ
+            games = NOTHING
         rows.append((*cells, points(found.difference), ends, found.verdict, games))
     heads = ("name", "tight", "difference", "95 %", "verdict", "games needed")
     return Table(heads=heads, rows=tuple(rows), words=frozenset({0, 4}))

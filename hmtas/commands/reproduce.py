@@ -156,7 +156,9 @@ def _compare_scores(
                          "scored anew")  # fmt: skip
     compared = []
     for metric in TOLERANCES_S:
-        pair = (one.by(metric).model_dump(exclude={"interval"}) for one in (before, now))
+        shares = ("visible", "unshown")  # without events 0 in older records, null in others
+        none = {name for name in shares if getattr(now.by(metric), name) is None}
+        pair = (one.by(metric).model_dump(exclude={"interval"} | none) for one in (before, now))
         compared += compare_documents("", *pair, what=f"{metric} Average-mAP, {split}")
     return compared
 

@@ -1,11 +1,13 @@
 """Which games may be fitted on, chosen by or scored: the refusals, each with the games at fault."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from hmtas.errors import InputError
 from hmtas.formats.splits import other_form
+from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import StoredProbabilities
 from hmtas.store.local import EmbeddingStore
+from hmtas.terminal.text import counted
 
 TEST_SPLIT = "test"
 
@@ -57,13 +59,29 @@ def refuse_unlabelled(games: Iterable[str], store: EmbeddingStore) -> None:
     """Refuse to fit on games without labels, or to score them.
 
     Raises:
-        InputError: If a game has none.
+        InputError: If a game has none, or all of them are empty.
     """
+    games = list(games)
     without = sorted(game for game in games if not store.has_labels(game))
     if without:
         raise InputError(
             f"{store.place}: has no labels of {_some(without, games)}; is this the challenge "
             "split, or the store of other games?"
+        )
+    check_events(store.place, store.events_of(games))
+
+
+def check_events(place: str, events: Mapping[HalfId, Events]) -> None:
+    """Refuse games without a single event: no spot of theirs can be right, and no score says so.
+
+    Raises:
+        InputError: If there is no event.
+    """
+    if not any(len(item.time_s) for item in events.values()):
+        games = counted(len({half.game for half in events}), "game")
+        raise InputError(
+            f"{place}: the labels of {games} to score hold no event at all, so there is no score; "
+            "are these new games, which are predicted and not scored?"
         )
 
 

@@ -12,7 +12,7 @@ from hmtas.formats.submission import holds_spots, read_submission
 from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import RECORD, predict_line, predicted_splits, predictions_path
-from hmtas.scoring.games import check_complete
+from hmtas.scoring.games import check_complete, check_events
 from hmtas.scoring.run import Spotted, spot_stored, windows_of
 from hmtas.spotting.spots import FittedWindows, read_windows
 from hmtas.store.index import INDEX_FILE
@@ -71,7 +71,8 @@ def load(
         label_times: What the time of a label is read from.
 
     Raises:
-        InputError: If there is nothing to score, or a game lacks spots or labels.
+        InputError: If there is nothing to score, a game lacks spots or labels, or none of the
+            labels has an event.
     """
     if has_probabilities(path):
         found = load_probabilities(path, split, windows)
@@ -102,7 +103,9 @@ def load(
         )
     chosen = found.games if of_split is None else sorted(of_split)
     check_complete(str(path), found.games, labels.labelled(), chosen)
-    return found.only(chosen), labels.events(chosen, found.actions)
+    events = labels.events(chosen, found.actions)
+    check_events(str(path), events)
+    return found.only(chosen), events
 
 
 def _predictions_of(run: Path, split: str | None) -> Path:

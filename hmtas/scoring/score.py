@@ -20,23 +20,25 @@ class MetricScore(Frozen):
     """Average-mAP over one set of tolerances, by the official evaluator's rules."""
 
     average_map: float
-    visible: float  # over events that the broadcast shows
-    unshown: float  # over the others, scaled as the evaluator does (`hmtas.records.Score`)
+    visible: float | None  # over events that the broadcast shows; None if there are none
+    unshown: float | None  # over the others, scaled as the evaluator does (`hmtas.records.Score`)
     per_action: dict[str, float | None]  # None for an action without events
     per_tolerance: dict[str, float]  # by the full width in seconds
-    interval: tuple[float, float] | None  # 95 % over games; None if none was asked for
+    interval: tuple[float, float] | None  # 95 % over games; None of one game, or if none was asked
 
     @classmethod
     def of(
         cls, found: Score, actions: Sequence[str], interval: tuple[float, float] | None
     ) -> "MetricScore":
-        """Name what the metric found."""
+        """Name what the metric found; where it had no event to look for, it found nothing."""
         per_action = [None if np.isnan(value) else float(value) for value in found.per_action]
+        no_visible = np.isnan(found.per_action_visible).all()
+        no_unshown = np.isnan(found.per_action_unshown).all()
         widths = [f"{width:g}" for width in found.tolerances_s]
         return cls(
             average_map=found.average_map,
-            visible=found.visible,
-            unshown=found.unshown,
+            visible=None if no_visible else found.visible,
+            unshown=None if no_unshown else found.unshown,
             per_action=dict(zip(actions, per_action, strict=True)),
             per_tolerance=dict(zip(widths, found.per_tolerance.tolist(), strict=True)),
             interval=interval,
@@ -87,7 +89,9 @@ def score_spots(
     for metric, tolerances_s in TOLERANCES_S.items():
         counts = histograms(spots, events, tolerances_s, len(actions))
         found = score(counts)
-        interval = bootstrap_interval(GameCounts.of(counts), bootstrap, seed) if bootstrap else None
+        interval = None
+        if bootstrap and found.num_games > 1:
+            interval = bootstrap_interval(GameCounts.of(counts), bootstrap, seed)
         scores[metric] = MetricScore.of(found, actions, interval)
     return SpotsScore(
         **scores,

@@ -38,7 +38,7 @@ class Comparison:
     standard_error: float
     p_value: float  # corrected for the number of comparisons; two-sided
     verdict: Verdict  # on the model
-    games_needed: int | None  # None: more than MOST_GAMES
+    games_needed: int | None  # more than there are if they cannot tell; None: over MOST_GAMES
 
 
 def compare_to(resampled: Resampled, reference: int, *, picked: bool) -> dict[int, Comparison]:
@@ -110,6 +110,11 @@ def _compare(
     verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "cannot tell"
     statistic = _in_errors(difference, standard_error, num_games)
     p_value = 2 * (1 - NormalDist().cdf(statistic))
+    needed = games_needed(difference, standard_error, num_games, quantile)
+    if verdict == "cannot tell" and needed is not None and needed <= num_games:
+        # The games are too few for the normal approximation; Student's t asks for more than they.
+        wide = float(as_student(quantile, num_games))
+        needed = games_needed(difference, standard_error, num_games, wide)
     if largest is not None:
         # One more than were drawn, so that no p-value is 0: the observed one is possible too.
         p_value = max(p_value, float((1 + (largest >= statistic).sum()) / (1 + len(largest))))
@@ -120,7 +125,7 @@ def _compare(
         standard_error=standard_error,
         p_value=p_value,
         verdict=verdict,
-        games_needed=games_needed(difference, standard_error, num_games, quantile),
+        games_needed=needed,
     )
 
 

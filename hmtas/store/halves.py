@@ -6,6 +6,7 @@ per stream, so a row is where it will be read.
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,7 +138,7 @@ def _events(table: pa.Table, index: Index) -> dict[HalfId, Events]:
     if (np.diff(number) < 0).any():
         raise ValueError("they are not in the order of halves")
     starts = np.flatnonzero(np.diff(number, prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(number)], strict=True):
+    for start, stop in pairwise([*starts, len(number)]):
         half = index.halves[number[start]].half
         events[half] = Events(
             half=half,

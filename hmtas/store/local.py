@@ -198,6 +198,10 @@ class EmbeddingStore:
         if read_index(self.path).checksum != self.checksum:
             raise _changed(self.path)
 
+    def has_events(self, games: Iterable[str]) -> bool:
+        """Whether there is an annotation in any of some games."""
+        return any(len(events.time_s) for events in self.events_of(games).values())
+
     def _stored(self, half: HalfId) -> StoredHalf:
         if half not in self.halves:
             raise InputError(

@@ -21,7 +21,7 @@ def points(difference: float | None, digits: int = 2) -> str:
 
 def interval(ends: Sequence[float] | None, digits: int = 2, *, signed: bool = False) -> str:
     """The ends of an interval, such as "38.05 to 44.35"; signed for differences."""
-    if ends is None:
+    if ends is None or not _tells(ends):
         return NOTHING
     shown = points if signed else percent
     return " to ".join(shown(end, digits) for end in ends)
@@ -30,12 +30,18 @@ def interval(ends: Sequence[float] | None, digits: int = 2, *, signed: bool = Fa
 def estimate(share: float | None, ends: Sequence[float] | None) -> str:
     """A score with its interval, such as "41.20 [38.05, 44.35]"."""
     text = percent(share)
-    return text if ends is None else f"{text} [{', '.join(percent(end) for end in ends)}]"
+    return f"{text} [{', '.join(map(percent, ends))}]" if ends and _tells(ends) else text
 
 
 def gain(difference: float, ends: Sequence[float]) -> str:
     """A difference with its interval, such as "+1.20 [-0.10, +2.50]"."""
-    return f"{points(difference)} [{', '.join(points(end) for end in ends)}]"
+    text = points(difference)
+    return f"{text} [{', '.join(map(points, ends))}]" if _tells(ends) else text
+
+
+def _tells(ends: Sequence[float]) -> bool:
+    """Does an interval exclude anything? That of a single game is all that is possible."""
+    return tuple(ends) not in ((0, 1), (-1, 1))
 
 
 def duration(seconds: float) -> str:

@@ -33,7 +33,7 @@ def plan_games(store: EmbeddingStore, config: TrainConfig) -> GamePlan:
     game and stops on none: its epochs are those that P1 found.
 
     Raises:
-        InputError: If a split that is needed does not exist or is empty.
+        InputError: If a split that is needed does not exist, is empty, or has no event.
     """
     if config.protocol == "p2":
         splits = [name for name in LABELLED if name in store.splits]
@@ -144,4 +144,9 @@ def _notes(config: Config, games: GamePlan) -> tuple[str, ...]:
 def _needed(games: tuple[str, ...], store: EmbeddingStore, split: str) -> tuple[str, ...]:
     if not games:
         raise InputError(f"{store.place}: training needs {split} games and the store has none")
+    if not store.has_events(games):
+        raise InputError(
+            f"{store.place}: training needs events, but the labels of all {len(games)} {split} "
+            "games are empty; are these new games, to be predicted by a model trained on others?"
+        )
     return games

@@ -141,8 +141,8 @@ def run_baseline(
         The files of probabilities written.
 
     Raises:
-        InputError: If a split or stream does not exist, no train game has labels, or the streams
-            are too wide for the sums.
+        InputError: If a split or stream does not exist, no train game has labels or events, or
+            the streams are too wide for the sums.
     """
     used = _choose_streams(store, streams)
     for split in splits:
@@ -150,6 +150,10 @@ def run_baseline(
     games = tuple(game for game in store.games("train") if store.has_labels(game))
     if not games:
         raise InputError(f"{store.place}: no game of split 'train' has labels; nothing to fit on")
+    if not store.has_events(games):
+        raise InputError(
+            f"{store.place}: the labels of split 'train' hold no event; nothing to fit on"
+        )
     model = fit_linear(store, games, used, radius_s=radius_s, on_half=on_half)
     excluded = tuple(name for name in store.streams if name not in used)
     record = RunRecord(

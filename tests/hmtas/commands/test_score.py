@@ -104,6 +104,37 @@ def refused(*arguments: str | Path) -> str:
     return str(result.exception)
 
 
+def test_games_without_any_event_have_no_score(world: World) -> None:
+    for game in SPLITS["valid"]:
+        save_labels(world.games, game, [])
+    pack(world.games, world.store)
+    for asked in (("score", world.run), ("score", world.run, "--games", world.games)):
+        assert "the labels of 2 games to score hold no event" in refused(*asked, "--split", "valid")
+    assert "hold no event" in refused("tune", "windows", world.run, "--split", "valid")
+    assert (
+        hmtas("spot", world.run, "--split", "valid", "--out", world.root / "spots").exit_code == 0
+    )
+    assert not (world.run / "scores").exists()
+    assert document(world.run, "--split", "test")["tight"]["average_map"] > 0
+
+
+def test_no_unshown_event_is_a_dash_and_null(world: World) -> None:
+    for game in SPLITS["valid"]:
+        save_labels(world.games, game, [annotation(1, 12.5), annotation(2, 7, "Corner")])
+    asked = ("score", world.run, "--split", "valid", "--games", world.games)
+    found = document(*asked[1:])
+    assert found["tight"]["unshown"] is None
+    assert found["tight"]["visible"] > 0
+    tight = next(line for line in hmtas(*asked).stdout.splitlines() if " tight " in line)
+    assert tight.split()[-1] == "-"
+
+
+def test_one_game_has_no_interval(world: World) -> None:
+    asked = ("score", world.run, "--split", "test", "--games", world.games)
+    assert document(*asked[1:])["loose"]["interval"] is None
+    assert " to " not in hmtas(*asked).stdout
+
+
 def write_windows(run: Path, window_s: float = 8, games: tuple[str, ...] = ("l/s/b",)) -> None:
     """Fitted on valid; the fold of `games` and the fold of the other valid games."""
     others = [game for game in SPLITS["valid"] if game not in games]

@@ -1,5 +1,6 @@
 """A score has every official number, and that of a run survives its file."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -34,6 +35,27 @@ def case() -> tuple[dict[HalfId, Spots], dict[HalfId, Events]]:
             visible=generator.random(15) < 0.5,
         )
     return spots, events
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_what_has_no_events_has_no_score(*, shown: bool) -> None:
+    spots, events = case()
+    alike = {h: dataclasses.replace(e, visible=np.full(15, shown)) for h, e in events.items()}
+    found = score_spots(spots, alike, ACTIONS, bootstrap=0)
+    expected = average_map(spots, alike, 2, TIGHT_S)
+    seen, other = (expected.visible, None) if shown else (None, expected.unshown)
+    assert (found.tight.visible, found.tight.unshown) == (seen, other)
+    assert found.tight.average_map == expected.average_map > 0
+
+
+def test_one_game_has_no_interval() -> None:
+    spots, events = case()
+    one, two = (
+        score_spots(*({h: item[h] for h in HALVES[:n]} for item in (spots, events)), ACTIONS)
+        for n in (2, 4)
+    )
+    assert (one.num_games, one.tight.interval, one.loose.interval) == (1, None, None)
+    assert two.tight.interval is not None
 
 
 def test_the_score_has_every_official_number() -> None:

@@ -37,6 +37,19 @@ def test_a_sound_store_has_no_problem_and_every_half_counts(tmp_path: Path) -> N
     assert len(steps) == 10
 
 
+@pytest.mark.parametrize("games", [["l/s/a", "l/s/b", "l/s/c", "l/s/d"], ["l/s/b"]])
+def test_games_whose_labels_are_empty_are_sound(tmp_path: Path, games: list[str]) -> None:
+    root = tree(tmp_path / "games")
+    for game in games:
+        save_labels(root, game, [])
+    pack(root, tmp_path / "store")
+    assert verify(tmp_path / "store") == []
+    store = EmbeddingStore.open(tmp_path / "store")
+    for game in ("l/s/a", "l/s/b"):
+        assert store.has_labels(game)
+        assert store.has_events([game]) is (game not in games)
+
+
 @pytest.mark.parametrize(
     "name", ["store.json", "labels.arrow", "halves/l/s/b/2.arrow", "pack.journal"]
 )

@@ -30,6 +30,12 @@ def test_shares_are_percent_and_what_is_not_known_is_a_dash() -> None:
     assert gain(0.012, (-0.001, 0.025)) == "+1.20 [-0.10, +2.50]"
 
 
+def test_an_interval_that_excludes_nothing_is_not_shown() -> None:
+    assert (interval((0.0, 1.0)), interval((-1.0, 1.0), signed=True)) == ("-", "-")
+    assert (estimate(0.4, (0.0, 1.0)), gain(0.012, (-1.0, 1.0))) == ("40.00", "+1.20")
+    assert interval((0.0, 0.99)) == "0.00 to 99.00"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (3599, "59 min 59 s"),

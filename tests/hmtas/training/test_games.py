@@ -9,7 +9,7 @@ from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import pack
 from hmtas.training.games import begin_run, plan_games, shard
 from tests.support.small import make_config, make_store
-from tests.support.store_tree import tree
+from tests.support.store_tree import GAMES, save_labels, tree
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,17 @@ def test_p2_fits_on_every_labelled_game_and_stops_on_none(store: EmbeddingStore)
     games = plan_games(store, make_config(protocol="p2").train)
     assert games.stopped == ()
     assert set(games.fitted) == {g for s in ("train", "valid", "test") for g in store.games(s)}
+
+
+@pytest.mark.parametrize("empty", ["train", "valid"])
+def test_a_training_needs_events_to_fit_and_to_stop_on(tmp_path: Path, empty: str) -> None:
+    games = tree(tmp_path / "games")
+    for game in GAMES[empty]:
+        save_labels(games, game, [])
+    pack(games, tmp_path / "store")
+    store = EmbeddingStore.open(tmp_path / "store")
+    with pytest.raises(InputError, match=f"the labels of all . {empty} games are empty"):
+        plan_games(store, make_config().train)
 
 
 def test_shards_cover_every_game_once() -> None:

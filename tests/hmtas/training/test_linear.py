@@ -171,3 +171,12 @@ def test_streams_too_wide_for_the_sums_are_refused(
     monkeypatch.setattr("hmtas.training.linear.MAX_FEATURES", 4)
     with pytest.raises(InputError, match=r"at most 4 features.*choose some with --streams"):
         run_baseline(packed(games), tmp_path / "run", ["valid"])
+
+
+def test_a_season_whose_labels_are_empty_cannot_be_fitted(games: Path) -> None:
+    for game in GAMES["train"]:
+        (games / game / "Labels-v2.json").write_text('{"annotations": []}')
+    store = packed(games)
+    with pytest.raises(InputError, match="the labels of split 'train' hold no event"):
+        run_baseline(store, games.parent / "run", ["valid"])
+    assert not (games.parent / "run").exists()
