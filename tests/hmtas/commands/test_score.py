@@ -107,10 +107,13 @@ def refused(*arguments: str | Path) -> str:
 def test_games_without_any_event_have_no_score(world: World) -> None:
     for game in SPLITS["valid"]:
         save_labels(world.games, game, [])
-    pack(world.games, world.store)
-    for asked in (("score", world.run), ("score", world.run, "--games", world.games)):
-        assert "the labels of 2 games to score hold no event" in refused(*asked, "--split", "valid")
-    assert "hold no event" in refused("tune", "windows", world.run, "--split", "valid")
+    store = world.root / "empty"
+    pack(world.games, store)
+    asked = ("score", world.run, "--split", "valid", "--games")
+    for labels in (world.games, store):
+        assert "the labels of 2 games to score hold no event" in refused(*asked, labels)
+    asked = ("tune", "windows", world.run, "--split", "valid", "--store")
+    assert "hold no event" in refused(*asked, store)
     assert (
         hmtas("spot", world.run, "--split", "valid", "--out", world.root / "spots").exit_code == 0
     )
