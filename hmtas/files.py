@@ -106,6 +106,25 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def looks_like(start: bytes) -> str:
+    """What a file is by its first bytes, where it is not what its name says; '' if unknown."""
+    known = {
+        b"version https://git-lfs": "a pointer of Git LFS in place of the file: run `git lfs pull`",
+        b"<!doctype html": "an HTML page, such as one that asks to log in: download it again",
+        b"<html": "an HTML page, such as one that asks to log in: download it again",
+        b"<?xml": "XML, such as the error of a service: download it again",
+        b"\xff\xfe": "UTF-16, as PowerShell writes it: save it as UTF-8",
+        b"\x93numpy": "an .npy file",
+        b"pk\x03\x04": "a zip archive, such as .npz: unpack it",
+        b"\x1f\x8b": "compressed with gzip: unpack it",
+        b"\x89hdf": "an HDF5 file",
+    }
+    if not start.strip(b"\0 \r\n"):
+        return "empty: did its download, or what wrote it, fail?"
+    text = start[:64].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return next((what for head, what in known.items() if text.startswith(head)), "")
+
+
 def read_json(path: Path) -> Any:
     """Read JSON.
 
@@ -126,9 +145,11 @@ def parse_json(content: bytes, place: str) -> Any:
         InputError: If it is not JSON.
     """
     try:
-        return json.loads(content.decode("utf-8"))
+        return json.loads(content.decode("utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{place}: not JSON ({error}); was the download cut short?") from None
+        found = looks_like(content)
+        what = f"but {found}" if found else f"({error}); was the download cut short?"
+        raise InputError(f"{place}: not JSON {what}") from None
 
 
 def sha256_file(path: Path) -> str:

@@ -44,8 +44,10 @@ def pack(
 ) -> None:
     """Pack embeddings, labels and splits into a memory-mapped store.
 
-    Headers, labels and splits of the whole season are checked before anything is written. After an
-    interruption the same command resumes.
+    Headers, labels and splits of the whole season are checked before anything is written. Files
+    that look like streams but are not named {1,2}_<stream>.npy are listed as left out, and labels
+    that end long before the rows put --rate-hz in doubt. After an interruption the same command
+    resumes.
     """
     from hmtas.store.check import plan_pack
     from hmtas.store.pack import run_pack
@@ -135,6 +137,7 @@ def _show_report(report: "PackReport") -> None:
             (str(item.half), f"{item.action} at {item.time_s:g} s of {item.length_s:g} s")
             for item in report.late_labels
         ],
+        "file left out": [(item.file, item.reason) for item in report.files_left_out],
         "game left out, in no packed split": [(game, "") for game in report.left_out],
     }
     rows = []
@@ -145,3 +148,8 @@ def _show_report(report: "PackReport") -> None:
     if rows:
         show(Table(heads=("what", "where", "details"), rows=tuple(rows), words=frozenset({0, 1, 2}),
                    title="not as it should be, or left out"))  # fmt: skip
+    if report.files_left_out:
+        num_files = counted(len(report.files_left_out), "file")
+        typer.echo(f"warning: {num_files} of the games left out, which may hold streams")
+    for warning in report.warnings:
+        typer.echo(f"warning: {warning}")

@@ -7,29 +7,28 @@ packed (`hmtas.store.sources`).
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from math import inf
 from pathlib import Path
-from typing import NamedTuple
 
 from hmtas.errors import InputError, join_problems
 from hmtas.formats.embeddings import BAIDU_BLOCKS
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
 from hmtas.records import Events, HalfId
-from hmtas.store.sources import SourceFile, SourceHalf, check_lengths, find_files, read_header
+from hmtas.store.lengths import LateLabel, check_lengths, doubted_rate, late_labels
+from hmtas.store.sources import (
+    LeftOut,
+    SourceFile,
+    SourceHalf,
+    find_files,
+    find_left_out,
+    read_header,
+)
 from hmtas.terminal.text import counted
 
 NUM_NAMED = 5  # mistakes spelled out; the rest is counted
 UNLABELLED_SPLIT = "challenge"
 LABELLED_SPLITS = ("train", "valid", "test")
-
-
-class LateLabel(NamedTuple):
-    """An annotation past its half's last row, within the slack."""
-
-    half: HalfId
-    action: str
-    time_s: float
-    length_s: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +45,8 @@ class PackPlan:
     labelled: tuple[str, ...]  # games with annotations
     late_labels: tuple[LateLabel, ...]
     left_out: tuple[str, ...]  # games of the tree that no packed split names
+    files_left_out: tuple[LeftOut, ...]  # of the packed games
+    warnings: tuple[str, ...]  # about the season as a whole
 
 
 def plan_pack(
@@ -73,8 +74,11 @@ def plan_pack(
     Raises:
         InputError: All mistakes at once, the first five spelled out.
     """
-    if rate_hz <= 0 or slack_s < 0:
-        raise InputError(f"rate must be positive and slack not negative, got {rate_hz}, {slack_s}")
+    if not (0 < rate_hz < inf and 0 <= slack_s < inf):
+        raise InputError(
+            "rate must be positive and slack not negative, both finite, got "
+            f"{rate_hz:g} Hz and {slack_s:g} s"
+        )
     found = frozenset(find_games(games))
     chosen = _choose_splits(games, splits, only_splits)
     wanted = [game for names in chosen.values() for game in names]
@@ -87,12 +91,18 @@ def plan_pack(
     halves: list[SourceHalf] = []
     events: dict[HalfId, Events] = {}
     late: list[LateLabel] = []
+    files_left_out: list[LeftOut] = []
     for game in present:
-        sources = _find_sources(games, game, streams, game in labelled, problems)
+        ignored = find_left_out(games, game, streams)
+        files_left_out += ignored
+        has_labels = game in labelled
+        sources = _find_sources(
+            games, game, streams, labelled=has_labels, ignored=ignored, problems=problems
+        )
         for source in sources:
             problems += check_lengths(source, rate_hz, slack_s)
         halves += sources
-        if game not in labelled:
+        if not has_labels:
             continue
         try:
             annotated = read_events(games, game, actions)
@@ -101,8 +111,9 @@ def plan_pack(
             continue
         events |= {item.half: item for item in annotated.values()}
         for source in sources:
-            length_s = source.num_rows / rate_hz
-            late += _late_labels(events[source.half], length_s, slack_s, actions, problems)
+            late += late_labels(
+                events[source.half], source, actions, problems, rate_hz=rate_hz, slack_s=slack_s
+            )
     widths = _check_widths(halves, problems)
     for name in streams or ():
         if name not in widths and not problems:
@@ -121,6 +132,8 @@ def plan_pack(
         labelled=labelled,
         late_labels=tuple(late),
         left_out=tuple(left_out),
+        files_left_out=tuple(files_left_out),
+        warnings=(rate,) if (rate := doubted_rate(halves, events, rate_hz)) else (),
     )
 
 
@@ -200,19 +213,28 @@ def _missing_labels(
 
 
 def _find_sources(
-    root: Path, game: str, streams: Sequence[str] | None, labelled: bool, problems: list[str]
+    root: Path,
+    game: str,
+    streams: Sequence[str] | None,
+    *,
+    labelled: bool,
+    ignored: Sequence[LeftOut],
+    problems: list[str],
 ) -> list[SourceHalf]:
     """Headers of both halves of a game; what is wrong is added to `problems`."""
     paths = {half: find_files(root, HalfId(game, half), streams) for half in HALVES}
     what = f"none of {', '.join(streams)}" if streams else "no embeddings"
+    but = f"; {Path(ignored[0].file).name} is left out: {ignored[0].reason}" if ignored else ""
     if not any(paths.values()):
         has = "it has labels but " if labelled else ""
-        problems.append(f"{game}: {has}{what} ({{1,2}}_<stream>.npy); were they extracted?")
+        problems.append(
+            f"{game}: {has}{what} ({{1,2}}_<stream>.npy){but or '; were they extracted?'}"
+        )
         return []
     sources = []
     for half, files in paths.items():
         if not files:
-            problems.append(f"{HalfId(game, half)}: {what}; was its file lost?")
+            problems.append(f"{HalfId(game, half)}: {what}{but or '; was its file lost?'}")
         headers: list[SourceFile] = []
         for path in files:
             try:
@@ -228,23 +250,6 @@ def _find_sources(
         elif headers:
             sources.append(SourceHalf(HalfId(game, half), tuple(headers)))
     return sources
-
-
-def _late_labels(
-    events: Events, length_s: float, slack_s: float, actions: Sequence[str], problems: list[str]
-) -> list[LateLabel]:
-    """Annotations past the end of the half; those beyond the slack are mistakes."""
-    late = []
-    for time_s, action in zip(events.time_s, events.action, strict=True):
-        if time_s > length_s + slack_s:
-            problems.append(
-                f"{events.half}: label {actions[action]!r} at {time_s:g} s lies past the end of "
-                f"the half, {length_s:g} s, by more than {slack_s:g} s; "
-                "are embeddings cut short, or of the other half?"
-            )
-        elif time_s > length_s:
-            late.append(LateLabel(events.half, actions[action], float(time_s), length_s))
-    return late
 
 
 def _check_widths(halves: Iterable[SourceHalf], problems: list[str]) -> dict[str, int]:

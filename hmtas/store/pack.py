@@ -16,7 +16,7 @@ from hmtas.errors import InputError
 from hmtas.files import atomic_path, locked, sha256_json
 from hmtas.place import check_space
 from hmtas.records import HalfId
-from hmtas.store.check import LateLabel, PackPlan, plan_pack
+from hmtas.store.check import PackPlan, plan_pack
 from hmtas.store.halves import labels_bytes, write_half
 from hmtas.store.index import (
     INDEX_FILE,
@@ -30,7 +30,8 @@ from hmtas.store.index import (
     write_index,
 )
 from hmtas.store.journal import Entry, append, read_journal, write_journal
-from hmtas.store.sources import SourceHalf, read_streams
+from hmtas.store.lengths import LateLabel
+from hmtas.store.sources import LeftOut, SourceHalf, read_streams
 
 LOCK_FILE = ".lock"
 _FILE_OVERHEAD = 8192  # bytes of an Arrow file beside its rows, rounded up
@@ -51,6 +52,8 @@ class PackReport:
     missing: tuple[tuple[HalfId, str], ...]  # stream that the half lacks
     late_labels: tuple[LateLabel, ...]  # packed all the same
     left_out: tuple[str, ...]  # games of the tree that no packed split names
+    files_left_out: tuple[LeftOut, ...]  # of the packed games: they look like data
+    warnings: tuple[str, ...]  # about the season as a whole
 
 
 def pack(
@@ -211,4 +214,6 @@ def _report(plan: PackPlan, index: Index, *, num_kept: int, complete: bool) -> P
         ),
         late_labels=plan.late_labels,
         left_out=plan.left_out,
+        files_left_out=plan.files_left_out,
+        warnings=plan.warnings,
     )

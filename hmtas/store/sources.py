@@ -8,10 +8,12 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
 from hmtas.errors import InputError
+from hmtas.files import looks_like
 from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
 from hmtas.records import HalfId
 from hmtas.refusals import raise_if_refused
@@ -20,6 +22,13 @@ BAIDU_WIDTH = sum(BAIDU_BLOCKS.values())
 FLOAT16_MAX = 65504.0  # of float16
 _CHUNK_BYTES = 1 << 24  # read at once, so that one half in float16 is all that is ever held
 _NAME = re.compile(r"[12]_([\w-]+)\.npy")
+# What holds arrays, whatever was added to its name, and a name that says its half and stream.
+_DATA = re.compile(
+    r"\.(npy|npz|pt|pth|pkl|pickle|h5|hdf5|mat|arrow|feather|parquet|safetensors|zarr|tfrecords?)\b",
+    re.IGNORECASE,
+)
+_NEARLY = re.compile(r"([12])_(.+?)(?: - Copy| copy| *\(\d+\))*\.npy", re.IGNORECASE)
+_MAGIC = b"\x93NUMPY"
 _INFINITE = np.uint16(0x7C00)  # all bits of the exponent: a float16 that is not finite
 
 
@@ -39,6 +48,13 @@ class SourceFile(NamedTuple):
     blocks: tuple[Block, ...]
     num_bytes: int
     mtime_ns: int
+
+
+class LeftOut(NamedTuple):
+    """A file of a game that looks like data but is not packed."""
+
+    file: str  # relative to the tree
+    reason: str
 
 
 class SourceHalf(NamedTuple):
@@ -83,6 +99,36 @@ def find_files(root: Path, half: HalfId, streams: Collection[str] | None) -> lis
     return found
 
 
+def find_left_out(root: Path, game: str, streams: Collection[str] | None) -> list[LeftOut]:
+    """The files of a game that look like data, of any of `streams`, and that are not packed."""
+    names = sorted(path.name for path in (root / game).iterdir())
+    wanted = set() if streams is None else {*streams}
+    if wanted.intersection(BAIDU_BLOCKS):
+        wanted.add(BAIDU)
+    return [
+        LeftOut(f"{game}/{name}", _why_left_out(name, names))
+        for name in names
+        if _DATA.search(name)
+        and not _NAME.fullmatch(name)
+        and (streams is None or any(stream.lower() in name.lower() for stream in wanted))
+    ]
+
+
+def _why_left_out(name: str, others: Collection[str]) -> str:
+    if name.startswith("."):
+        return "hidden: half a file, or what a Mac writes beside one?"
+    if not name.lower().endswith(".npy"):
+        if ".npy" in name.lower():
+            return "its name goes on after .npy: half a download, a copy, or compressed?"
+        return "not an .npy file; save its array as {1,2}_<stream>.npy"
+    match = _NEARLY.fullmatch(name)
+    stream = re.sub(r"[^\w-]+", "_", normalize("NFC", match[2])).strip("_") if match else ""
+    if match and f"{match[1]}_{stream}.npy" in others:
+        return f"a second copy of {match[1]}_{stream}.npy? Remove it"
+    rename = f"rename it to {match[1]}_{stream}.npy" if match and stream else "rename it"
+    return f"not named {{1,2}}_<stream>.npy, a stream of letters, digits, _ and -; {rename}"
+
+
 def _names(stem: str) -> tuple[str, ...]:
     return tuple(BAIDU_BLOCKS) if stem == BAIDU else (stem,)
 
@@ -121,33 +167,34 @@ def read_header(path: Path, streams: Collection[str] | None) -> SourceFile:
 
 
 def _map(path: Path) -> np.ndarray:
+    start, array = b"", None
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        with path.open("rb") as file:
+            start = file.read(64)
+        # Only what is surely an array: numpy takes all else for pickled objects.
+        if start.startswith(_MAGIC):
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"{path}: a link to nothing; was its target moved?") from None
         raise_if_refused(error, path)
-        if "object" in str(error).lower() or "pickle" in str(error):
-            raise InputError(
-                f"{path}: not an .npy file of numbers (it holds pickled objects, which are never "
-                "loaded, or is damaged); save it as a plain float array"
-            ) from None
-        raise InputError(
-            f"{path}: not a whole .npy file ({error}); was the download cut short?"
-        ) from None
+        raise InputError(f"{path}: {_why_unreadable(start, str(error))}") from None
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: an .npz archive under the name of an .npy file; unpack it")
+        raise InputError(f"{path}: {_why_unreadable(start, f'{len(start)} bytes')}")
     return array
 
 
-def check_lengths(source: SourceHalf, rate_hz: float, slack_s: float) -> list[str]:
-    """The streams that end too long before the longest one of their half."""
-    longest = max(source.files, key=lambda file: file.num_rows)
-    return [
-        f"{source.half}: stream {file.blocks[0].stream!r} has {file.num_rows} rows but "
-        f"{longest.blocks[0].stream!r} has {longest.num_rows}, more than {slack_s:g} s apart; "
-        "is one of them cut short, or of another video?"
-        for file in source.files
-        if longest.num_rows - file.num_rows > slack_s * rate_hz
-    ]
+def _why_unreadable(start: bytes, error: str) -> str:
+    """Why a file is no array of numbers, from its first bytes and what numpy said."""
+    is_array = start.startswith(_MAGIC)
+    if start[:1] == b"\x80" or (is_array and "objects" in error):
+        return (
+            "not an .npy file of numbers (it holds pickled objects, which are never loaded); "
+            "save it as a plain float array"
+        )
+    if is_array or start[:1] == _MAGIC[:1]:
+        return f"not a whole .npy file ({error}); was the download cut short?"
+    return f"not an .npy file but {looks_like(start) or f'something that begins {start[:16]!r}'}"
 
 
 def read_streams(source: SourceHalf) -> dict[str, np.ndarray]:

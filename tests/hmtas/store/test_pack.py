@@ -60,6 +60,7 @@ def test_a_sound_season_has_nothing_to_report(tmp_path: Path) -> None:
     path, report = packed(tmp_path)
     assert (report.num_packed, report.num_kept, report.complete) == (10, 0, False)
     assert report.extended == report.missing == report.late_labels == report.left_out == ()
+    assert report.files_left_out == report.warnings == ()
     assert report.num_games == {name: len(games) for name, games in GAMES.items()}
     assert report.checksum == EmbeddingStore.open(path).checksum
     assert json.loads(json.dumps(dataclasses.asdict(report)))["num_packed"] == 10
@@ -184,6 +185,75 @@ def test_a_split_of_new_matches_needs_no_labels(games: Path, tmp_path: Path) -> 
     assert not EmbeddingStore.open(tmp_path / "store").has_labels("l/s/c")
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("1_i3d.rgb.npy", "rename it to 1_i3d_rgb.npy"),
+        ("2_a b.npy", "rename it to 2_a_b.npy"),
+        ("1_a+b.npy", "rename it to 1_a_b.npy"),
+        ("1_clip.NPY", "rename it to 1_clip.npy"),
+        ("1_clip (1).npy", "rename it to 1_clip.npy"),
+        ("1_ségo\u0301.npy", "rename it to 1_ségó.npy"),
+        ("1_tpn (1).npy", "a second copy of 1_tpn.npy? Remove it"),
+        ("1_tpn - Copy.npy", "a second copy of 1_tpn.npy"),
+        ("1_tpn.NPY", "a second copy of 1_tpn.npy"),
+        ("3_tpn.npy", "not named {1,2}_<stream>.npy"),
+        ("1tpn.npy", "not named {1,2}_<stream>.npy"),
+        ("1_.npy", "not named {1,2}_<stream>.npy"),
+        ("1_clip.npy.gz", "its name goes on after .npy"),
+        ("1_clip.npy.crdownload", "its name goes on after .npy"),
+        ("1_clip.npy (1)", "its name goes on after .npy"),
+        ("._1_tpn.npy", "hidden"),
+        (".1_tpn.npy.0a1b2c3d.part", "hidden"),
+        ("1_clip.npz", "not an .npy file; save its array as {1,2}_<stream>.npy"),
+        ("1_clip.PT", "not an .npy file"),
+        ("features.h5", "not an .npy file"),
+        ("1.pkl", "not an .npy file"),
+    ],
+)
+def test_a_file_that_looks_like_data_is_packed_or_named_as_left_out(
+    games: Path, tmp_path: Path, name: str, reason: str
+) -> None:
+    shutil.copy(games / "l/s/a/1_tpn.npy", games / "l/s/a" / name)
+    report = pack(games, tmp_path / "store")
+    assert [item.file for item in report.files_left_out] == [f"l/s/a/{name}"]
+    assert reason in report.files_left_out[0].reason
+    # A link to nothing under such a name, too.
+    (games / "l/s/a" / name).unlink()
+    (games / "l/s/a" / name).symlink_to(tmp_path / "unplugged")
+    again = pack(games, tmp_path / "store")
+    assert again.complete
+    assert again.files_left_out == report.files_left_out
+
+
+def test_files_of_other_kinds_and_streams_not_asked_for_are_no_news(
+    games: Path, tmp_path: Path
+) -> None:
+    folder = games / "l/s/a"
+    for name in ("1_asr.json", "1_224p.mkv", "Labels-cameras.json", "notes.txt", ".DS_Store"):
+        (folder / name).write_text("{}")
+    shutil.copy(folder / "1_vggish.npy", folder / "1_vggish.v2.npy")
+    shutil.copy(folder / "1_vggish.npy", folder / "1_tpn.v2.npy")
+    report = pack(games, tmp_path / "all")
+    assert [item.file[6:] for item in report.files_left_out] == ["1_tpn.v2.npy", "1_vggish.v2.npy"]
+    some = pack(games, tmp_path / "some", streams=["tpn"])
+    assert [item.file[6:] for item in some.files_left_out] == ["1_tpn.v2.npy"]
+
+
+def test_where_no_file_of_a_game_can_be_packed_the_first_is_named(
+    games: Path, tmp_path: Path
+) -> None:
+    for half in (1, 2):
+        for stream in ("tpn", "vggish"):
+            path = games / f"l/s/a/{half}_{stream}.npy"
+            path.rename(path.with_suffix(".NPY"))
+    refused(
+        games,
+        tmp_path / "store",
+        r"l/s/a: it has labels but no embeddings .*; 1_tpn.NPY is left out: .* to 1_tpn.npy",
+    )
+
+
 # What is refused
 
 
@@ -225,6 +295,36 @@ def test_a_file_cut_short(games: Path, tmp_path: Path, size: int) -> None:
     refused(games, tmp_path / "store", r"1_tpn.npy: not a(n| whole) .npy file")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "run `git lfs pull`"),
+        (b"<!DOCTYPE html>\n<html><title>Sign in", "but an HTML page, such as one that asks to"),
+        (b"", "but empty"),
+        (bytes(500), "but empty"),
+        (b"PK\x03\x04 cut short", "but a zip archive, such as .npz: unpack it"),
+        (b"\x1f\x8b\x08\x00" * 9, "but compressed with gzip: unpack it"),
+        (b"0.1 0.2 0.3\n" * 9, "but something that begins b'0.1 0.2 0.3"),
+        (b"\x80\x04\x95" * 9, "it holds pickled objects, which are never loaded"),
+    ],
+)
+def test_a_file_of_another_kind_is_said_to_be_that(
+    games: Path, tmp_path: Path, content: bytes, said: str
+) -> None:
+    (games / "l/s/a/1_tpn.npy").write_bytes(content)
+    refused(games, tmp_path / "store", f"1_tpn.npy: not an .npy file .*{re.escape(said)}")
+
+
+def test_streams_that_are_links_to_nothing_or_folders(games: Path, tmp_path: Path) -> None:
+    path = games / "l/s/a/1_tpn.npy"
+    path.unlink()
+    path.symlink_to(tmp_path / "unplugged")
+    refused(games, tmp_path / "store", "1_tpn.npy: a link to nothing; was its target moved?")
+    path.unlink()
+    path.mkdir()
+    refused(games, tmp_path / "store", "1_tpn.npy: is a directory")
+
+
 def test_files_that_are_no_rows_of_numbers(games: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     path = save(games, "l/s/a", 1, "tpn", np.array([{"a": 1}, None], dtype=object))
@@ -237,7 +337,7 @@ def test_files_that_are_no_rows_of_numbers(games: Path, tmp_path: Path) -> None:
     refused(games, store, r"no embeddings in it, its shape is \(0, 8\)")
     with path.open("wb") as file:
         np.savez(file, rows=np.zeros((NUM_ROWS, 8)))
-    refused(games, store, "an .npz archive under the name of an .npy file")
+    refused(games, store, "not an .npy file but a zip archive, such as .npz: unpack it")
 
 
 def test_widths_that_are_none_of_the_known(games: Path, tmp_path: Path) -> None:

@@ -1,0 +1,183 @@
+"""Rows of another rate than they are packed at are found out: by labels, and by other streams."""
+
+import os
+import re
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hmtas.embed.commentary import read_half_seconds
+from hmtas.errors import InputError
+from hmtas.formats.labels import find_games, read_events
+from hmtas.records import Events, HalfId
+from hmtas.scoring.inputs import load
+from hmtas.scoring.score import score_spots
+from hmtas.season.write import SeasonConfig, write_season
+from hmtas.store.check import plan_pack
+from hmtas.store.lengths import check_lengths, doubted_rate
+from hmtas.store.local import EmbeddingStore
+from hmtas.store.pack import pack
+from hmtas.store.sources import Block, SourceFile, SourceHalf
+from hmtas.training.linear import run_baseline
+from tests.support.archives import extract
+from tests.support.store_tree import label, save_labels, save_splits, tree
+
+IS_IT_2_HZ = (
+    r"the last label of nearly every half lies in the first 50 % of its rows \([\d,]+ labels in "
+    r"\d+ halves\).*packed at 1 Hz, are the rows of 2 Hz \(--rate-hz 2\)\?"
+)
+
+
+def season(
+    root: Path, *, seed: int = 0, games: tuple[int, int] = (6, 4), minutes: int = 22
+) -> Path:
+    write_season(
+        root,
+        SeasonConfig(
+            train=games[0], valid=games[1], test=1, minutes=minutes, seed=seed, streams={"tpn": 24}
+        ),
+    )
+    return root
+
+
+def repeat_rows(games: Path, times: int) -> None:
+    for path in games.rglob("*.npy"):
+        np.save(path, np.repeat(np.load(path), times, axis=0))
+
+
+def half_of(num_rows: int, last_s: float, num_labels: int) -> tuple[SourceHalf, Events]:
+    half = HalfId(f"l/s/{num_rows}", 1)
+    file = SourceFile(Path("1_tpn.npy"), num_rows, (Block("tpn", 0, 8),), 0, 0)
+    events = Events(
+        half=half,
+        time_s=np.linspace(0, last_s, num_labels),
+        action=np.zeros(num_labels, np.int64),
+        visible=np.ones(num_labels, np.bool_),
+    )
+    return SourceHalf(half, (file,)), events
+
+
+def doubt(*halves: tuple[SourceHalf, Events], rate_hz: float = 1.0) -> str:
+    events = {item.half: item for _, item in halves}
+    return doubted_rate([source for source, _ in halves], events, rate_hz)
+
+
+def tight_of_linear(store: Path) -> float:
+    opened, run = EmbeddingStore.open(store), store.with_name(f"run-{store.name}")
+    run_baseline(opened, run, ["valid"])
+    found, events = load(run, games=None, split="valid", splits=None)
+    return score_spots(found.spots, events, opened.actions, bootstrap=0).tight.average_map
+
+
+def test_each_row_twice_at_1_hz_is_told_and_at_2_hz_scores_as_before(tmp_path: Path) -> None:
+    games = season(tmp_path / "games")
+    assert pack(games, tmp_path / "sound").warnings == ()
+    repeat_rows(games, 2)
+    (warning,) = pack(games, tmp_path / "wrong").warnings
+    assert re.fullmatch(IS_IT_2_HZ, warning)
+    assert pack(games, tmp_path / "right", rate_hz=2).warnings == ()
+    sound, wrong, right = (tight_of_linear(tmp_path / name) for name in ("sound", "wrong", "right"))
+    assert sound > 0.1
+    assert right == pytest.approx(sound, rel=0.1)
+    assert wrong < 0.02
+
+
+@pytest.mark.parametrize("minutes", [1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_small_sound_seasons_give_no_warning(tmp_path: Path, minutes: int, seed: int) -> None:
+    games = season(tmp_path, seed=seed, games=(8, 6), minutes=minutes)
+    assert plan_pack(games).warnings == ()
+    for path in games.rglob("Labels-v2.json"):
+        path.unlink()
+    save_splits(games, {"challenge": find_games(games, "1_*.npy")})
+    assert plan_pack(games).warnings == ()
+
+
+@pytest.mark.real
+@pytest.mark.skipif("HMTAS_REAL" not in os.environ, reason="HMTAS_REAL is unset")
+def test_real_labels_reach_the_end_of_their_halves(tmp_path: Path) -> None:
+    real = Path(os.environ["HMTAS_REAL"])
+    with tarfile.open(real / "games.tar.xz") as archive:
+        labels = [item for item in archive.getmembers() if item.name.endswith("Labels-v2.json")]
+        extract(archive, tmp_path, labels)
+    for times, expected in ((1, ""), (2, "packed at 1 Hz, are the rows of 2 Hz")):
+        halves = [
+            half_of(times * int(seconds), 0, 0)[0]._replace(half=half)
+            for half, seconds in read_half_seconds(real / "half_seconds.json").items()
+        ]
+        events = {
+            item.half: item
+            for game in {source.half.game for source in halves}
+            for item in read_events(tmp_path, game).values()
+        }
+        assert len(events) == 1000
+        found = doubted_rate(halves, events, 1.0)
+        assert expected in found
+        assert bool(found) == bool(expected)
+
+
+def test_one_odd_half_changes_nothing_and_few_labels_say_nothing() -> None:
+    early = [half_of(200 + number, 90, 10) for number in range(19)]
+    odd = half_of(100, 99, 10)
+    assert "200 labels in 20 halves" in doubt(*early, odd)
+    assert doubt(*early, odd, half_of(101, 99, 10)) == ""
+    assert doubt(half_of(200, 90, 15), half_of(201, 90, 14)) == ""
+    assert doubt(half_of(200, 90, 15), half_of(201, 90, 15)) != ""
+    assert doubt() == ""
+    assert doubt(half_of(200, 0, 40)) == ""  # a rate cannot be told from labels at 0 s
+
+
+def test_the_rate_that_the_labels_show_is_named() -> None:
+    assert "--rate-hz 25)" in doubt(half_of(25 * 2700, 2690, 100))
+    assert "packed at 0.5 Hz, are the rows of 1 Hz (--rate-hz 1)" in doubt(
+        half_of(2700, 2690, 100), rate_hz=0.5
+    )
+
+
+def test_rows_of_half_a_hertz_are_named_where_labels_lie_past_the_end(tmp_path: Path) -> None:
+    games = tree(tmp_path / "games", {"train": ["l/s/a"]})
+    save_labels(games, "l/s/a", [label(1, 2), label(1, 40), label(1, 50), label(1, 59)])
+    message = (
+        r"l/s/a, half 1: label 'Goal' at 59 s lies past the end of the half, 30 s, by more than "
+        r"5 s \(and 2 more\); are embeddings cut short, or of the other half, or of 0.5 rows a "
+        r"second \(--rate-hz\)\?$"
+    )
+    with pytest.raises(InputError, match=message):
+        pack(games, tmp_path / "store")
+    assert pack(games, tmp_path / "store", rate_hz=0.5).late_labels == ()
+
+
+@pytest.mark.parametrize(
+    ("tpn", "vggish", "rate_hz", "cause"),
+    [
+        (5400, 2812, 1, "is 'vggish' one row per 0.96 s and 'tpn' one per 0.5 s?"),
+        (2700, 2812, 1, "is 'tpn' one row per 1 s and 'vggish' one per 0.96 s?"),
+        (5400, 2700, 1, "is 'vggish' one row per 1 s and 'tpn' one per 0.5 s?"),
+        (5398, 2700, 2, "is 'vggish' one row per 1 s and 'tpn' one per 0.5 s?"),
+        (2700, 1350, 1, "is 'vggish' one row per 1 s and 'tpn' one per 0.5 s?"),
+        (67500, 2700, 1, "is 'vggish' one row per 1 s and 'tpn' one per 0.04 s?"),
+        (2700, 2690, 1, "is one of them cut short, or of another video?"),
+        (2700, 1500, 1, "is one of them cut short, or of another video?"),
+    ],
+)
+def test_streams_of_two_rates_in_one_half_are_named(
+    tpn: int, vggish: int, rate_hz: float, cause: str
+) -> None:
+    files = (
+        SourceFile(Path("1_tpn.npy"), tpn, (Block("tpn", 0, 8),), 0, 0),
+        SourceFile(Path("1_vggish.npy"), vggish, (Block("vggish", 0, 4),), 0, 0),
+    )
+    (problem,) = check_lengths(SourceHalf(HalfId("l/s/a", 1), files), rate_hz, 2)
+    assert f"{min(tpn, vggish)} rows but" in problem
+    assert cause in problem
+
+
+@pytest.mark.parametrize("option", ["rate_hz", "slack_s"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0])
+def test_rates_and_slacks_that_are_no_numbers(tmp_path: Path, option: str, value: float) -> None:
+    games = tree(tmp_path / "games", {"train": ["l/s/a"]})
+    with pytest.raises(InputError, match="rate must be positive and slack not negative, both fin"):
+        pack(games, tmp_path / "store", **{option: value})
+    assert not (tmp_path / "store").exists()
