@@ -1,5 +1,6 @@
 """Arguments and options that several verbs share, of this package and of others."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,7 +53,15 @@ class Verb(TyperCommand):
                 part.metavar = METAVARS.get(part.name or "")
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb."""
+        """Run the verb.
+
+        Raises:
+            InputError: If a number is nan or infinite: no comparison with a bound finds that.
+        """
+        for part in self.params:
+            value = ctx.params.get(part.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{part.opts[0]} must be a finite number, got {value}")
         try:
             return super().invoke(ctx)
         except Interrupted as asked:

@@ -1,6 +1,7 @@
 """A user's mistake is one line on stderr and exit code 2, and leaves nothing half-written."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -179,3 +180,49 @@ def test_what_is_not_there(tmp_path: Path, hmtas: Run) -> None:
     assert "p2 trains for the epochs that a p1 run found" in hmtas(
         "train", tmp_path, "--protocol", "p2", "--out", tmp_path
     )
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e999"])
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("pack", "GAMES", "STORE"), "--rate-hz"),
+        (("pack", "GAMES", "STORE"), "--slack-s"),
+        (("season", "NEW"), "--minutes"),
+        (("baseline", "STORE", "--out", "NEW"), "--nms-window-s"),
+        (("ablate", "STORE", "--out", "NEW"), "--nms-window-s"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused_before_any_work(
+    hmtas: Run, tmp_path: Path, words: tuple[str, ...], option: str, value: str
+) -> None:
+    places = [tmp_path / word.lower() if word.isupper() else word for word in words]
+    found = hmtas(*places, option, value)
+    assert re.fullmatch(rf"error: {option} must be a finite number, got (nan|-?inf)", found)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["splits.json", f"{A}/Labels-v2.json"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "run `git lfs pull`"),
+        (b"\n<html><body>Log in", "an HTML page, such as one that asks to log in"),
+        ("{}".encode("utf-16"), "UTF-16, as PowerShell writes it: save it as UTF-8"),
+        (b"", "empty: did its download, or what wrote it, fail?"),
+    ],
+)
+def test_json_of_another_kind_is_said_to_be_that(
+    hmtas: Run, games: Path, name: str, content: bytes, said: str
+) -> None:
+    (games / name).write_bytes(content)
+    found = hmtas("pack", games, games.with_name("store"))
+    assert f"{games / name}: not JSON but " in found
+    assert said in found
+
+
+def test_json_with_the_mark_that_windows_puts_before_it_is_read(games: Path) -> None:
+    file = games / "splits.json"
+    expected = read_json(file)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read_json(file) == expected
