@@ -114,6 +114,7 @@ def connect(uri: str) -> "MlflowClient":
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     delays = iter(_RETRY_DELAYS_S if database and _is_new(database) else ())
+    first: BaseException | None = None  # a later one may only say what a full disk left behind
     while True:
         try:
             if _kind(uri) in _DATABASES:
@@ -124,12 +125,13 @@ def connect(uri: str) -> "MlflowClient":
             return client
         except (MlflowException, SQLAlchemyError, CommandError, ImportError) as error:
             # Somebody else (say `mlflow ui`) may be creating the same database just now.
+            first = first or error
             delay_s = next(delays, None)
             if delay_s is None:
                 status = 0
                 if isinstance(error, MlflowException):
                     status = error.get_http_status_code()  # type: ignore[no-untyped-call]
-                raise _unusable(uri, reason_of(error), status) from error
+                raise _unusable(uri, reason_of(first), status) from error
             time.sleep(delay_s)
 
 
@@ -242,8 +244,9 @@ def _complaint(database: Path, *, write: bool) -> str:
     try:
         if exists:
             with contextlib.closing(sqlite3.connect(database, timeout=1)) as connection:
-                # The first takes the lock of a writer; neither changes anything.
                 connection.execute("BEGIN IMMEDIATE" if write else "PRAGMA schema_version")
+                if write:  # a lock alone is given on a read-only file as well; nothing is kept
+                    connection.execute("CREATE TABLE hmtas_probe (x)")
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
             return str(error)

@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import http.server
 import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,37 +12,30 @@ import pytest
 
 
 @contextlib.contextmanager
-def read_only(folder: Path) -> Iterator[None]:
-    """Keep everybody from writing into a folder; skips the test where root cannot be kept."""
-    folder.chmod(0o500)
-    immutable = False
-    try:
-        if _writable(folder):
-            change = ["chattr", "+i", str(folder)]
-            with contextlib.suppress(FileNotFoundError):
-                subprocess.run(change, capture_output=True, check=False)
-            immutable = not _writable(folder)
-            if not immutable:
-                pytest.skip("root can write everywhere here")
+def read_only(path: Path) -> Iterator[None]:
+    """Keep everybody from writing to a file or a folder; skips the test if root cannot be kept."""
+    with _with_mode(path, 0o500, os.W_OK):
         yield
-    finally:
-        if immutable:
-            subprocess.run(["chattr", "-i", str(folder)], check=True)
-        folder.chmod(0o700)
 
 
 @contextlib.contextmanager
 def unreadable(path: Path) -> Iterator[None]:
-    """Keep everybody from reading a file or a folder; skips the test where root cannot be kept."""
-    mode = path.stat().st_mode
-    path.chmod(0)
+    """Keep everybody from reading a file or a folder; skips the test if root cannot be kept."""
+    with _with_mode(path, 0, os.R_OK):
+        yield
+
+
+@contextlib.contextmanager
+def _with_mode(path: Path, mode: int, kept: int) -> Iterator[None]:
+    before = path.stat().st_mode
+    path.chmod(mode)
     try:
         with _bound_by_permissions():
-            if os.access(path, os.R_OK, effective_ids=True):
-                pytest.skip("root can read everything here")
+            if os.access(path, kept, effective_ids=True):
+                pytest.skip("root cannot be kept from anything here")
             yield
     finally:
-        path.chmod(mode)
+        path.chmod(before)
 
 
 @contextlib.contextmanager
@@ -62,15 +54,6 @@ def _bound_by_permissions() -> Iterator[None]:
         yield
     finally:
         libc.capset(header, before)
-
-
-def _writable(folder: Path) -> bool:
-    try:
-        (folder / "probe").touch()
-        (folder / "probe").unlink()
-    except OSError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

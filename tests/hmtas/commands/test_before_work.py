@@ -17,9 +17,9 @@ from ensemble.commands import cli as ensemble
 from hmtas import cli
 from hmtas.errors import InputError, TransientError
 from hmtas.runs.record import predictions_path
-from hmtas.tracking.client import connect
+from hmtas.tracking.client import check_store, connect
 from hmtas.tracking.run import check_tracking, sync_run
-from tests.support.blocked import answering
+from tests.support.blocked import answering, read_only
 from tests.support.members import SPLITS, model, write_store
 from tests.support.swept import make_sweep
 from tests.support.tracked import copy_database
@@ -197,6 +197,15 @@ def test_a_deleted_experiment_and_artifacts_that_cannot_be_written(
     client.create_experiment("e", artifact_location=f"file://{tmp_path}/file/e")
     with pytest.raises(InputError, match=f"'e' .*artifacts cannot be written .*{tmp_path}/file is"):
         check_tracking([tmp_path], "e")
+
+
+def test_a_database_that_is_read_only(mlflow_store: str) -> None:
+    connect(mlflow_store)
+    check_store(mlflow_store, "e")
+    database = Path(mlflow_store.removeprefix("sqlite:///"))
+    with read_only(database), pytest.raises(InputError, match="attempt to write a readonly data"):
+        check_store(mlflow_store, "e")
+    check_store(mlflow_store, "e")
 
 
 def test_a_new_database_is_not_made_before_there_is_something_to_log(
