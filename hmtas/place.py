@@ -36,7 +36,7 @@ def check_space(folder: Path, num_bytes: int, what: str, remedy: str) -> None:
         what: What needs them, in the plural.
         remedy: What else to do than free some space.
     """
-    free = shutil.disk_usage(_existing(folder)).free
+    free = free_bytes(folder)
     if num_bytes > free:
         raise InputError(
             f"{folder}: {what} need {num_bytes:,} bytes more, but the disk has {free:,} free; "
@@ -68,6 +68,11 @@ def where_now(
         return path
     near = os.path.normpath(folder.resolve() / os.path.relpath(path, home))
     return near if near != path and is_it(Path(near)) else path
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that the disk of a folder, which may not exist yet, has free."""
+    return shutil.disk_usage(_existing(folder)).free
 
 
 def unwritable(folder: Path) -> str:

@@ -21,7 +21,7 @@ from urllib.request import url2pathname
 
 from hmtas.errors import InputError, TransientError
 from hmtas.files import locked
-from hmtas.place import unwritable
+from hmtas.place import free_bytes, unwritable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,6 +42,7 @@ _SETTINGS = {
 }
 _FIRST_CALL = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 _LOGGERS = ("mlflow", "alembic", "sqlalchemy", "urllib3")  # they log what they raise as well
+_NEW_DATABASE_BYTES = 2_000_000
 _RETRY_DELAYS_S = (1, 2, 4, 8)  # a new database takes up to 12 s
 
 
@@ -114,7 +115,6 @@ def connect(uri: str) -> "MlflowClient":
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     delays = iter(_RETRY_DELAYS_S if database and _is_new(database) else ())
-    first: BaseException | None = None  # a later one may only say what a full disk left behind
     while True:
         try:
             if _kind(uri) in _DATABASES:
@@ -125,13 +125,12 @@ def connect(uri: str) -> "MlflowClient":
             return client
         except (MlflowException, SQLAlchemyError, CommandError, ImportError) as error:
             # Somebody else (say `mlflow ui`) may be creating the same database just now.
-            first = first or error
             delay_s = next(delays, None)
             if delay_s is None:
                 status = 0
                 if isinstance(error, MlflowException):
                     status = error.get_http_status_code()  # type: ignore[no-untyped-call]
-                raise _unusable(uri, reason_of(first), status) from error
+                raise _unusable(uri, reason_of(error), status) from error
             time.sleep(delay_s)
 
 
@@ -241,6 +240,8 @@ def _complaint(database: Path, *, write: bool) -> str:
     exists = database.exists()
     if (write or not exists) and (reason := unwritable(database.parent)):
         return reason
+    if not exists and (free := free_bytes(database.parent)) < _NEW_DATABASE_BYTES:
+        return f"a new database takes {_NEW_DATABASE_BYTES:,} bytes, the disk has {free:,} free"
     try:
         if exists:
             with contextlib.closing(sqlite3.connect(database, timeout=1)) as connection:

@@ -208,6 +208,16 @@ def test_a_database_that_is_read_only(mlflow_store: str) -> None:
     check_store(mlflow_store, "e")
 
 
+def test_a_disk_that_is_too_small_for_a_new_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(InputError, match=r"takes 2,000,000 bytes, the disk has 1,000 free\)"):
+        check_store(f"sqlite:///{tmp_path}/mlflow.db", "e")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_new_database_is_not_made_before_there_is_something_to_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
