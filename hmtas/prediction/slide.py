@@ -18,7 +18,7 @@ from hmtas.prediction.shared_windows import SharedWindows
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs.probabilities import read_probabilities, store_predictions
 from hmtas.runs.record import WEIGHTS, predictions_path, read_run
-from hmtas.store.halves import Half
+from hmtas.store.halves import Half, refuse_damage
 from hmtas.store.local import EmbeddingStore
 
 # On a CPU few enough that the hidden layer stays in the cache. With `attention="batch"` the number
@@ -95,7 +95,18 @@ def pad_rows(rows_TD: Tensor, seq_len: int) -> Tensor:
 
 def predict_half(predictor: Predictor, half: Half, *, rate_hz: float = 1.0) -> Probabilities:
     """Probabilities of every row of a half. Background is dropped."""
-    values: np.ndarray = predictor.logits(half).fused_BC[:, 1:].sigmoid().numpy()
+    return to_probabilities(predictor.logits(half), half, rate_hz)
+
+
+def to_probabilities(logits: Logits, half: Half, rate_hz: float) -> Probabilities:
+    """Probabilities of every row of the half that the logits are of.
+
+    Raises:
+        InputError: If a row of the half is not finite.
+    """
+    values: np.ndarray = logits.fused_BC[:, 1:].sigmoid().numpy()
+    if not np.isfinite(values).all():
+        refuse_damage(half)
     return Probabilities(half=half.half, values=values, rate_hz=rate_hz)
 
 

@@ -69,6 +69,21 @@ def map_half(path: Path, stored: StoredHalf, widths: Mapping[str, int]) -> Half:
     return Half(stored.half, stored.num_rows, streams)
 
 
+def refuse_damage(half: Half) -> None:
+    """Refuse a half with a row that is not finite: none was packed, so its file has changed.
+
+    Raises:
+        InputError: Naming the first such row.
+    """
+    for name, rows in half.streams.items():
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f"{half.half}: row {np.argmin(finite)} of stream {name!r} is not finite, as no "
+                "packed row is; the store was damaged since: run `hmtas verify` on it, pack again"
+            )
+
+
 def half_metadata(file: Path) -> dict[str, Any]:
     """What a half says of itself: schema version, rate, actions, widths of its streams."""
     with pa.memory_map(str(file)) as source:

@@ -22,7 +22,7 @@ from hmtas.records import HalfId, Probabilities
 from hmtas.runs.environment import this_environment
 from hmtas.runs.probabilities import store_predictions
 from hmtas.runs.record import RunRecord, write_run
-from hmtas.store.halves import Half
+from hmtas.store.halves import Half, refuse_damage
 from hmtas.store.local import EmbeddingStore
 
 NAME = "linear"
@@ -44,7 +44,10 @@ class LinearModel:
 
     def predict(self, half: Half, rate_hz: float = 1.0) -> Probabilities:
         """Confidences of every row of a half, spread over [0, 1]; ranks, not rates."""
-        output = _features(half, self.streams) @ self.weight + self.offset
+        x = _features(half, self.streams)
+        if not np.isfinite(x).all():
+            refuse_damage(half)
+        output = x @ self.weight + self.offset
         values = np.stack(
             [
                 np.interp(output[:, a], self.knots[:, a], self.spread)
@@ -87,7 +90,10 @@ def fit_linear(
     cross = np.zeros((num_features, num_actions))
     total_x, total_y, num_rows = np.zeros(num_features), np.zeros(num_actions), 0
     for half in halves:
-        x = _features(store.open_half(half), streams)
+        opened = store.open_half(half)
+        x = _features(opened, streams)
+        if not np.isfinite(x).all():
+            refuse_damage(opened)
         y = near_events(store.events(half), len(x), radius, num_actions, store.rate_hz)
         square += x.T @ x
         cross += x.T @ y

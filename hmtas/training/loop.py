@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from hmtas.config import Config
+from hmtas.errors import DivergedError, InputError
 from hmtas.model.checkpoint import (
     CHECKPOINT,
     load_checkpoint,
@@ -27,6 +28,7 @@ from hmtas.model.network import build_model, count_parameters
 from hmtas.prediction.slide import predict_run, predicted
 from hmtas.runs.environment import Environment, changes, this_environment
 from hmtas.runs.record import WEIGHTS, EpochRecord, RunRecord, write_run
+from hmtas.store.halves import refuse_damage
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.batches import Batch
 from hmtas.training.dataset import WindowDataset, resident_device
@@ -220,7 +222,23 @@ class _Training:
         torch.manual_seed(int(rng.integers(2**62)))
         self.wrapped.train()
         batches = itertools.islice(self._batches(rng), self._steps())
-        return self.stepper.run(batches, rng, place=str(self.out), epoch=epoch)
+        try:
+            return self.stepper.run(batches, rng, place=str(self.out), epoch=epoch)
+        except DivergedError:
+            if self.parallel.rank == 0:  # which says for all of them what it was
+                self._refuse_damage()
+            raise
+
+    def _refuse_damage(self) -> None:
+        """Look for the cause of a loss that is not finite in the rows that are on this machine."""
+        halves = self.store.halves_of(self.games.fitted)
+        absent = set(self.store.absent(halves))
+        try:
+            for half in halves:
+                if half not in absent:
+                    refuse_damage(self.store.open_half(half))
+        except InputError as error:
+            raise DivergedError(str(error)) from None  # as one that all workers meet
 
     def _batches(self, rng: np.random.Generator) -> Iterator[Batch]:
         """Without end: workers whose games differ in length must take the same steps."""

@@ -13,7 +13,7 @@ from hmtas.metric.counts import histograms
 from hmtas.model.loss import hmtas_loss, weighted_nll
 from hmtas.model.network import Logits, SpottingModel
 from hmtas.model.windows import window_targets
-from hmtas.prediction.slide import Predictor
+from hmtas.prediction.slide import Predictor, to_probabilities
 from hmtas.records import HalfId, Probabilities
 from hmtas.scoring.run import spot_as_trained
 from hmtas.statistics.games import GameCounts, resampled_averages
@@ -56,8 +56,7 @@ def validate(
     for half_id in store.halves_of(games):
         half = store.open_half(half_id)
         logits = predictor.logits(half)
-        values = logits.fused_BC[:, 1:].sigmoid().numpy()
-        probabilities[half_id] = Probabilities(half=half_id, values=values, rate_hz=store.rate_hz)
+        probabilities[half_id] = to_probabilities(logits, half, store.rate_hz)
         target_TC = window_targets(
             store.events(half_id), half.num_rows, seq_len, len(store.actions), store.rate_hz
         )
