@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from hmtas.config import ClassWeights, Config, ModelConfig, TrainConfig
-from hmtas.errors import InputError
+from hmtas.errors import InputError, did_you_mean
 
 AUDIO = ("vggish",)
 UNWEIGHTED = ClassWeights(default=1.0, by_action={})
@@ -91,5 +91,6 @@ def preset(name: str) -> Config:
         InputError: If there is no such preset.
     """
     if name not in PRESETS:
-        raise InputError(f"unknown preset {name!r}; the presets are {', '.join(PRESETS)}")
+        known = f"the presets are {', '.join(PRESETS)}"
+        raise InputError(f"unknown preset {name!r}{did_you_mean(name, PRESETS)}; {known}")
     return PRESETS[name].config

@@ -12,7 +12,7 @@ from hmtas.runs.ensemble import EnsembleRecord
 from hmtas.runs.identity import find_copies
 from hmtas.runs.probabilities import StoredProbabilities, read_probabilities
 from hmtas.runs.record import RunRecord, predict_line, predictions_path, read_run
-from hmtas.scoring.games import check_fitting, refuse_foreign_games
+from hmtas.scoring.games import check_fitting, how_to_predict, refuse_foreign_games
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.recorded import open_recorded
 
@@ -48,7 +48,7 @@ def read_members(runs: Sequence[Path], split: str) -> list[Member]:
         if not path.is_file():
             raise InputError(
                 f"{run}: no stored probabilities of split {split!r} ({path.name} is missing); "
-                f"run {predict_line(run, split)} first"
+                f"{how_to_predict(run, split)}"
             )
         members.append(Member(run, record.name, record, read_probabilities(path)))
     return _named(members)

@@ -11,7 +11,7 @@ from ensemble.combiners.weighting import Greedy, ScoreWeights
 from ensemble.greedy.select import GreedyConfig
 from ensemble.learned.combiner import FittedNetwork, Learned
 from ensemble.learned.network import FusionConfig
-from hmtas.errors import InputError
+from hmtas.errors import InputError, did_you_mean
 from hmtas.runs.ensemble import EnsembleRecord, Space
 
 POWERS = {"mean": 0, "weighted": 1, "squared": 2}
@@ -52,7 +52,8 @@ def combiner_of(
         InputError: If there is no such method.
     """
     if method not in METHODS:
-        raise InputError(f"unknown combiner {method}; the combiners are {', '.join(METHODS)}")
+        known = f"the combiners are {', '.join(METHODS)}"
+        raise InputError(f"unknown combiner {method}; {known}{did_you_mean(method, METHODS)}")
     seeded = {"seed": seed}
     if method.startswith("learned"):
         usual = FusionConfig.small() if method.endswith(SMALL) else FusionConfig()

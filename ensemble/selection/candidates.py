@@ -15,6 +15,7 @@ from ensemble.build.plan import Plan, plan_fit
 from ensemble.selection.leaks import leaking_features, too_good
 from hmtas.errors import InputError
 from hmtas.runs.record import predictions_path, read_run
+from hmtas.scoring.games import how_to_predict
 from hmtas.statistics.folds import game_folds
 
 FEWEST_GAMES = 4
@@ -48,7 +49,9 @@ def gather(runs: Sequence[Path], split: str) -> Gathered:
             kept.append(run)
     if not kept:
         reasons = "; ".join(dict.fromkeys(skipped.values())) or "none was named"
-        raise InputError(f"none of {len(runs)} runs can be selected from: {reasons[:300]}")
+        unpredicted = [run for run in runs if "no stored" in skipped.get(str(run), "")]
+        advice = f"; {how_to_predict(unpredicted[0], split)}" if unpredicted else ""
+        raise InputError(f"none of {len(runs)} runs can be selected from: {reasons[:300]}{advice}")
     return Gathered(tuple(kept), skipped)
 
 

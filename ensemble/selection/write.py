@@ -22,8 +22,8 @@ from hmtas.errors import InputError
 from hmtas.prediction.slide import predict_run, predicted
 from hmtas.records import HalfId
 from hmtas.runs.probabilities import Provenance, read_probabilities
-from hmtas.runs.record import WINDOWS, RunRecord, predict_line, predictions_path, read_run
-from hmtas.scoring.games import TEST_SPLIT
+from hmtas.runs.record import WINDOWS, RunRecord, predictions_path, read_run
+from hmtas.scoring.games import TEST_SPLIT, how_to_predict
 from hmtas.scoring.run import spot_stored, windows_of
 from hmtas.scoring.score import RunScore, SpotsScore, score_spots, write_score
 from hmtas.spotting.spots import spot_fitted
@@ -116,7 +116,7 @@ def _predict(run: Path, split: str, store: EmbeddingStore, on_run: Callable[[str
     if record.is_linear:
         if not predictions_path(run, split).is_file():
             raise InputError(
-                f"{run}: no probabilities of split {split!r}; run {predict_line(run, split)}"
+                f"{run}: no probabilities of split {split!r}; {how_to_predict(run, split)}"
             )
         return
     if predicted(run, store, split) is None:

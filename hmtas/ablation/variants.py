@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hmtas.config import Config
-from hmtas.errors import InputError
+from hmtas.errors import InputError, did_you_mean
 from hmtas.presets import PRESETS
 
 LADDER = "ladder"
@@ -106,7 +106,8 @@ def choose(what: Iterable[str]) -> tuple[Study, ...]:
             for study in every
         )
         raise InputError(
-            f"--what: unknown {', '.join(map(repr, unknown)) or 'nothing'}; "
+            f"--what: unknown {', '.join(map(repr, unknown)) or 'nothing'}"
+            f"{did_you_mean(unknown[0], known) if unknown else ''}; "
             f"choose studies or variants of: {names}"
         )
     return tuple(found for study in every if (found := _part(study, wanted)) is not None)

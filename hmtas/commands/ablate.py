@@ -99,6 +99,7 @@ def ablate(
     """
     from hmtas.ablation.train import check_concurrent, check_folders, jobs_of, train_all
     from hmtas.ablation.variants import choose, plan
+    from hmtas.store.names import check_names
     from hmtas.store.remote import open_store, prefetch_games
     from hmtas.tracking.parent import HASTE_S, Outbox, Parent
     from hmtas.tracking.run import check_tracking
@@ -108,6 +109,8 @@ def ablate(
     opened = open_store(store)
     split = _split(opened, split)
     planned = plan(studies, chosen, opened.streams)
+    for each in planned.values():
+        check_names(each.config, opened)
     _check_games(opened, split, planned)
     jobs = jobs_of(planned, chosen, seeds, out)
     every = [job for of_variant in jobs.values() for job in of_variant]

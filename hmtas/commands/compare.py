@@ -8,8 +8,8 @@ import typer
 
 from hmtas.commands.failures import Failures
 from hmtas.commands.options import Json
-from hmtas.errors import InputError
-from hmtas.runs.record import predict_line, predictions_path, read_run
+from hmtas.errors import InputError, did_you_mean
+from hmtas.runs.record import predictions_path, read_run
 from hmtas.terminal.console import emit, progress, say
 
 if TYPE_CHECKING:
@@ -76,7 +76,10 @@ def compare(
     if split is not None:
         if split not in shown and same_games is None:
             known = ", ".join(shown) or "none"
-            raise InputError(f"no run has a score on split {split!r}; splits with scores: {known}")
+            meant = did_you_mean(split, shown)
+            raise InputError(
+                f"no run has a score on split {split!r}{meant}; splits with scores: {known}"
+            )
         shown = [split]
     if as_json:
         paired_json = same_games and same_games.model_dump(mode="json")
@@ -153,6 +156,7 @@ def _compare_runs(
     rows: "list[ComparedRun]", ids: dict[str, Path], split: str | None, games: str | None
 ) -> "PairedComparison | None":
     """The runs on the same games, in the order they were named, if they can be compared there."""
+    from hmtas.scoring.games import how_to_predict
     from hmtas.scoring.paired import PICKED_ON, compare_paired
 
     row_of = {row.run_id: row for row in rows}
@@ -161,8 +165,8 @@ def _compare_runs(
     for run_id, path in ids.items():
         row = row_of[run_id]
         if not predictions_path(path, split or PICKED_ON).is_file():
-            line = predict_line(path, split or PICKED_ON)
-            say(f"{path}: without predictions, not compared on the same games; run {line}")
+            advice = how_to_predict(path, split or PICKED_ON)
+            say(f"{path}: without predictions, not compared on the same games; {advice}")
             continue
         name = row.name if names[row.name] == 1 else str(path)
         runs[name] = path

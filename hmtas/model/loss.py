@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hmtas.config import THESIS_WEIGHTS, ClassWeights
-from hmtas.errors import InputError
+from hmtas.config import ClassWeights
 from hmtas.model.network import Logits
 
 
@@ -71,15 +70,7 @@ def positive_weights(
     Returns:
         (C,) float32, background first.
 
-    Raises:
-        InputError: If a weight names an action that the store does not have.
     """
-    unknown = [name for name in config.by_action if name not in {*actions, *THESIS_WEIGHTS}]
-    if unknown:
-        raise InputError(
-            f"class_weights.by_action: unknown actions {', '.join(map(repr, unknown))}; "
-            f"the store has {', '.join(actions)}"
-        )
     if config.power is None:
         weights = [config.by_action.get(name, config.default) for name in actions]
     else:

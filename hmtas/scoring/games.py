@@ -1,12 +1,16 @@
 """Which games may be fitted on, chosen by or scored: the refusals, each with the games at fault."""
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 
-from hmtas.errors import InputError
+from hmtas.errors import InputError, did_you_mean
 from hmtas.formats.splits import other_form
 from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import StoredProbabilities
+from hmtas.runs.record import predict_line, read_run
 from hmtas.store.local import EmbeddingStore
+from hmtas.store.remote import open_store
 from hmtas.terminal.text import counted
 
 TEST_SPLIT = "test"
@@ -83,6 +87,16 @@ def check_events(place: str, events: Mapping[HalfId, Events]) -> None:
             f"{place}: the labels of {games} to score hold no event at all, so there is no score; "
             "are these new games, which are predicted and not scored?"
         )
+
+
+def how_to_predict(run: Path, split: str) -> str:
+    """What to do about a split that a run has not predicted: the command, or the name it has."""
+    with contextlib.suppress(InputError, OSError):  # the store may be gone
+        known = open_store(read_run(run).store).splits
+        if split not in known:
+            meant = did_you_mean(split, known)
+            return f"its store has no such split, only {', '.join(known)}{meant}"
+    return f"run {predict_line(run, split)}"
 
 
 def check_fitting(

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hmtas.config import SpottingConfig
-from hmtas.errors import InputError
+from hmtas.errors import InputError, did_you_mean
 from hmtas.formats.labels import ACTIONS, LABEL_FILE, Times, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, read_splits
 from hmtas.formats.submission import holds_spots, read_submission
 from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import read_probabilities
-from hmtas.runs.record import RECORD, predict_line, predicted_splits, predictions_path
-from hmtas.scoring.games import check_complete, check_events
+from hmtas.runs.record import RECORD, predicted_splits, predictions_path
+from hmtas.scoring.games import check_complete, check_events, how_to_predict
 from hmtas.scoring.run import Spotted, spot_stored, windows_of
 from hmtas.spotting.spots import FittedWindows, read_windows
 from hmtas.store.index import INDEX_FILE
@@ -116,7 +116,7 @@ def _predictions_of(run: Path, split: str | None) -> Path:
         raise InputError(
             f"{run}: no predictions{f' of split {split!r}' if split else ''}, "
             f"{'only of ' + ', '.join(stored) if stored else 'nor of any other'}; "
-            f"run {predict_line(run, split or 'valid')}"
+            f"{how_to_predict(run, split or 'valid')}"
         )
     return predictions_path(run, split or stored[0])
 
@@ -166,7 +166,8 @@ class _Labels:
             return None
         known = read_splits(file)
         if split not in known:
-            raise InputError(f"{file}: no split {split!r}; it has {', '.join(known)}")
+            meant = did_you_mean(split, known)
+            raise InputError(f"{file}: no split {split!r}; it has {', '.join(known)}{meant}")
         return known[split]
 
     def labelled(self) -> Collection[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat
 
 from hmtas.config import NmsKind, SpottingConfig
-from hmtas.errors import InputError
+from hmtas.errors import InputError, did_you_mean
 from hmtas.records import HalfId, Probabilities, Spots
 from hmtas.spotting.nms import non_max_suppression
 from hmtas.terminal.text import counted
@@ -79,8 +79,14 @@ def spot_fitted(
     On the split that they were fitted on, each game gets the windows of its fold.
 
     Raises:
-        InputError: If a game of that split is in no fold.
+        InputError: If a game of that split is in no fold, or a window is of an unknown action.
     """
+    for name in (*fitted.windows_s, *fitted.kinds):
+        if name not in actions:
+            raise InputError(
+                f"the NMS windows have one for {name!r}{did_you_mean(name, actions)}; the actions "
+                f"are {', '.join(actions)}; fitted on another store?"
+            )
     if split != fitted.split:
         return spot(stored_halves, actions, fitted.spotting())
     in_folds = {game for fold in fitted.folds for game in fold.games}

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from math import inf
 from pathlib import Path
 
-from hmtas.errors import InputError, join_problems
+from hmtas.errors import InputError, did_you_mean, join_problems
 from hmtas.formats.embeddings import BAIDU_BLOCKS
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
@@ -23,6 +23,7 @@ from hmtas.store.sources import (
     find_files,
     find_left_out,
     read_header,
+    streams_of,
 )
 from hmtas.terminal.text import counted
 
@@ -85,6 +86,7 @@ def plan_pack(
     left_out = sorted(found.difference(wanted))
     problems = _missing_games(games, chosen, found)
     present = [game for game in wanted if game in found]
+    _check_streams(games, present, streams or ())
     labelled = tuple(game for game in present if (games / game / LABEL_FILE).is_file())
     problems += _missing_labels(games, chosen, set(present), set(labelled))
 
@@ -115,9 +117,6 @@ def plan_pack(
                 events[source.half], source, actions, problems, rate_hz=rate_hz, slack_s=slack_s
             )
     widths = _check_widths(halves, problems)
-    for name in streams or ():
-        if name not in widths and not problems:
-            problems.append(f"no half has stream {name!r}; found are {', '.join(widths)}")
     _refuse(problems, games)
     if not halves:
         raise InputError(f"{games}: no game to pack in splits {', '.join(chosen)}")
@@ -157,8 +156,23 @@ def _choose_splits(games: Path, splits: Path | None, only: Sequence[str] | None)
     every = read_splits(file)
     unknown = sorted(set(only or ()) - set(every))
     if unknown:
-        raise InputError(f"{file}: no split {unknown[0]!r}; it has {', '.join(every)}")
+        meant = did_you_mean(unknown[0], every)
+        raise InputError(f"{file}: no split {unknown[0]!r}; it has {', '.join(every)}{meant}")
     return {name: every[name] for name in every if only is None or name in only}
+
+
+def _check_streams(root: Path, games: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse streams that no half has: misspelt, as every half would lack them."""
+    if not wanted:
+        return
+    halves = (HalfId(game, half) for game in games for half in HALVES)
+    found = sorted({name for half in halves for name in streams_of(root, half)})
+    unknown = [name for name in wanted if name not in found]
+    if unknown and found:
+        raise InputError(
+            f"{root}: no half has stream {unknown[0]!r}{did_you_mean(unknown[0], found)}; found "
+            f"are {', '.join(found)}"
+        )
 
 
 def _missing_games(root: Path, splits: Splits, found: Collection[str]) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hmtas.errors import InputError, TransientError
+from hmtas.errors import InputError, TransientError, did_you_mean
 from hmtas.formats.labels import HALVES
 from hmtas.records import Events, HalfId
 from hmtas.store.halves import Half, map_half, read_labels
@@ -112,6 +112,7 @@ class EmbeddingStore:
         if split not in self.splits:
             raise InputError(
                 f"{self.place}: no split {split!r}; this store has {', '.join(self.splits)}"
+                f"{did_you_mean(split, self.splits)}"
             )
         return self.splits[split]
 

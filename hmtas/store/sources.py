@@ -129,6 +129,11 @@ def _why_left_out(name: str, others: Collection[str]) -> str:
     return f"not named {{1,2}}_<stream>.npy, a stream of letters, digits, _ and -; {rename}"
 
 
+def streams_of(root: Path, half: HalfId) -> set[str]:
+    """The streams that the files of one half hold, by their names."""
+    return {name for path in find_files(root, half, None) for name in _names(path.stem[2:])}
+
+
 def _names(stem: str) -> tuple[str, ...]:
     return tuple(BAIDU_BLOCKS) if stem == BAIDU else (stem,)
 

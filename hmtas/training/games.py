@@ -12,6 +12,7 @@ from hmtas.config import Config, TrainConfig
 from hmtas.errors import InputError
 from hmtas.runs.record import RECORD, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
+from hmtas.store.names import check_names
 from hmtas.terminal.text import counted
 
 HELD_OUT_SHARE = 0.1
@@ -83,8 +84,10 @@ def begin_run(
     """The record of the run in `out`: the one begun there, or a new one.
 
     Raises:
-        InputError: If `out` holds a run of another configuration or store, or no stream is left.
+        InputError: If `out` holds a run of another configuration or store, no stream is left, or
+            the configuration names one, or an action, that the store lacks.
     """
+    check_names(config, store)
     excluded = config.model.exclude_streams
     streams = {name: width for name, width in store.streams.items() if name not in excluded}
     if not streams:

@@ -16,7 +16,7 @@ import numpy as np
 
 from hmtas import __version__
 from hmtas.config import Config
-from hmtas.errors import InputError
+from hmtas.errors import InputError, did_you_mean
 from hmtas.model.windows import near_events
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs.environment import this_environment
@@ -214,6 +214,7 @@ def _choose_streams(store: EmbeddingStore, wanted: Sequence[str] | None) -> dict
         raise InputError(
             f"{store.place}: no stream {', '.join(unknown) or 'named'}; "
             f"this store has {', '.join(store.streams)}"
+            f"{did_you_mean(unknown[0], store.streams) if unknown else ''}"
         )
     used = {name: store.streams[name] for name in names}
     if sum(used.values()) > MAX_FEATURES:

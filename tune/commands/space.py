@@ -87,9 +87,11 @@ def space_of(
     split: str,
 ) -> "Space":
     """The space around `base` for a store, with the changes of a file."""
+    from hmtas.store.names import check_names
     from tune.space.default import Weights, build_space
 
     store.games(split)
+    check_names(base, store)
     overrides = read_json(space_file) if space_file else {}
     if not isinstance(overrides, dict):
         raise InputError(f"{space_file}: must be an object from setting names to ranges")

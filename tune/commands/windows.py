@@ -54,7 +54,7 @@ def windows(
     failures, good = Failures(len(runs)), []
     for run in runs:
         with failures.of(run):
-            check_run(run)
+            check_run(run, split)
             check_readable(run)
             check_folder(run, score_path(run, split).parent)
             good.append(run)

@@ -10,7 +10,7 @@ from hmtas.files import write_json
 from hmtas.formats.submission import holds_spots
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import RECORD, WINDOWS, predictions_path, read_run
-from hmtas.scoring.games import check_fitting, refuse_test_split
+from hmtas.scoring.games import check_fitting, how_to_predict, refuse_test_split
 from hmtas.scoring.run import spot_stored
 from hmtas.scoring.score import SpotsScore, score_spots, write_score
 from hmtas.spotting.spots import FittedWindows
@@ -59,7 +59,7 @@ def tune_run(
         InputError: If windows may not be fitted on these games.
     """
     refuse_test_split(split)
-    check_run(run)
+    check_run(run, split)
     stored = read_probabilities(predictions_path(run, split))
     made_on = stored.provenance
     opened = open_recorded(run, made_on.store, made_on.store_checksum, named=store, other_data=True)
@@ -98,11 +98,12 @@ def tune_run(
     return Tuned(run, fitted, before, after, difference)
 
 
-def check_run(run: Path) -> None:
+def check_run(run: Path, split: str) -> None:
     """Refuse spots: they were suppressed before, and what a window dropped cannot be weighed.
 
     Raises:
-        InputError: If `run` is a submission or a file of probabilities instead of a run folder.
+        InputError: If `run` is a submission or a file of probabilities instead of a run folder, or
+            has not predicted the split.
     """
     if not (run / RECORD).is_file() and holds_spots(run):
         raise InputError(
@@ -112,3 +113,5 @@ def check_run(run: Path) -> None:
     if run.suffix == ".arrow":
         raise InputError(f"{run}: windows are written into a run folder; name it, not this file")
     read_run(run)  # says what is missing
+    if not predictions_path(run, split).is_file():
+        raise InputError(f"{run}: no predictions of split {split!r}; {how_to_predict(run, split)}")

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from hmtas.cli import main
+from hmtas.config import Config
 from hmtas.files import read_json, write_json
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
 from tests.support.small import make_config
 from tests.support.store_tree import label, packed, rows, save, save_labels, save_splits, tree
+from tests.support.tracked import make_run
 
 Run = Callable[..., str]
 A = "l/s/a"
@@ -144,6 +146,71 @@ def test_all_bad_settings_at_once(sound: Path, tmp_path: Path, hmtas: Run) -> No
         "train", sound, "--out", tmp_path / "run", "--set", "patience"
     )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("train", "STORE", "--out", "OUT", "--set", "windows_s.Gaol=3"),
+        ("train", "STORE", "--out", "OUT", "--config", "CONFIG"),
+        ("tune", "model", "STORE", "--out", "OUT", "--name", "s", "--set", "windows_s.Gaol=3"),
+        ("tune", "model", "STORE", "--out", "OUT", "--name", "s", "--space", "SPACE"),
+        ("tune", "space", "STORE", "--set", "windows_s.Gaol=3"),
+        ("ablate", "STORE", "--out", "OUT", "--what", "m7", "--set", "windows_s.Gaol=3"),
+        ("train", "STORE", "--out", "OUT", "--set", 'exclude_streams=["tpm"]'),
+        (
+            "tune",
+            "model",
+            "STORE",
+            "--out",
+            "OUT",
+            "--name",
+            "s",
+            "--set",
+            'exclude_streams=["tpm"]',
+        ),
+        ("ablate", "STORE", "--out", "OUT", "--what", "m7", "--set", 'exclude_streams=["tpm"]'),
+        ("baseline", "STORE", "--out", "OUT", "--streams", "tpm"),
+        ("pack", "GAMES", "OUT", "--streams", "tpm"),
+        ("pack", "GAMES", "OUT", "--only-splits", "vaild"),
+        ("baseline", "STORE", "--out", "OUT", "--split", "vaild"),
+        ("tune", "model", "STORE", "--out", "OUT", "--name", "s", "--split", "vaild"),
+        ("ablate", "STORE", "--out", "OUT", "--split", "vaild"),
+        ("predict", "RUN", "--split", "vaild"),
+        ("score", "RUN", "--split", "vaild"),
+        ("spot", "RUN", "--split", "vaild", "--out", "OUT"),
+        ("tune", "windows", "RUN", "--split", "vaild"),
+        ("ensemble", "fit", "RUN", "--split", "vaild", "--out", "OUT"),
+        ("ensemble", "select", "RUN", "--split", "vaild", "--out", "OUT"),
+    ],
+    ids=" ".join,
+)
+def test_a_misspelt_stream_action_or_split_is_refused_before_anything_runs(
+    verb: tuple[str, ...],
+    *,
+    sound: Path,
+    games: Path,
+    tmp_path: Path,
+    hmtas: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(*_: object, **__: object) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("ray.init", start)
+    monkeypatch.chdir(tmp_path)
+    place = {name: tmp_path / name.lower() for name in ("OUT", "CONFIG", "SPACE")}
+    write_json(place["CONFIG"], Config().updated({"windows_s.Gaol": 3}).model_dump(mode="json"))
+    write_json(place["SPACE"], {"by_action.Gaol": [1, 2]})
+    store = EmbeddingStore.open(sound)
+    model = make_run(
+        tmp_path / "run", store=str(sound), store_checksum=store.checksum, status="done"
+    )
+    place |= {"STORE": sound, "GAMES": games, "RUN": model}
+    before = sorted(tmp_path.rglob("*"))
+    line = hmtas(*(place.get(word, word) for word in verb))
+    assert any(f"did you mean {name!r}" in line for name in ("Goal", "tpn", "valid"))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_more_workers_than_cores(sound: Path, tmp_path: Path, hmtas: Run) -> None:

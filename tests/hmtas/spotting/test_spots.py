@@ -90,6 +90,15 @@ def test_each_game_of_the_fitted_split_takes_the_windows_of_its_fold() -> None:
     assert [num_goals(spots, game) for game in "abc"] == [8, 6, 8]
 
 
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_windows_of_an_action_that_is_not_there_are_refused(split: str) -> None:
+    """They would leave the misspelt action with the default window, in silence."""
+    windows_s = {**FITTED["windows_s"], "Gaol": 5.0}
+    fitted = FittedWindows.model_validate({**FITTED, "windows_s": windows_s})
+    with pytest.raises(InputError, match="one for 'Gaol', did you mean 'Goal'"):
+        spot_fitted(stored(), ACTIONS, fitted, split)
+
+
 def test_other_splits_take_the_windows_of_the_whole_split() -> None:
     spots = spot_fitted(stored(), ACTIONS, FittedWindows.model_validate(FITTED), "test")
     assert [num_goals(spots, game) for game in "abc"] == [12, 12, 12]

@@ -138,7 +138,7 @@ def test_every_way_of_training_ends(
 
 def test_an_unknown_action_in_the_weights(store: EmbeddingStore, tmp_path: Path) -> None:
     config = make_config(**{"by_action.Gaol": 3.0})
-    with pytest.raises(InputError, match="unknown actions 'Gaol'"):
+    with pytest.raises(InputError, match="by_action: no action 'Gaol', did you mean 'Goal'"):
         fit(store, config, tmp_path, name="run")
 
 
