@@ -47,12 +47,12 @@ def fit(
     from ensemble.combiners.methods import USUAL
     from ensemble.learned.network import FusionConfig
     from ensemble.selection.mlflow import experiment_of
-    from hmtas.tracking.run import check_tracking, log_saved
+    from hmtas.tracking.run import check_tracking, log_saved, tracked
 
     check_folder(out)
     in_mlflow = experiment or experiment_of(runs)
     if in_mlflow:
-        check_tracking([out], in_mlflow)
+        check_tracking(tracked(runs)[:1] or [out], in_mlflow)
     plan = plan_fit(
         runs,
         split,

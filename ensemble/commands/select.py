@@ -83,7 +83,7 @@ def select(
     from ensemble.selection.write import score_test
     from hmtas.scoring.games import TEST_SPLIT, refuse_test_split, refuse_unlabelled
     from hmtas.terminal.style import write_figure
-    from hmtas.tracking.run import check_tracking
+    from hmtas.tracking.run import check_tracking, tracked
 
     refuse_test_split(split)
     tried = {name: candidate_of(name, combiner_of(name, seed=seed)) for name in combiners or USUAL}
@@ -92,7 +92,7 @@ def select(
     found = gather(_runs(runs, experiment, filter_), split)
     in_mlflow = experiment or experiment_of(found.runs)
     if in_mlflow:
-        check_tracking([out], in_mlflow)
+        check_tracking(tracked(found.runs)[:1] or [out], in_mlflow)
     plan = read_candidates(found.runs, split, store=store, num_folds=folds, seed=seed)
     copies = {str(run): f"the same model as {first}" for run, first in plan.copies.items()}
     skipped = {**found.skipped, **copies}

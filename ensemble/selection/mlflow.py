@@ -24,7 +24,7 @@ def log_selection(
     """
     params = record.model_dump(include={"split", "num_games", "num_models", "seed", "filter"})
     tags = {"hmtas.chosen": record.chosen}
-    parent = Parent(out, experiment, "selection", params, tags)
+    parent = Parent(out, experiment, "selection", params, tags, beside=out / folders[0])
     parent.forget()
     for folder in folders:
         members = filter(None, map(tracked_at, member_runs(out / folder)))

@@ -22,6 +22,7 @@ from urllib.request import url2pathname
 from hmtas.errors import InputError, TransientError
 from hmtas.files import locked
 from hmtas.place import free_bytes, unwritable
+from hmtas.tracking.moved import artifacts_of, follow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,17 +55,22 @@ def tracking_uri(recorded: str | None = None) -> str:
     """
     if uri := os.environ.get(VARIABLE):
         database = sqlite_path(uri)
-        return f"{_SQLITE}{database}" if database else uri
+        return sqlite_uri(database) if database else uri
     if recorded:
         database = sqlite_path(recorded)
         if database is None or database.is_file():
             return recorded
-    return f"{_SQLITE}{Path.cwd() / DATABASE}"
+    return sqlite_uri(Path.cwd() / DATABASE)
 
 
 def sqlite_path(uri: str) -> Path | None:
     """The database file of a sqlite URI, absolute; None for any other store."""
     return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
+
+
+def sqlite_uri(database: str | Path) -> str:
+    """The URI of a database file, the other way round."""
+    return f"{_SQLITE}{database}"
 
 
 def public_uri(uri: str) -> str:
@@ -122,8 +128,16 @@ def connect(uri: str) -> "MlflowClient":
             with _alone(database), _environment(_FIRST_CALL):
                 client = MlflowClient(tracking_uri=uri)
                 client.search_experiments(max_results=1)
+                if database:
+                    follow(database)
             return client
-        except (MlflowException, SQLAlchemyError, CommandError, ImportError) as error:
+        except (
+            sqlite3.Error,
+            MlflowException,
+            SQLAlchemyError,
+            CommandError,
+            ImportError,
+        ) as error:
             # Somebody else (say `mlflow ui`) may be creating the same database just now.
             delay_s = next(delays, None)
             if delay_s is None:
@@ -186,8 +200,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     found = find_experiment(client, name)
     if found is None:
         database = sqlite_path(client.tracking_uri)
-        folder = re.sub(r"[^\w.-]+", "_", name).strip(".") or "experiment"
-        place = str(database.parent / "mlruns" / folder) if database else None
+        place = str(artifacts_of(name, database.parent)) if database else None
         try:
             return str(client.create_experiment(name, artifact_location=place))
         except MlflowException as error:

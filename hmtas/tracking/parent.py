@@ -16,6 +16,7 @@ from hmtas.files import sha256_file
 from hmtas.runs.record import MLFLOW_NOTE, RECORD
 from hmtas.terminal.console import say
 from hmtas.tracking.client import connect, public_uri, reason_of
+from hmtas.tracking.moved import RUN_DIR
 from hmtas.tracking.run import (
     Note,
     Status,
@@ -54,7 +55,8 @@ class ParentNote(Note):
 class Parent:
     """The MLflow run of a folder, created when it is first needed, and a child for each run in it.
 
-    It has the folder's name. Its methods raise what MLflow raises.
+    It has the folder's name. A new one is in the MLflow store of the run folder `beside`, if that
+    is given. Its methods raise what MLflow raises.
     """
 
     def __init__(
@@ -64,15 +66,25 @@ class Parent:
         kind: str = "sweep",
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
+        *,
+        beside: Path | None = None,
     ) -> None:
         self.folder, self.experiment = folder.absolute(), experiment
-        self.params = params or {}
-        self.tags = {"hmtas.kind": kind, "hmtas.run_dir": str(self.folder), **(tags or {})}
+        self.params, self.beside = params or {}, beside
+        self.tags = {"hmtas.kind": kind, RUN_DIR: str(self.folder), **(tags or {})}
+
+    @property
+    def store(self) -> str:
+        """The MLflow store that has it, or will have it."""
+        is_new = self.beside is not None and read_note(self.folder, ParentNote) is None
+        return store_of(self.beside if self.beside and is_new else self.folder)
 
     def open(self) -> tuple["MlflowClient", ParentNote]:
         """A client, and the note of the parent's MLflow run, which is created if there is none."""
-        client, note = connect(store_of(self.folder)), read_note(self.folder, ParentNote)
+        client, note = connect(self.store), read_note(self.folder, ParentNote)
         uri = public_uri(client.tracking_uri)
+        if note is not None and note.tracking_uri != uri and is_active(client, note.parent):
+            note.tracking_uri = uri  # the same database, moved
         if note is None or note.tracking_uri != uri:
             run_id = create_run(client, self.experiment, self.folder.name, self.tags)
             log_params(client, run_id, self.params)
@@ -94,7 +106,14 @@ class Parent:
         client, note = self.open()
         tags = {**(tags or {}), **({} if error is None else {ERROR: error})}
         if (run / RECORD).is_file():
-            sync_run(run, experiment=self.experiment, parent=note.parent, tags=tags, status=status)
+            sync_run(
+                run,
+                experiment=self.experiment,
+                parent=note.parent,
+                tags=tags,
+                status=status,
+                uri=client.tracking_uri,
+            )
         elif error is not None and run.name not in note.failed:  # before there was a run folder
             tags |= {"hmtas.kind": "model", "hmtas.status": "failed"}
             run_id = create_run(client, self.experiment, run.name, tags, parent=note.parent)
@@ -139,7 +158,7 @@ class Parent:
     def forget(self) -> None:
         """Delete the parent's MLflow run, if there is one: the folder is filled anew."""
         if (note := read_note(self.folder, ParentNote)) is not None:
-            client = connect(store_of(self.folder))
+            client = connect(self.store)
             if is_active(client, note.parent):
                 client.delete_run(note.parent)
             (self.folder / MLFLOW_NOTE).unlink()

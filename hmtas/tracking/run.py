@@ -7,6 +7,7 @@ logged is noted in RUN/mlflow.json: what is missing or changed since is logged, 
 
 import contextlib
 import json
+import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -17,16 +18,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hmtas.errors import InputError, TransientError
 from hmtas.files import read_json, sha256_file, write_json
-from hmtas.runs.record import MLFLOW_NOTE, RunRecord, read_run
+from hmtas.place import home_of, where_now
+from hmtas.runs.record import MLFLOW_NOTE, RunRecord, find_run, read_run
 from hmtas.scoring.score import read_score
+from hmtas.terminal.console import say
 from hmtas.tracking.client import (
+    VARIABLE,
     check_store,
     connect,
     experiment_id,
     public_uri,
     reason_of,
+    sqlite_path,
+    sqlite_uri,
     tracking_uri,
 )
+from hmtas.tracking.moved import RUN_DIR
 from hmtas.tracking.table import SPLIT_TAG, score_metrics
 
 if TYPE_CHECKING:
@@ -55,6 +62,7 @@ class Note(BaseModel):
     """FOLDER/mlflow.json, as far as it is the same for runs and for parents of runs."""
 
     tracking_uri: str
+    home: str | None = None  # its folder when it was written; None once it is read
 
 
 class RunLog(Note):
@@ -88,6 +96,7 @@ def sync_run(
     parent: str | None = None,
     tags: Mapping[str, str] | None = None,
     status: Status | None = None,
+    uri: str | None = None,
 ) -> str:
     """Bring the MLflow run of a run folder up to date, creating it the first time.
 
@@ -102,6 +111,7 @@ def sync_run(
         tags: More tags.
         status: By default what run.json says. Say it where run.json cannot know: "FINISHED" for
             a trial that was stopped from outside, "FAILED" for one that broke.
+        uri: The MLflow store; by default `store_of` the folder.
 
     Returns:
         The MLflow run id.
@@ -111,7 +121,7 @@ def sync_run(
             raises where it fails later.
     """
     record = read_run(run)
-    client = connect(store_of(run))
+    client = connect(uri or store_of(run))
     from mlflow.entities import RunTag
 
     note = _find_or_create(client, run, record, experiment)
@@ -146,8 +156,14 @@ def tracked_at(run: Path) -> Tracked | None:
 
 
 def store_of(folder: Path) -> str:
-    """The store that has a folder's run, or a parent of runs; if none has, the one for new runs."""
+    """The store that has a folder's run, or a parent of runs; if none has, the one for new runs.
+
+    A new ensemble belongs where its members are.
+    """
     note = read_note(folder, Note)
+    record = find_run(folder) if note is None else None
+    for member in record.ensemble.members if record and record.ensemble else ():
+        note = note or read_note(folder / member.run, Note)
     return tracking_uri(note.tracking_uri if note else None)
 
 
@@ -168,10 +184,17 @@ def check_tracking(
         InputError: If a store cannot be used, see `check_store`.
     """
     places = set()
+    left: dict[tuple[str, str], Path] = {}  # a store, and the one that takes its place
     for folder in folders:
+        note, uri = read_note(folder, Note), store_of(folder)
+        if note is not None and note.tracking_uri != public_uri(uri):
+            left.setdefault((note.tracking_uri, public_uri(uri)), folder)
         known = tracked_at(folder)
         name = experiment or (known.experiment if known else DEFAULT_EXPERIMENT)
-        places.add((store_of(folder), name))
+        places.add((uri, name))
+    for (before, now), folder in left.items():
+        why = f"{VARIABLE} names" if os.environ.get(VARIABLE) else "that is gone, so it goes into"
+        say(f"note: MLflow has {folder} in {before}; {why} {now}, where it begins anew")
     for place in sorted(places):
         with contextlib.suppress(*([TransientError] if can_wait else [])):
             check_store(*place)
@@ -203,18 +226,26 @@ def or_later(what: Path, command: Sequence[str]) -> Iterator[None]:
 
 
 def read_note(folder: Path, kind: type[N]) -> N | None:
-    """What was logged of a folder; None if nothing, or if the file is not ours to understand."""
+    """What was logged of a folder; None if nothing, or if the file is not ours to understand.
+
+    A database that moved along is where it lies now.
+    """
     if not (folder / MLFLOW_NOTE).is_file():
         return None
     try:
-        return kind.model_validate(read_json(folder / MLFLOW_NOTE))
+        note = kind.model_validate(read_json(folder / MLFLOW_NOTE))
     except ValidationError:
         return None
+    if database := sqlite_path(note.tracking_uri):
+        note.tracking_uri = sqlite_uri(where_now(str(database), note.home, folder))
+    note.home = None
+    return note
 
 
 def write_note(folder: Path, note: Note) -> None:
     """Note what was logged of a folder."""
-    write_json(folder / MLFLOW_NOTE, note.model_dump(mode="json"))
+    at_home = note.model_copy(update={"home": home_of(folder)})
+    write_json(folder / MLFLOW_NOTE, at_home.model_dump(mode="json"))
 
 
 def create_run(
@@ -277,8 +308,9 @@ def _find_or_create(
     old = read_note(run, RunLog)
     name = experiment or (old.experiment if old else DEFAULT_EXPERIMENT)
     uri = public_uri(client.tracking_uri)
-    here = old is not None and (old.tracking_uri, old.experiment) == (uri, name)
-    if old and here and is_active(client, old.run_id):
+    # Whatever the note says of the place: a database that has the run is the one that it means.
+    if old and old.experiment == name and is_active(client, old.run_id):
+        old.tracking_uri = uri
         if old.created == record.created:
             return old
         client.delete_run(old.run_id)  # the folder was filled anew: one folder, one run
@@ -319,7 +351,7 @@ def _tags_of(run: Path, record: RunRecord, status: Status, parent: str | None) -
         "hmtas.kind": record.kind,
         "hmtas.status": status.lower(),
         "hmtas.store_checksum": record.store_checksum,
-        "hmtas.run_dir": str(run.resolve()),
+        RUN_DIR: str(run.resolve()),
         "hmtas.actions": json.dumps(record.actions, ensure_ascii=False),
     }
     if record.best_epoch is not None:

@@ -15,6 +15,7 @@ from hmtas.tracking.client import (
     sqlite_path,
     tracking_uri,
 )
+from hmtas.tracking.moved import RUN_DIR
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -174,7 +175,7 @@ def _row(run: "Run") -> ComparedRun:
         name=run.info.run_name,
         kind=tags["hmtas.kind"],
         status=run.info.status,
-        run_dir=tags.get("hmtas.run_dir", ""),
+        run_dir=tags.get(RUN_DIR, ""),
         seq_len=int(params["train.seq_len"]) if "train.seq_len" in params else None,
         gamma=float(params["train.gamma"]) if "train.gamma" in params else None,
         best_epoch=int(tags["hmtas.best_epoch"]) if "hmtas.best_epoch" in tags else None,

@@ -120,14 +120,17 @@ def mirror(study: Study, as_json: Json = False) -> None:
 
 def sync(study: Study, as_json: Json = False) -> None:
     """Send to MLflow what it lacks of a study; what it has already stays as it is."""
-    from hmtas.tracking.run import or_later
+    from hmtas.tracking.client import public_uri
+    from hmtas.tracking.run import check_tracking, or_later, store_of
     from tune.search.mlflow import send_study
     from tune.study.record import read_study
 
     record = read_study(study)
+    check_tracking([study], record.experiment)
     with or_later(study, ["hmtas", "tune", "sync", str(study)]):
         send_study(study.absolute(), record)
     if as_json:
         emit({"study": str(study), "num_trials": len(record.trials)})
     else:
-        say(f"MLflow has the {counted(len(record.trials), 'trial')} of {study}")
+        place = public_uri(store_of(study))
+        say(f"MLflow has the {counted(len(record.trials), 'trial')} of {study} in {place}")

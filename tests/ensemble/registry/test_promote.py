@@ -25,6 +25,7 @@ from hmtas.tracking.client import connect
 from hmtas.tracking.run import sync_run
 from tests.support.promoted import combine, set_weights, skilled, streams_of, train
 from tests.support.small import make_store
+from tests.support.tracked import copy_database
 
 NAME = "spotter"
 
@@ -206,6 +207,40 @@ def test_a_version_leads_to_all_that_it_was_made_of(
     assert first["weights_sha256"] == read_json(members[0] / "run.json")["weights_sha256"]
     (output,) = client.get_run(version.run_id).outputs.model_outputs
     assert output.model_id in version.source
+
+
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_champion_is_loaded_and_challenged_where_its_project_lies_now(
+    season: Season,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    project, here = tmp_path / "project", tmp_path / "here"
+    copy_database(tmp_path_factory, project)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(project)
+    for run in season.runs:
+        shutil.copytree(run, project / run.name)
+    members = [project / run.name for run in season.runs]
+    promote(combine(members, season.store, project / "a", "mean"), NAME)
+    weak = combine(members, season.store, project / "b", "weighted")
+    connect.cache_clear()
+    if how == "moved":
+        project.rename(here)
+    else:
+        shutil.copytree(project, here)
+    before = sorted(project.rglob("*"))
+    monkeypatch.chdir(here)
+    done = promote(here / weak.relative_to(project), NAME)
+    assert done.registry == f"sqlite:///{here}/mlflow.db"
+    assert done.decision.num_games == 6, "the counts of the champion were read"
+    assert sorted(project.rglob("*")) == before
+    if how == "copied":
+        shutil.rmtree(project)
+    found, _ = spots_in_a_fresh_process(f"sqlite:///{here}/mlflow.db", tmp_path, season)
+    assert len(found["time_s"]) > 20
 
 
 def test_a_champion_of_other_games_or_of_others_is_not_compared(
