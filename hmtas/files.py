@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hmtas.errors import InputError, TransientError
+from hmtas.errors import InputError, TransientError, quoted
 from hmtas.refusals import is_full
 
 
@@ -139,17 +139,32 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(content: bytes, place: str) -> Any:
-    """Parse JSON that came from `place`.
+    """Parse JSON that came from `place`, in UTF-8, or UTF-16 or -32 as Windows may write it.
 
     Raises:
-        InputError: If it is not JSON.
+        InputError: If it is not JSON, or an object has a key twice.
     """
     try:
-        return json.loads(content.decode("utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        text = content.decode(json.detect_encoding(content))
+        return json.loads(text, object_pairs_hook=_unique)
+    except InputError as error:
+        raise InputError(f"{place}: {error}; which of the two counts?") from None
+    except RecursionError:
+        raise InputError(f"{place}: nested too deeply; is it what its name says?") from None
+    except ValueError as error:  # also a number of more digits than Python converts
         found = looks_like(content)
         what = f"but {found}" if found else f"({error}); was the download cut short?"
         raise InputError(f"{place}: not JSON {what}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, none of whose keys may be lost to a second one of the same name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"an object has the key {quoted(twice)} twice")
+    return found
 
 
 def sha256_file(path: Path) -> str:

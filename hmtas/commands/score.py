@@ -148,8 +148,15 @@ def score(
         if path in runs:
             with failures.of(path):
                 write_score(path, found.run_score(scores[str(path)]))
+    notes = {str(path): found.notes for path, found, _ in inputs if found.notes}
+    for note in dict.fromkeys(note for several in notes.values() for note in several):
+        say(f"note: {note}")
     if as_json:
-        documents = {name: score.model_dump(mode="json") for name, score in scores.items()}
+        documents = {
+            name: score.model_dump(mode="json")
+            | ({"notes": list(notes[name])} if name in notes else {})
+            for name, score in scores.items()
+        }
         emit(documents if len(spots) > 1 else next(iter(documents.values())))
     else:
         for name, score in scores.items():

@@ -138,6 +138,10 @@ def _show_report(report: "PackReport") -> None:
             for item in report.late_labels
         ],
         "file left out": [(item.file, item.reason) for item in report.files_left_out],
+        "labels contradict themselves, kept": [
+            (odd.game, f"{counted(odd.num_labels, 'label')}: {odd.what}")
+            for odd in report.odd_labels
+        ],
         "game left out, in no packed split": [(game, "") for game in report.left_out],
     }
     rows = []

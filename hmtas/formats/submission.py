@@ -15,19 +15,30 @@ import shutil
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hmtas.errors import InputError
+from hmtas.errors import InputError, quoted
 from hmtas.files import atomic_path, parse_json, walk_files, write_text
-from hmtas.formats.labels import HALVES, find_action
+from hmtas.formats.labels import (
+    HALVES,
+    LATEST_MS,
+    are_apart,
+    check_apart,
+    example_of,
+    find_action,
+    game_time_s,
+)
 from hmtas.records import HalfId, Spots
 from hmtas.terminal.text import counted
 
 SPOTS_FILE = "results_spotting.json"
+MOST_GAME_BYTES = 1e8  # four times what a spot per half second and action takes
+MOST_BYTES = 4e9
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same spots give the same bytes
 _Row = tuple[float, int, float]
 
@@ -115,24 +126,38 @@ def _atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def read_submission(path: Path, actions: Sequence[str]) -> dict[HalfId, Spots]:
+def read_submission(
+    path: Path, actions: Sequence[str], *, on_note: Callable[[str], None] = lambda note: None
+) -> dict[HalfId, Spots]:
     """Read a folder or zip of `results_spotting.json` files.
+
+    `half` and `position` count, as for the evaluator. `on_note` is called where some predictions
+    have a `gameTime` that says otherwise.
 
     Returns:
         Both halves of every game, also those without spots; spots in the order of the file.
 
     Raises:
         InputError: If there is none, one is malformed, or a prediction has an unknown label, a
-            confidence outside [0, 1], a half that is not 1 or 2, or no position >= 0.
+            confidence outside [0, 1], a half that is not 1 or 2, or no position >= 0; or if most
+            have a gameTime that says otherwise, or the files are too large.
     """
     spots: dict[HalfId, Spots] = {}
+    apart: list[dict[str, Any]] = []
     for name, content in _contents(path):
         game, _, _ = name.rpartition("/")
         if not game:
             raise InputError(f"{path}: {name} must lie in the folder of its game, not at the top")
-        spots |= _read_game(game, content, f"{path}: {name}", actions)
+        spots |= _read_game(game, content, f"{path}: {name}", actions, apart)
     if not spots:
         raise InputError(f"{path}: holds no {SPOTS_FILE}; is it a submission?")
+    num_spots = sum(len(item.time_s) for item in spots.values())
+    check_apart(str(path), apart, num_spots, "prediction")
+    if apart:
+        on_note(
+            f"{path}: {len(apart)} of {counted(num_spots, 'prediction')} have a gameTime that is "
+            f"not their half and position, which count; {example_of(apart)}"
+        )
     return spots
 
 
@@ -146,18 +171,49 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
         raise InputError(f"{path}: no such file or folder of spots")
     try:
         with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-            for name in sorted(name for name in names if name.rpartition("/")[2] == SPOTS_FILE):
-                yield name, archive.read(name)
+            for entry in _entries(path, archive):
+                with archive.open(entry) as opened:  # no more than the zip says that there is
+                    yield entry.filename, opened.read(entry.file_size + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise InputError(
             f"{path}: not a sound zip ({error}); spots are a folder or a zip, was it cut short?"
         ) from None
 
 
+def _entries(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The files of spots in a zip, by name, if they are what a submission may hold."""
+    found = [e for e in archive.infolist() if e.filename.rpartition("/")[2] == SPOTS_FILE]
+    names = Counter(entry.filename for entry in found)
+    for entry in found:
+        place = f"{path}: {quoted(entry.filename)}"
+        if entry.filename.startswith("/") or ".." in entry.filename.split("/"):
+            raise InputError(f"{place} leads out of the zip; a game is named from its top")
+        if names[entry.filename] > 1:
+            raise InputError(f"{place} is there twice; which of the two counts?")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(f"{place} is packed in an unusual way; make the zip with 'deflate'")
+        if entry.file_size > MOST_GAME_BYTES:
+            raise InputError(f"{place} unpacks to {_gigabytes(entry.file_size)}; {_LIMITS}")
+    num_bytes = sum(entry.file_size for entry in found)
+    if num_bytes > MOST_BYTES:
+        raise InputError(f"{path}: unpacks to {_gigabytes(num_bytes)}; {_LIMITS}")
+    return sorted(found, key=lambda entry: entry.filename)
+
+
+def _gigabytes(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:.1f} GB"
+
+
+_LIMITS = (
+    f"spots of a game may take {_gigabytes(MOST_GAME_BYTES)} and all of them "
+    f"{_gigabytes(MOST_BYTES)}: are these spots?"
+)
+
+
 def _read_game(
-    game: str, content: bytes, place: str, actions: Sequence[str]
+    game: str, content: bytes, place: str, actions: Sequence[str], apart: list[dict[str, Any]]
 ) -> dict[HalfId, Spots]:
+    """The spots of a game; predictions whose times contradict each other go to `apart`."""
     document = parse_json(content, place)
     predictions = document.get("predictions") if isinstance(document, dict) else None
     if not isinstance(predictions, list):
@@ -167,25 +223,28 @@ def _read_game(
     for number, prediction in enumerate(predictions):
         half, row = _read_prediction(prediction, f"{place}, prediction {number}", index)
         rows[half].append(row)
+        told = game_time_s(prediction.get("gameTime"))
+        if told and (told[0] != half or are_apart(told[1], row[0])):
+            apart.append(prediction)
     return {half: _to_spots(half, rows[half.half]) for half in (HalfId(game, n) for n in HALVES)}
 
 
 def _read_prediction(prediction: Any, place: str, index: Mapping[str, int]) -> tuple[int, _Row]:
     if not isinstance(prediction, dict):
-        raise InputError(f"{place}: must be an object, got {prediction!r}")
+        raise InputError(f"{place}: must be an object, got {quoted(prediction)}")
     action = find_action(prediction.get("label"), index, place)
     half = _number(prediction, "half", place, "1 or 2")
     if half not in HALVES:
-        raise InputError(f"{place}: half must be 1 or 2, got {prediction['half']!r}")
+        raise InputError(f"{place}: half must be 1 or 2, got {quoted(prediction['half'])}")
     position_ms = _number(prediction, "position", place, "milliseconds")
-    if not 0 <= position_ms < 2**53:
+    if not 0 <= position_ms < LATEST_MS:
         raise InputError(
-            f"{place}: position must be milliseconds >= 0, got {prediction['position']!r}"
+            f"{place}: position must be milliseconds >= 0, got {quoted(prediction['position'])}"
         )
     confidence = _number(prediction, "confidence", place, "a number in [0, 1]")
     if not 0 <= confidence <= 1:
         raise InputError(
-            f"{place}: confidence must be in [0, 1], got {prediction['confidence']!r}; "
+            f"{place}: confidence must be in [0, 1], got {quoted(prediction['confidence'])}; "
             "a logit, or a percentage?"
         )
     return int(half), (int(position_ms) / 1000, action, confidence)
@@ -197,7 +256,7 @@ def _number(prediction: Mapping[str, Any], name: str, place: str, meaning: str) 
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         with contextlib.suppress(ValueError, OverflowError):
             return float(value)
-    raise InputError(f"{place}: {name} must be {meaning}, got {value!r}")
+    raise InputError(f"{place}: {name} must be {meaning}, got {quoted(value)}")
 
 
 def _to_spots(half: HalfId, rows: Sequence[_Row]) -> Spots:

@@ -1,12 +1,12 @@
 """What can be scored, of any kind, with its labels, of any kind: runs, probabilities, spots."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hmtas.config import SpottingConfig
 from hmtas.errors import InputError, did_you_mean
-from hmtas.formats.labels import ACTIONS, LABEL_FILE, Times, find_games, read_events
+from hmtas.formats.labels import ACTIONS, LABEL_FILE, Oddity, Times, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, read_splits
 from hmtas.formats.submission import holds_spots, read_submission
 from hmtas.records import Events, HalfId
@@ -19,6 +19,7 @@ from hmtas.store.index import INDEX_FILE
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.recorded import open_recorded
 from hmtas.store.remote import is_remote, open_store
+from hmtas.terminal.text import counted
 
 
 def is_run(path: Path) -> bool:
@@ -74,6 +75,7 @@ def load(
         InputError: If there is nothing to score, a game lacks spots or labels, or none of the
             labels has an event.
     """
+    notes: list[str] = []
     if has_probabilities(path):
         found = load_probabilities(path, split, windows)
         made_on = found.provenance
@@ -93,7 +95,8 @@ def load(
         raise InputError(f"{path}: spots do not say where their labels are; add --games")
     else:
         labels = _Labels.open(games, label_times)
-        found = Spotted(spots=read_submission(path, labels.actions), actions=labels.actions)
+        spots = read_submission(path, labels.actions, on_note=notes.append)
+        found = Spotted(spots=spots, actions=labels.actions)
     name = split or found.split
     of_split = None if name is None else labels.games(name, splits)
     if of_split is None and split not in (None, found.split):
@@ -103,9 +106,13 @@ def load(
         )
     chosen = found.games if of_split is None else sorted(of_split)
     check_complete(str(path), found.games, labels.labelled(), chosen)
-    events = labels.events(chosen, found.actions)
+    odd: list[Oddity] = []
+    events = labels.events(chosen, found.actions, odd.append)
     check_events(str(path), events)
-    return found.only(chosen), events
+    notes += [
+        f"{labels.place}/{one.game}: {counted(one.num_labels, 'label')}: {one.what}" for one in odd
+    ]
+    return replace(found.only(chosen), notes=tuple(notes)), events
 
 
 def _predictions_of(run: Path, split: str | None) -> Path:
@@ -176,14 +183,19 @@ class _Labels:
             return self.store.index.labelled_games
         return find_games(Path(self.place), LABEL_FILE)
 
-    def events(self, games: Sequence[str], actions: tuple[str, ...]) -> dict[HalfId, Events]:
+    def events(
+        self,
+        games: Sequence[str],
+        actions: tuple[str, ...],
+        on_oddity: Callable[[Oddity], None],
+    ) -> dict[HalfId, Events]:
         """Annotations of both halves of some games, their actions indexed by `actions`."""
         if self.store is None:
             return {
                 HalfId(game, half): events
                 for game in games
                 for half, events in read_events(
-                    Path(self.place), game, actions, times=self.times
+                    Path(self.place), game, actions, self.times, on_oddity=on_oddity
                 ).items()
             }
         if self.store.actions != actions:

@@ -31,6 +31,7 @@ class Spotted:
     provenance: Provenance | None = None  # of the probabilities
     spotting: SpottingConfig | None = None  # windows and threshold
     cross_fitted: bool = False  # as in `RunScore`
+    notes: tuple[str, ...] = ()  # what contradicts itself in them or in their labels, in words
 
     @property
     def split(self) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hmtas.errors import InputError, did_you_mean, join_problems
 from hmtas.formats.embeddings import BAIDU_BLOCKS
-from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_events
+from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, Oddity, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
 from hmtas.records import Events, HalfId
 from hmtas.store.lengths import LateLabel, check_lengths, doubted_rate, late_labels
@@ -45,6 +45,7 @@ class PackPlan:
     events: dict[HalfId, Events]  # of every labelled half
     labelled: tuple[str, ...]  # games with annotations
     late_labels: tuple[LateLabel, ...]
+    odd_labels: tuple[Oddity, ...]  # packed all the same
     left_out: tuple[str, ...]  # games of the tree that no packed split names
     files_left_out: tuple[LeftOut, ...]  # of the packed games
     warnings: tuple[str, ...]  # about the season as a whole
@@ -94,6 +95,7 @@ def plan_pack(
     events: dict[HalfId, Events] = {}
     late: list[LateLabel] = []
     files_left_out: list[LeftOut] = []
+    odd: list[Oddity] = []
     for game in present:
         ignored = find_left_out(games, game, streams)
         files_left_out += ignored
@@ -107,7 +109,7 @@ def plan_pack(
         if not has_labels:
             continue
         try:
-            annotated = read_events(games, game, actions)
+            annotated = read_events(games, game, actions, on_oddity=odd.append)
         except InputError as error:
             problems.append(str(error))
             continue
@@ -130,6 +132,7 @@ def plan_pack(
         events=events,
         labelled=labelled,
         late_labels=tuple(late),
+        odd_labels=tuple(odd),
         left_out=tuple(left_out),
         files_left_out=tuple(files_left_out),
         warnings=(rate,) if (rate := doubted_rate(halves, events, rate_hz)) else (),

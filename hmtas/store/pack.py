@@ -14,6 +14,7 @@ from typing import Any
 
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, locked, sha256_json
+from hmtas.formats.labels import Oddity
 from hmtas.place import check_space
 from hmtas.records import HalfId
 from hmtas.store.check import PackPlan, plan_pack
@@ -51,6 +52,7 @@ class PackReport:
     extended: tuple[tuple[HalfId, str, int], ...]  # stream, and how often its last row repeats
     missing: tuple[tuple[HalfId, str], ...]  # stream that the half lacks
     late_labels: tuple[LateLabel, ...]  # packed all the same
+    odd_labels: tuple[Oddity, ...]  # likewise
     left_out: tuple[str, ...]  # games of the tree that no packed split names
     files_left_out: tuple[LeftOut, ...]  # of the packed games: they look like data
     warnings: tuple[str, ...]  # about the season as a whole
@@ -213,6 +215,7 @@ def _report(plan: PackPlan, index: Index, *, num_kept: int, complete: bool) -> P
             if stream not in source.widths
         ),
         late_labels=plan.late_labels,
+        odd_labels=plan.odd_labels,
         left_out=plan.left_out,
         files_left_out=plan.files_left_out,
         warnings=plan.warnings,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hmtas.cli import build
 from hmtas.errors import InputError
-from hmtas.formats.labels import ACTIONS, read_events
+from hmtas.formats.labels import ACTIONS, Oddity, find_games, read_events
 from hmtas.formats.submission import read_submission, write_submission
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map
 from hmtas.records import Events, HalfId, Spots
@@ -54,6 +54,95 @@ def test_game_times_are_put_in_order(tmp_path: Path) -> None:
     events = read_events(tmp_path, GAME, times="game_time")[1]
     assert events.time_s.tolist() == [5, 10]
     assert [ACTIONS[action] for action in events.action] == ["Goal", "Foul"]
+
+
+def at(clock: str, position: object, **more: object) -> dict[str, Any]:
+    return {"gameTime": f"1 - {clock}", "label": "Foul", "position": position, **more}
+
+
+@pytest.mark.parametrize("position", ["2400", "0", 2400.0])
+def test_positions_that_are_not_their_game_times_are_told_or_refused(
+    tmp_path: Path, position: object
+) -> None:
+    found: list[Oddity] = []
+    right, wrong = at("10:00", "600900"), at("40:00", position)
+    save_labels(tmp_path, GAME, [right, wrong])
+    assert times(tmp_path, on_oddity=found.append)[1] == 600.9
+    assert [(odd.game, odd.num_labels) for odd in found] == [(GAME, 1)]
+    assert "gameTime '1 - 40:00'" in found[0].what
+    save_labels(tmp_path, GAME, [right, wrong, wrong])
+    with pytest.raises(InputError, match="must be the same moment, but are not in 2 of 3 labels"):
+        times(tmp_path)
+    assert times(tmp_path, times="game_time") == [600, 2400, 2400]
+
+
+def test_a_game_time_of_zero_names_no_more_than_the_half(tmp_path: Path) -> None:
+    found: list[Oddity] = []
+    save_labels(tmp_path, GAME, [at("00:00", "600900"), at("00:00", "12000")])
+    assert times(tmp_path, on_oddity=found.append) == [12, 600.9]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        (at("45:60", "2760000"), "must read like"),
+        ({"gameTime": "3 - 10:00", "label": "Foul"}, "must read like"),
+        ({"gameTime": "10:00", "label": "Foul"}, "must read like"),
+        ({"gameTime": f"1 - {'9' * 5000}:00", "label": "Foul"}, "must read like.*cut"),
+        (at("40:00", "9" * 400), "is past the end of any half, got '99.*cut"),
+        (at("40:00", float("inf")), "must be milliseconds, got inf"),
+        (at("40:00", float("nan")), "must be milliseconds, got nan"),
+        (at("40:00", "abc"), "must be milliseconds, got 'abc'"),
+        (at("40:00", [1]), "must be milliseconds"),
+        (at("40:00", -1), "must not be negative"),
+        (at("40:00", None, visibility="maybe"), "must be 'visible' or 'not shown', got 'maybe'"),
+    ],
+)
+def test_a_label_that_cannot_be_is_one_line(
+    tmp_path: Path, annotation: dict[str, Any], message: str
+) -> None:
+    save_labels(tmp_path, GAME, [annotation])
+    with pytest.raises(InputError, match=message) as caught:
+        times(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("value", "visible"),
+    [("visible", True), (None, True), ("", True), ("Visible ", True), (True, True),
+     ("not shown", False), ("Not Shown", False), ("not_shown", False), ("NOT-SHOWN", False),
+     ("unshown", False), (False, False)],
+)  # fmt: skip
+def test_a_clear_visibility_may_be_spelt_in_any_way(
+    tmp_path: Path, value: object, *, visible: bool
+) -> None:
+    save_labels(tmp_path, GAME, [at("00:10", "10000", visibility=value)])
+    assert read_events(tmp_path, GAME)[1].visible.tolist() == [visible]
+
+
+def test_labels_of_another_game_of_one_half_or_doubled_are_told(tmp_path: Path) -> None:
+    found: list[Oddity] = []
+    several = [label(2, 10 * n) for n in range(21)]
+    save_labels(tmp_path, GAME, several + several[:10])
+    path = tmp_path / GAME / "Labels-v2.json"
+    path.write_text(json.dumps({"UrlLocal": "l/s/b/", **json.loads(path.read_text())}))
+    read_events(tmp_path, GAME, on_oddity=found.append)
+    assert [(odd.what, odd.num_labels) for odd in found] == [
+        ("UrlLocal is another game, 'l/s/b/'", 31),
+        ("no label in half 1, all in half 2", 31),
+        ("the same label twice or more", 10),
+    ]
+
+
+def test_score_tells_what_contradicts_itself(tmp_path: Path) -> None:
+    save_labels(tmp_path / "games", GAME, [label(1, 12.5), label(1, 30), at("40:00", "2400")])
+    spot = Spots(half=HalfId(GAME, 1), time_s=np.array([13.0]), action=np.array([2]),
+                 confidence=np.array([0.9]))  # fmt: skip
+    write_submission(tmp_path / "spots", {spot.half: spot}, ACTIONS)
+    found = hmtas("score", tmp_path / "spots", "--games", tmp_path / "games")
+    assert f"{GAME}: 1 label: position and gameTime differ" in found["notes"][0]
 
 
 def test_score_takes_either_time(tmp_path: Path) -> None:
@@ -111,6 +200,22 @@ def real_events(games: Path, spots: dict[HalfId, Spots], **options: Any) -> dict
         for game in {half.game for half in spots}
         for n, events in read_events(games, game, **options).items()
     }
+
+
+@pytest.mark.real
+@real
+def test_one_real_label_of_all_contradicts_itself(tmp_path: Path) -> None:
+    found: list[Oddity] = []
+    with tarfile.open(Path(REAL or "") / "games.tar.xz") as archive:
+        extract(archive, tmp_path, (m for m in archive if m.name.endswith("Labels-v2.json")))
+    games = find_games(tmp_path)
+    number = sum(
+        len(events.time_s)
+        for game in games
+        for events in read_events(tmp_path, game, on_oddity=found.append).values()
+    )
+    assert (len(games), number) == (500, 110_458)
+    assert [(odd.game.rpartition(" - ")[2], odd.num_labels) for odd in found] == [("1 Empoli", 1)]
 
 
 @pytest.mark.real

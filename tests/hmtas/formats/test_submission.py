@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
@@ -100,6 +101,8 @@ def test_numbers_may_be_numbers(tmp_path: Path) -> None:
         pytest.param({"position": "-1"}, "milliseconds >= 0, got '-1'", id="before the start"),
         pytest.param({"position": "30:34"}, "position must be milliseconds", id="not a number"),
         pytest.param({"position": "inf"}, "milliseconds >= 0, got 'inf'", id="endless"),
+        pytest.param({"position": "9" * 400}, "milliseconds >= 0, got '99.*cut", id="400 digits"),
+        pytest.param({"position": 1e400}, "milliseconds >= 0, got inf", id="overflow"),
         pytest.param({"confidence": "1.5"}, r"must be in \[0, 1\], got '1.5'", id="above 1"),
         pytest.param({"confidence": "nan"}, r"must be in \[0, 1\], got 'nan'", id="nan"),
         pytest.param({"confidence": True}, r"a number in \[0, 1\], got True", id="a boolean"),
@@ -254,3 +257,87 @@ def test_no_spots_is_a_file_with_an_empty_list(tmp_path: Path) -> None:
         read_submission(tmp_path / "spots.zip", ACTIONS), {half: Events.empty(half)}, 17
     )
     assert score.average_map == 0
+
+
+OTHER = GOOD | {"gameTime": "1 - 10:00", "position": "600000"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"position": "1834"}, id="seconds"),
+        pytest.param({"position": "0"}, id="all 0"),
+        pytest.param({"half": "2"}, id="other half"),
+    ],
+)
+def test_predictions_that_contradict_their_game_time_are_told_or_refused(
+    tmp_path: Path, change: dict[str, str]
+) -> None:
+    notes: list[str] = []
+    put(tmp_path, {"predictions": [OTHER, OTHER, GOOD | change]})
+    read_submission(tmp_path, ACTIONS, on_note=notes.append)
+    assert "1 of 3 predictions have a gameTime that is not" in notes[0]
+    assert "the first at gameTime '1 - 30:34'" in notes[0]
+    put(tmp_path, {"predictions": [OTHER, GOOD | change, GOOD | change]})
+    with pytest.raises(InputError, match="must be the same moment, but are not in 2 of 3"):
+        read_submission(tmp_path, ACTIONS)
+
+
+def test_a_game_time_that_says_nothing_contradicts_nothing(tmp_path: Path) -> None:
+    notes: list[str] = []
+    said = ({"gameTime": "1 - 00:00"}, {"gameTime": "30:34"}, {"gameTime": None})
+    put(tmp_path, {"predictions": [GOOD | change for change in said]})
+    spots = read_submission(tmp_path, ACTIONS, on_note=notes.append)
+    assert spots[HalfId(GAMES[0], 1)].time_s.tolist() == [1834.0] * 3
+    assert notes == []
+
+
+def zipped(path: Path, *names: str, content: str = "{}", method: int = 8) -> Path:
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", method) as archive:
+        warnings.simplefilter("ignore")  # zipfile tells of a name that is there twice
+        for name in names:
+            archive.writestr(f"{name}/results_spotting.json", content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "method", "message"),
+    [
+        (["../../etc"], 8, "leads out of the zip"),
+        (["/l/s/a"], 8, "leads out of the zip"),
+        (["l/s/a", "l/s/a"], 8, "is there twice"),
+        (["l/s/a"], zipfile.ZIP_BZIP2, "an unusual way"),
+    ],
+)
+def test_a_zip_that_is_no_submission_is_refused(
+    tmp_path: Path, names: list[str], method: int, message: str
+) -> None:
+    path = zipped(tmp_path / "spots.zip", *names, method=method)
+    with pytest.raises(InputError, match=message) as caught:
+        read_submission(path, ACTIONS)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_zip_is_not_unpacked_beyond_its_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = zipped(tmp_path / "spots.zip", "l/s/a", "l/s/b", content=" " * 5000)
+    monkeypatch.setattr("hmtas.formats.submission.MOST_BYTES", 9000)
+    with pytest.raises(InputError, match=r"spots.zip: unpacks to 0.0 GB"):
+        read_submission(path, ACTIONS)
+    monkeypatch.setattr("hmtas.formats.submission.MOST_GAME_BYTES", 4000)
+    with pytest.raises(InputError, match=r"l/s/a/.* unpacks to"):
+        read_submission(path, ACTIONS)
+
+
+def test_a_zip_that_hides_its_size_is_not_unpacked(tmp_path: Path) -> None:
+    hundred_mb = 100_000_000
+    path = zipped(tmp_path / "spots.zip", "l/s/a", content=" " * hundred_mb)
+    honest = path.read_bytes()
+    size = hundred_mb.to_bytes(4, "little")
+    path.write_bytes(honest.replace(size, (20).to_bytes(4, "little")))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="not a sound zip"):
+        read_submission(path, ACTIONS)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()

@@ -553,3 +553,14 @@ def test_memory_holds_one_half_not_the_season(games: Path, tmp_path: Path) -> No
     pack(games, tmp_path / "store", on_half=lambda: sizes.append(pa.total_allocated_bytes()))
     assert len(sizes) == 4
     assert len(set(sizes)) == 1
+
+
+def test_labels_that_contradict_themselves_are_in_the_report(tmp_path: Path) -> None:
+    games = tree(tmp_path / "games")
+    late = {**label(1, 20), "gameTime": "1 - 40:00"}
+    save_labels(games, "l/s/b", [label(1, 12.5), label(2, 7), late])
+    report = pack(games, tmp_path / "store")
+    assert [(odd.game, odd.num_labels) for odd in report.odd_labels] == [("l/s/b", 1)]
+    save_labels(games, "l/s/b", [late, late, label(2, 7)])
+    with pytest.raises(InputError, match="must be the same moment, but are not in 2 of 3 labels"):
+        pack(games, tmp_path / "store")
