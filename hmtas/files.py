@@ -139,14 +139,13 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(content: bytes, place: str) -> Any:
-    """Parse JSON that came from `place`, in UTF-8, or UTF-16 or -32 as Windows may write it.
+    """Parse JSON that came from `place`.
 
     Raises:
         InputError: If it is not JSON, or an object has a key twice.
     """
     try:
-        text = content.decode(json.detect_encoding(content))
-        return json.loads(text, object_pairs_hook=_unique)
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_unique)
     except InputError as error:
         raise InputError(f"{place}: {error}; which of the two counts?") from None
     except RecursionError:
