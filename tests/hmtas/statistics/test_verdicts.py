@@ -93,20 +93,16 @@ def test_games_needed_by_hand() -> None:
     assert games_needed(0.5, 0, 100, 1.959964) == 1
 
 
-@pytest.mark.parametrize("num_games", [2, 3, 4, 5, 6, 8, 12])
+@pytest.mark.parametrize("num_games", [2, 3, 4, 5])
 def test_games_that_cannot_tell_are_fewer_than_are_needed(num_games: int) -> None:
     """The normal approximation said that 5 of 5 games would tell, which had just not told."""
-    told = []
-    for difference in np.linspace(0.5, 4, 36):  # standard errors
-        rng = np.random.default_rng(num_games)
-        resamples = rng.normal(0, 0.01, (1000, 2)) + np.array([0, 0.01 * difference])
-        models = Resampled(
-            num_games=num_games, scores=np.array([0.0, 0.01 * difference]), resamples=resamples
-        )
+    noise = np.random.default_rng(num_games).normal(0, 0.01, (1000, 8))
+    for difference in np.linspace(0.005, 0.2, 80):
+        scores = np.array([0, difference, *np.zeros(6)])
+        models = Resampled(num_games=num_games, scores=scores, resamples=noise + scores)
         found = compare_to(models, 0, picked=False)[1]
-        told.append(found.verdict != "cannot tell")
-        assert told[-1] or found.games_needed is None or found.games_needed > num_games
-    assert not told[0]
+        if found.verdict == "cannot tell" and found.games_needed is not None:
+            assert found.games_needed > num_games
 
 
 def test_so_many_games_tell_in_four_cases_of_five() -> None:
