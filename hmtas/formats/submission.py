@@ -173,7 +173,7 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(path) as archive:
             for entry in _entries(path, archive):
                 with archive.open(entry) as opened:  # no more than the zip says that there is
-                    yield entry.filename, opened.read(entry.file_size + 1)
+                    yield _name_of(entry), opened.read(entry.file_size + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise InputError(
             f"{path}: not a sound zip ({error}); spots are a folder or a zip, was it cut short?"
@@ -208,6 +208,15 @@ _LIMITS = (
     f"spots of a game may take {_gigabytes(MOST_GAME_BYTES)} and all of them "
     f"{_gigabytes(MOST_BYTES)}: are these spots?"
 )
+
+
+def _name_of(entry: zipfile.ZipInfo) -> str:
+    """Its name in the zip; Macs write UTF-8 without saying so, which reads as cp437."""
+    says_utf8 = entry.flag_bits & 0x800
+    if not says_utf8:
+        with contextlib.suppress(UnicodeError):
+            return entry.filename.encode("cp437").decode()
+    return entry.filename
 
 
 def _read_game(

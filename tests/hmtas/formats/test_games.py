@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from unicodedata import normalize
 
@@ -99,6 +100,20 @@ def test_names_that_differ_in_their_unicode_form_alone_are_said_to(tmp_path: Pat
     (games / "half_seconds.json").write_text(json.dumps({ON_A_MAC: {"1": 30, "2": 30}}))
     with pytest.raises(InputError, match="the length of a game is not there, but .*" + said):
         embed_games(games)
+
+
+def test_a_zip_of_a_mac_has_its_accents_whether_it_says_utf_8_or_not(tmp_path: Path) -> None:
+    zipped = tmp_path / "spots.zip"
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr(f"{ATLETICO}/results_spotting.json", '{"predictions": []}')
+    assert {half.game for half in read_submission(zipped, ACTIONS)} == {ATLETICO}
+    content = bytearray(zipped.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.index(signature) + flags + 1
+        assert content[at] == 0x08  # says UTF-8
+        content[at] = 0
+    zipped.write_bytes(content)
+    assert {half.game for half in read_submission(zipped, ACTIONS)} == {ATLETICO}
 
 
 def test_a_game_in_two_splits_is_found_out_in_any_unicode_form(tmp_path: Path) -> None:
