@@ -111,13 +111,15 @@ def _rows_of(
     runs: list[Path], failures: Failures
 ) -> "tuple[list[ComparedRun], dict[str, Path], str, str]":
     """Rows of run folders, the folder of each id, their store and their experiments."""
-    from hmtas.tracking.run import sync_run, tracked_at
+    from hmtas.tracking.run import store_of, sync_run, tracked, tracked_at
     from hmtas.tracking.table import read_runs
 
-    ids = {}
+    ids, known = {}, tracked(runs)
+    beside = store_of(known[0]) if known else None
     for run in runs:
         with failures.of(run):
-            ids[sync_run(run)] = run  # up to date; entered if new
+            # Up to date; entered, beside the others, if new.
+            ids[sync_run(run, uri=None if run in known else beside)] = run
     if not ids:
         failures.tell()
     places = {place[:2] for run in ids.values() if (place := tracked_at(run))}

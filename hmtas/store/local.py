@@ -21,7 +21,15 @@ from hmtas.errors import InputError, TransientError, did_you_mean
 from hmtas.formats.labels import HALVES
 from hmtas.records import Events, HalfId
 from hmtas.store.halves import Half, map_half, read_labels
-from hmtas.store.index import INDEX_FILE, LABELS_FILE, Index, StoredFile, StoredHalf, read_index
+from hmtas.store.index import (
+    INDEX_FILE,
+    LABELS_FILE,
+    Index,
+    StoredFile,
+    StoredHalf,
+    checksum_at,
+    read_index,
+)
 
 if TYPE_CHECKING:
     from hmtas.store.cache import NodeCache
@@ -136,7 +144,7 @@ class EmbeddingStore:
 
         Raises:
             InputError: If the half is not in the store, or its file is not what was packed.
-            TransientError: If the store was packed again since it was opened.
+            TransientError: If the store was packed again since it was opened, or is gone.
         """
         mapped = self._open.get(half)
         if mapped is None:
@@ -196,7 +204,7 @@ class EmbeddingStore:
         """Refuse to mix halves of two seasons: a half of another one may be of the same size."""
         if self.cache is not None or _time_of(self.path / INDEX_FILE) == self._index_time:
             return
-        if read_index(self.path).checksum != self.checksum:
+        if checksum_at(self.path) != self.checksum:
             raise _changed(self.path)
 
     def has_events(self, games: Iterable[str]) -> bool:
@@ -229,7 +237,9 @@ def _reopen(path: str, checksum: str) -> EmbeddingStore:
 
 
 def _changed(path: str | Path) -> TransientError:
-    return TransientError(f"{path}: the store was packed again while it was in use; start again")
+    return TransientError(
+        f"{path}: the store was packed again while it was in use, or is gone; start again"
+    )
 
 
 def _time_of(file: Path) -> int | None:

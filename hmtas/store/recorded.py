@@ -44,7 +44,9 @@ def open_recorded(
         )
     try:
         store = open_store(place if named is None else named)
-    except InputError as error:
+    except TransientError:
+        raise
+    except InputError as error:  # it may be there, or right, when somebody tries again
         raise TransientError(str(error)) from error
     if store.checksum == checksum or (named is not None and other_data):
         return store

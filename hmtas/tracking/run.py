@@ -158,9 +158,9 @@ def tracked_at(run: Path) -> Tracked | None:
 def store_of(folder: Path) -> str:
     """The store that has a folder's run, or a parent of runs; if none has, the one for new runs.
 
-    A new ensemble belongs where its members are.
+    A new run of a study belongs where the study is, a new ensemble where its members are.
     """
-    note = read_note(folder, Note)
+    note = read_note(folder, Note) or read_note(folder.absolute().parent.parent, Note)
     record = find_run(folder) if note is None else None
     for member in record.ensemble.members if record and record.ensemble else ():
         note = note or read_note(folder / member.run, Note)

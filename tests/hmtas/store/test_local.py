@@ -130,6 +130,9 @@ def test_a_store_that_is_packed_again_in_use_mixes_no_halves(tmp_path: Path) -> 
     assert np.array_equal(opened.open_half(first).streams["vtn"], before), "mapped before"
     with pytest.raises(TransientError, match="was packed again while it was in use"):
         opened.open_half(second)
+    shutil.rmtree(opened.path)
+    with pytest.raises(TransientError, match="or is gone"):
+        opened.open_half(second)
 
 
 def test_opening_is_cheap_and_a_half_is_mapped_once(store: EmbeddingStore) -> None:

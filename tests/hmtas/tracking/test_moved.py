@@ -199,6 +199,7 @@ def test_a_study_stays_whole_in_its_store_from_any_folder(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
+    assert store_of(project / "s/trials/t02") == f"sqlite:///{project}/mlflow.db"
     build()(["tune", "sync", str(project / "s")], standalone_mode=False)
     assert list(elsewhere.iterdir()) == []
     assert names(f"sqlite:///{project}/mlflow.db", "sweep") == ["s", "t01", "t02"]
@@ -257,3 +258,15 @@ def test_an_ensemble_is_logged_where_its_members_are(
     assert names(f"sqlite:///{project}/mlflow.db", "e") == ["m", "mean"]
     assert Parent(project / "selection", "e", beside=run).store == store_of(run)
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_new_run_is_compared_where_the_others_are(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("m", "n"):
+        write_score(make_run(project / "runs" / name), "valid", 0.5)
+    monkeypatch.chdir(project / "runs")
+    build()(["compare", "n", "m"], standalone_mode=False)
+    uri = f"sqlite:///{project}/mlflow.db"
+    assert names(uri, "e") + names(uri, "hmtas") == ["m", "n"]
+    assert not (project / "runs/mlflow.db").exists()
