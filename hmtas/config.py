@@ -265,10 +265,60 @@ def locate_setting(name: str) -> tuple[str, str]:
     if len(found) > 1:
         raise InputError(f"{name!r} could be any of {', '.join(found)}")
     if not found:
-        known = paths + [path.rpartition(".")[2] for path in paths]
-        raise InputError(f"unknown setting {name!r}{did_you_mean(name, known)}")
+        raise InputError(f"unknown setting {name!r}{_setting_meant(name, paths)}")
     parent, _, key = found[0].rpartition(".")
     return parent, key
+
+
+# What settings are called elsewhere, without case and "_" or "-", and what they may be here.
+ELSEWHERE = {
+    "lr": ("learning_rate",),
+    "wd": ("weight_decay",),
+    "l2": ("weight_decay",),
+    "bs": ("batch_size",),
+    "batch": ("batch_size",),
+    "epochs": ("max_epochs",),
+    "numepochs": ("max_epochs",),
+    "nepochs": ("max_epochs",),
+    "earlystopping": ("patience",),
+    "window": ("seq_len", "default_window_s"),
+    "windowlength": ("seq_len",),
+    "windowsize": ("seq_len",),
+    "length": ("seq_len",),
+    "l": ("seq_len",),
+    "nmswindow": ("default_window_s", "windows_s.ACTION"),
+    "nmswindows": ("default_window_s", "windows_s.ACTION"),
+    "dropout": ("stream_dropout", "fusion_dropout", "head_dropout", "encoder_dropout"),
+    "heads": ("num_heads",),
+    "nheads": ("num_heads",),
+    "layers": ("num_layers",),
+    "nlayers": ("num_layers",),
+    "depth": ("num_layers",),
+    "hidden": ("width",),
+    "hiddensize": ("width",),
+    "hiddendim": ("width",),
+    "dmodel": ("width",),
+    "dim": ("width",),
+    "mixup": ("mixup_alpha",),
+    "alpha": ("mixup_alpha",),
+    "weights": ("by_action.ACTION", "power", "scale"),
+    "classweights": ("by_action.ACTION", "power", "scale"),
+    "streams": ("exclude_streams",),
+    "amp": ("precision",),
+    "fp16": ("precision",),
+    "bf16": ("precision",),
+    "dtype": ("precision",),
+}
+
+
+def _setting_meant(name: str, paths: Iterable[str]) -> str:
+    """What to add to an error about an unknown setting: its name here, if that is known."""
+    leaf = name.rpartition(".")[2]
+    found = ELSEWHERE.get(leaf.lower().replace("_", "").replace("-", ""))
+    if found:
+        return f", did you mean {' or '.join(map(repr, found))}?"
+    known = [*paths, *(path.rpartition(".")[2] for path in paths)]
+    return did_you_mean(name, known) or did_you_mean(leaf.lower(), known)
 
 
 def read_config(document: Any, place: str) -> Config:

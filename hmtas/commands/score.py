@@ -47,14 +47,14 @@ def spot(
 
     Example: `hmtas spot runs/m7 --split test --out submission.zip`
     """
-    from hmtas.formats.submission import write_submission
+    from hmtas.formats.submission import wants_zip, write_submission
     from hmtas.scoring.inputs import has_probabilities, load_probabilities
 
     if not has_probabilities(probabilities):
         raise InputError(
             f"{probabilities}: neither a run folder nor a file of stored probabilities (.arrow)"
         )
-    check_file(out) if out.suffix == ".zip" else check_folder(out, out.absolute().parent)
+    check_file(out) if wants_zip(out) else check_folder(out, out.absolute().parent)
     found = load_probabilities(probabilities, split, windows)
     write_submission(out, found.spots, found.actions)
     num_spots = sum(len(spots.time_s) for spots in found.spots.values())

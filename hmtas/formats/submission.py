@@ -40,6 +40,7 @@ SPOTS_FILE = "results_spotting.json"
 MOST_GAME_BYTES = 1e8  # four times what a spot per half second and action takes
 MOST_BYTES = 4e9
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same spots give the same bytes
+_OTHER_FILES = (".json", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".csv", ".txt")
 _Row = tuple[float, int, float]
 
 
@@ -47,7 +48,8 @@ def write_submission(path: Path, spots: Mapping[HalfId, Spots], actions: Sequenc
     """Write one file per game, all of them or none.
 
     Args:
-        path: A zip if it ends in `.zip`, else a folder; an earlier submission is replaced.
+        path: A zip if it ends in `.zip`, in any case, else a folder; an earlier submission is
+            replaced.
         spots: By half. Times are rounded to milliseconds, confidences keep every digit.
         actions: Names, in the order of the indices.
 
@@ -59,7 +61,7 @@ def write_submission(path: Path, spots: Mapping[HalfId, Spots], actions: Sequenc
         (f"{game}/{SPOTS_FILE}", json.dumps(_document(game, spots, actions), indent=1) + "\n")
         for game in games
     )
-    if path.suffix == ".zip":
+    if wants_zip(path):
         with atomic_path(path) as scratch, zipfile.ZipFile(scratch, "w") as archive:
             for name, text in documents:
                 entry = zipfile.ZipInfo(name, _ZIP_DATE)
@@ -93,9 +95,25 @@ def _document(game: str, spots: Mapping[HalfId, Spots], actions: Sequence[str]) 
     return {"UrlLocal": game, "predictions": predictions}
 
 
+def wants_zip(path: Path) -> bool:
+    """Does the name of a submission to write ask for a zip, in any case, and not for a folder?
+
+    Raises:
+        InputError: If it ends as a file of another kind does.
+    """
+    ending = path.suffix.lower()
+    if ending in _OTHER_FILES:
+        raise InputError(
+            f"{path}: spots are written into a folder, or into a file that ends in .zip, not in "
+            f"{path.suffix}"
+        )
+    return ending == ".zip"
+
+
 def holds_spots(path: Path) -> bool:
     """Does this look like a submission: a zip, or a folder with spots of a game?"""
-    return path.suffix == ".zip" or any(file.name == SPOTS_FILE for file in walk_files(path))
+    zipped = path.suffix.lower() == ".zip" or (path.is_file() and zipfile.is_zipfile(path))
+    return zipped or any(file.name == SPOTS_FILE for file in walk_files(path))
 
 
 def _check_replaceable(path: Path) -> None:

@@ -29,12 +29,12 @@ def is_run(path: Path) -> bool:
 
 def has_probabilities(path: Path) -> bool:
     """Is this a run folder or a file of stored probabilities?"""
-    return is_run(path) or path.suffix == ".arrow"
+    return is_run(path) or path.suffix.lower() == ".arrow"
 
 
 def is_spots(path: Path) -> bool:
     """Is this a submission or a file of probabilities, which MLflow cannot know?"""
-    return not is_run(path) and (path.suffix == ".arrow" or holds_spots(path))
+    return not is_run(path) and (path.suffix.lower() == ".arrow" or holds_spots(path))
 
 
 def load_probabilities(path: Path, split: str | None, windows: Path | None) -> Spotted:

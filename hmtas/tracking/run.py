@@ -23,6 +23,7 @@ from hmtas.runs.record import MLFLOW_NOTE, RunRecord, find_run, read_run
 from hmtas.scoring.score import read_score
 from hmtas.terminal.console import say
 from hmtas.tracking.client import (
+    DATABASE,
     VARIABLE,
     check_store,
     connect,
@@ -183,7 +184,7 @@ def check_tracking(
         TransientError: If a server does not answer.
         InputError: If a store cannot be used, see `check_store`.
     """
-    places = set()
+    folders, places = list(folders), set()
     left: dict[tuple[str, str], Path] = {}  # a store, and the one that takes its place
     for folder in folders:
         note, uri = read_note(folder, Note), store_of(folder)
@@ -196,8 +197,23 @@ def check_tracking(
         why = f"{VARIABLE} names" if os.environ.get(VARIABLE) else "that is gone, so it goes into"
         say(f"note: MLflow has {folder} in {before}; {why} {now}, where it begins anew")
     for place in sorted(places):
-        with contextlib.suppress(*([TransientError] if can_wait else [])):
+        try:
             check_store(*place)
+        except TransientError as error:
+            if not can_wait:
+                raise TransientError(f"{error} {_without_server(folders, experiment)}") from None
+
+
+def _without_server(folders: Iterable[Path], experiment: str | None) -> str:
+    """What a server that does not answer leaves to do: nothing is lost, and work need not wait."""
+    saved = [str(run) for run in folders if (found := find_run(run)) and found.status == "done"]
+    words = ["--experiment", experiment] if experiment else []
+    sync = shlex.join(["hmtas", "sync", *(saved or ["RUN"]), *words])
+    kept = f"Nothing was done now, and {', '.join(saved)} stays as it was. " if saved else ""
+    return (
+        f"{kept}Once it answers, `{sync}` logs a run that is saved; to work without it meanwhile, "
+        f"set {VARIABLE}=sqlite:////FOLDER/{DATABASE}"
+    )
 
 
 def log_saved(runs: Iterable[Path], experiment: str | None = None) -> None:

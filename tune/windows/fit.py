@@ -110,7 +110,7 @@ def check_run(run: Path, split: str) -> None:
             f"{run}: these are spots, suppressed already, and windows are fitted on the "
             "probabilities of every second; name the run folder that they come from"
         )
-    if run.suffix == ".arrow":
+    if run.suffix.lower() == ".arrow":
         raise InputError(f"{run}: windows are written into a run folder; name it, not this file")
     read_run(run)  # says what is missing
     if not predictions_path(run, split).is_file():

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from hmtas.cli import main
-from hmtas.config import Config
+from hmtas.config import ELSEWHERE, Config, locate_setting
+from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
@@ -211,6 +212,36 @@ def test_a_misspelt_stream_action_or_split_is_refused_before_anything_runs(
     line = hmtas(*(place.get(word, word) for word in verb))
     assert any(f"did you mean {name!r}" in line for name in ("Goal", "tpn", "valid"))
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("lr", "'learning_rate'"),
+        ("train.lr", "'learning_rate'"),
+        ("learning-rate", "'learning_rate'"),
+        ("LR", "'learning_rate'"),
+        ("bs", "'batch_size'"),
+        ("batchsize", "'batch_size'"),
+        ("epochs", "'max_epochs'"),
+        ("num_epochs", "'max_epochs'"),
+        ("wd", "'weight_decay'"),
+        ("window", "'seq_len' or 'default_window_s'"),
+        ("dropout", "'stream_dropout' or 'fusion_dropout' or 'head_dropout' or 'encoder_dropout'"),
+        ("n_heads", "'num_heads'"),
+        ("hidden_size", "'width'"),
+    ],
+)
+def test_what_people_type_from_habit_is_answered_with_its_name_here(name: str, meant: str) -> None:
+    with pytest.raises(InputError) as refused:
+        Config().updated({name: 1})
+    assert f"unknown setting {name!r}, did you mean {meant}?" in str(refused.value)
+
+
+def test_every_name_that_is_suggested_is_a_setting() -> None:
+    for names in ELSEWHERE.values():
+        for suggested in names:
+            locate_setting(suggested)
 
 
 def test_more_workers_than_cores(sound: Path, tmp_path: Path, hmtas: Run) -> None:

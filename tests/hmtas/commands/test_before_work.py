@@ -22,7 +22,7 @@ from hmtas.tracking.run import check_tracking, sync_run
 from tests.support.blocked import answering, read_only
 from tests.support.members import SPLITS, model, write_store
 from tests.support.swept import make_sweep
-from tests.support.tracked import copy_database
+from tests.support.tracked import copy_database, make_run
 
 Fails = Callable[..., str]
 
@@ -178,8 +178,13 @@ def _content(folder: Path) -> dict[str, int]:
 def test_what_can_wait_for_a_server_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     check_tracking([tmp_path], "e", can_wait=True)
-    with pytest.raises(TransientError, match="no MLflow server answers"):
+    with pytest.raises(TransientError, match="no MLflow server answers") as refused:
         check_tracking([tmp_path], "e")
+    assert "`hmtas sync RUN --experiment e` logs a run that is saved" in str(refused.value)
+    run = make_run(tmp_path / "run", status="done")
+    with pytest.raises(TransientError) as refused:
+        check_tracking(iter([run]))
+    assert f"{run} stays as it was. Once it answers, `hmtas sync {run}` logs" in str(refused.value)
     with answering(403) as uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(InputError, match="MLFLOW_TRACKING_TOKEN, right"):

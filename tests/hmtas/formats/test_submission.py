@@ -14,7 +14,7 @@ import pytest
 
 from hmtas.errors import InputError
 from hmtas.formats.labels import ACTIONS, read_events
-from hmtas.formats.submission import read_submission, write_submission
+from hmtas.formats.submission import holds_spots, read_submission, write_submission
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map
 from hmtas.records import Events, HalfId, Spots
 
@@ -57,6 +57,21 @@ def test_spots_come_back_unchanged_and_in_order(tmp_path: Path, name: str) -> No
         assert back[half].time_s.tolist() == expected.time_s.tolist()
         assert back[half].action.tolist() == expected.action.tolist()
         assert back[half].confidence.tolist() == expected.confidence.tolist()
+
+
+def test_the_ending_of_a_name_decides_in_any_case_and_an_unknown_one_is_refused(
+    tmp_path: Path,
+) -> None:
+    write_submission(tmp_path / "s.ZIP", some_spots(), ACTIONS)
+    assert zipfile.is_zipfile(tmp_path / "s.ZIP")
+    assert holds_spots(tmp_path / "s.ZIP")
+    (tmp_path / "downloaded").write_bytes((tmp_path / "s.ZIP").read_bytes())
+    assert holds_spots(tmp_path / "downloaded"), "a zip without its ending"
+    for name in ("s.json", "s.tar.gz", "s.RAR"):
+        with pytest.raises(InputError, match=r"a folder, or .* that ends in \.zip, not in"):
+            write_submission(tmp_path / name, some_spots(), ACTIONS)
+    write_submission(tmp_path / "epoch.3", some_spots(), ACTIONS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["downloaded", "epoch.3", "s.ZIP"]
 
 
 def test_a_prediction_looks_like_soccernets(tmp_path: Path) -> None:
