@@ -195,9 +195,8 @@ def check_tracking(
         places.add((uri, name))
     for (before, now), folder in left.items():
         why = f"{VARIABLE} names" if os.environ.get(VARIABLE) else "that is gone, so it goes into"
-        say(
-            f"note: MLflow has {folder} in {before}; {why} {now}, where it begins anew unless it is there too"
-        )
+        say(f"note: MLflow has {folder} in {before}; {why} {now}, where it begins anew "
+            "unless it is there too")  # fmt: skip
     for place in sorted(places):
         try:
             check_store(*place)
