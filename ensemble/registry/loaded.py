@@ -8,6 +8,7 @@ of different rates and lengths are aligned by `ensemble.stack.align`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,8 +61,18 @@ class Packaged:
             predictors=tuple(_predictor(folder, member) for member in package.members),
         )
 
-    def spots(self, streams: Mapping[str, np.ndarray]) -> Spots:
-        """Spots of one half; see `probabilities` for what it takes."""
+    def spots(self, streams: Any) -> Spots:
+        """Spots of one half, from what somebody gives; see `probabilities` for what it takes.
+
+        Raises:
+            InputError: If that is something else.
+        """
+        if not isinstance(streams, Mapping):
+            names = ", ".join(repr(item.name) for item in self.package.inputs)
+            raise InputError(
+                f"the streams of a half must be a dictionary of arrays by name ({names}), got "
+                f"{type(streams).__name__}"
+            )
         return spot({GIVEN: self.probabilities(streams)}, self.actions, self.spotting)[GIVEN]
 
     def probabilities(self, streams: Mapping[str, np.ndarray]) -> Probabilities:
@@ -134,10 +145,13 @@ def _rounded(name: str, width: int, streams: Mapping[str, np.ndarray]) -> np.nda
     """Rows of one input as a store would hold them, float16."""
     if name not in streams:
         raise InputError(
-            f"stream {name!r} is not among the {len(streams)} that were given; "
+            f"stream {name!r} is not among those that were given, "
+            f"{', '.join(map(repr, streams)) or 'none'}; "
             f"where the half lacks it, give an array of shape (0, {width})"
         )
     rows = np.asarray(streams[name])
+    if rows.dtype.kind not in "fiu":
+        raise InputError(f"stream {name!r} must hold numbers, got values of type {rows.dtype}")
     if rows.ndim != 2 or rows.shape[1] != width:
         raise InputError(
             f"stream {name!r} has shape {rows.shape}, not (T, {width}); "

@@ -7,8 +7,6 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ensemble.registry.package import Package
 from ensemble.registry.scored import Scored
 from hmtas import __version__
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
 CHECKSUM_TAG = "hmtas.package_sha256"
 PACKAGE = "package"  # its folder among the artifacts of the model
+STREAMS = "streams"  # of a half, in the model's metadata: name, width and rate of each
 SCRIPT = Path(__file__).with_name("served.py")
 
 
@@ -54,7 +53,8 @@ def register_version(
             str(target),
             python_model=str(SCRIPT),
             artifacts={PACKAGE: str(folder)},
-            signature=signature_of(package),
+            signature=_signature(),
+            metadata={STREAMS: [item.model_dump(mode="json") for item in package.inputs]},
             # Said outright: MLflow would run the model to find out, or read the user's uv.lock.
             pip_requirements=[f"hmtas=={__version__}"],
             uv_project_path=str(folder),
@@ -86,20 +86,17 @@ def _save_model(path: str, **options: Any) -> None:
         save_model(path, **options)
 
 
-def signature_of(package: Package) -> "ModelSignature":
-    """Streams of one half in, a table of spots out."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
+def _signature() -> "ModelSignature":
+    """A table of spots out.
 
-    inputs: list[ColSpec | TensorSpec] = [
-        TensorSpec(np.dtype(np.float32), (-1, item.width), item.name) for item in package.inputs
-    ]
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec("double", "time_s"),
-        ColSpec("string", "action"),
-        ColSpec("double", "confidence"),
-    ]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+    What goes in is checked by the ensemble: MLflow answers a wrong stream with all the arrays, and
+    the reason after them.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    columns = {"time_s": "double", "action": "string", "confidence": "double"}
+    return ModelSignature(outputs=Schema([ColSpec(kind, name) for name, kind in columns.items()]))
 
 
 def _lineage(

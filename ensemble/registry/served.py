@@ -22,8 +22,8 @@ class ServedEnsemble(PythonModel):
         """Load the package, checksums verified."""
         self.packaged = Packaged.load(Path(context.artifacts["package"]))
 
-    # Declared as an array, though it is a dictionary of arrays: MLflow checks it by the signature,
-    # and warns of a declaration that it does not know, and of none, whenever the model is loaded.
+    # Declared as an array, though it is a dictionary of arrays: MLflow warns of a declaration that
+    # it does not know, and of none, whenever the model is loaded.
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: Any = None
     ) -> pd.DataFrame:
@@ -31,14 +31,14 @@ class ServedEnsemble(PythonModel):
 
         Args:
             context: The context that MLflow gives.
-            model_input: Each stream of the signature, float32 (T, F); (0, F) where it is missing.
+            model_input: Each stream of the model's metadata, float32 (T, F); (0, F) where it is
+                missing.
             params: None are known.
 
         Returns:
             A table of `time_s`, `action`, `confidence`, in order of time.
         """
-        streams: Any = model_input
-        spots = self.packaged.spots(streams)
+        spots = self.packaged.spots(model_input)
         order = np.lexsort((spots.action, spots.time_s))
         names = np.array(self.packaged.actions, dtype=object)
         return pd.DataFrame(

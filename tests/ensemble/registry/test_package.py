@@ -175,7 +175,7 @@ def test_rows_are_rounded_as_in_a_store_and_a_short_stream_is_extended(
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("vtn", lambda rows: None, r"'vtn' is not among the 1 .* array of shape \(0, 4\)"),
+        ("vtn", lambda rows: None, r"'vtn' is not among those .* array of shape \(0, 4\)"),
         ("vtn", lambda rows: rows[:, :3], r"'vtn' has shape \(\d+, 3\), not \(T, 4\)"),
         ("vtn", lambda rows: rows * np.nan, "'vtn', row 0, column 0 is nan"),
         ("vggish", lambda rows: rows + 1e6, "must be finite and within 65504"),

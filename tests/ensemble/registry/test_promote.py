@@ -52,6 +52,13 @@ with np.load(sys.argv[2]) as file:
     streams = dict(file)
 spots = model.predict(streams)
 pathlib.Path(sys.argv[3]).write_text(json.dumps(spots.to_dict("list")))
+narrow = {**streams, "vggish": streams["vggish"][:, 1:]}
+for wrong in (narrow, {"vtn": streams["vtn"]}, streams["vtn"]):
+    try:
+        model.predict(wrong)
+    except Exception as error:
+        print(error)
+print({stream["name"]: stream["width"] for stream in model.metadata.metadata["streams"]})
 try:
     pickle.loads(pickle.dumps(pathlib.Path("x")))
 except AssertionError:
@@ -134,6 +141,16 @@ def test_the_champion_spots_in_a_fresh_process_without_its_run_and_without_pickl
         for here, there in zip(season.runs, away, strict=True):
             there.rename(here)
     check_spots(found, kept / "mean", season)
+    *wrong, streams = printed[-7:-3]
+    reasons = (
+        "stream 'vggish' has shape (",
+        "stream 'vggish' is not among those that were given, 'vtn'",
+        "the streams of a half must be a dictionary",
+    )
+    for line, reason in zip(wrong, reasons, strict=True):
+        assert line.startswith(reason)
+        assert len(line) < 200
+    assert streams == str(dict(sorted(season.store.streams.items())))
     assert printed[-3:-1] == ["would have been noticed", "[]"]
     assert int(printed[-1]) >= 2
     (model,) = (tmp_path / "mlflow").rglob("MLmodel")

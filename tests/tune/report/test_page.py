@@ -392,7 +392,7 @@ def test_the_commands_of_the_page_repeat_the_study(
             "seed": 7,
             "stop_on": "loose",
             "by_action.Goal": 3.5,
-            "exclude_streams": ["x"],
+            "exclude_streams": ["vtn"],
         }
     )
     settings = record.settings.model_copy(update={"base": base, "seed": 7, "grace_epochs": 2})
