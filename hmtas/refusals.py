@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import shorten
 
 from hmtas.errors import InputError, TransientError, first_line
 
@@ -30,7 +31,10 @@ _CAUSES = {
     errno.ESTALE: "does the network disk work?",
     **dict.fromkeys(_FULL, _AGAIN),
 }
-_NO_MEMORY = r".*(?:out of memory|low on memory|[Cc]an(?:no|')t allocate|failed to map segment).*"
+_NO_MEMORY = (
+    r".*(?:out of memory|low on memory|[Cc]an(?:no|')t allocate|failed to map segment"
+    r"|_ALLOC_FAILED|Failed to CUDA [cm]alloc).*"
+)
 _NEEDS_LESS = "use a smaller train.batch_size, run less at once, or take a larger machine"
 
 
@@ -106,7 +110,8 @@ def _explain(error: BaseException, place: str = "") -> str | None:
         _NO_MEMORY, str(error)
     )  # in any line: Ray's errors have a worker's traceback
     if memory or isinstance(error, MemoryError):
-        return f"not enough memory ({memory[0].strip() if memory else text}); {_NEEDS_LESS}"
+        said = shorten(memory[0] if memory else text, 160, placeholder=" ...")
+        return f"not enough memory ({said}); {_NEEDS_LESS}"
     no_gpu = text.startswith("CUDA error") or "NVIDIA driver" in text
     return f"the GPU cannot be used ({text}); see `nvidia-smi`, or use a CPU" if no_gpu else None
 

@@ -12,6 +12,7 @@ from hmtas.cluster.session import ray_session, resources
 from hmtas.config import Config
 from hmtas.errors import DivergedError, InputError
 from hmtas.files import write_text
+from hmtas.refusals import explain
 from hmtas.runs.record import EpochRecord, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.remote import open_store, prefetch_games
@@ -146,7 +147,7 @@ def run_workers(
             if (scratch / INPUT_ERROR).is_file():
                 raise InputError((scratch / INPUT_ERROR).read_text(encoding="utf-8"))
     except Exception as error:
-        raise _reason_of(error) or error from None
+        raise _reason_of(error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -222,15 +223,15 @@ def describe_epoch(entry: EpochRecord) -> str:
     return ", ".join(words)
 
 
-def _reason_of(error: BaseException) -> Exception | None:
-    """The user's mistake, or the system's error, inside what Ray raised, if it was one."""
+def _reason_of(error: BaseException) -> BaseException:
+    """What Ray wrapped: the user's mistake, or what the system refused, before a fault of ours."""
     from hmtas.cluster.ray_private import original_error
 
     seen = [error]
     for found in seen:
-        if isinstance(found, InputError | OSError):
-            return found
-        inner = [found.__cause__, found.__context__, getattr(found, "cause", None)]
-        inner += [original_error(found), *getattr(found, "worker_failures", {}).values()]
+        inner = [*getattr(found, "worker_failures", {}).values(), original_error(found)]
+        inner += [getattr(found, "cause", None), found.__cause__, found.__context__]
         seen += [one for one in inner if one is not None and one not in seen]
-    return None
+    seen.sort(key=lambda one: type(one).__module__.startswith("ray."))  # its wrappers come last
+    told = (one for one in seen if isinstance(one, InputError | OSError) or explain(one))
+    return next(told, seen[0])

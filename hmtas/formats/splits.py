@@ -39,9 +39,9 @@ def other_form(names: Iterable[str], known: Iterable[str]) -> str:
         if twin != name:
             forms = [form for form in ("NFC", "NFD") if is_normalized(form, twin)]
             return (
-                f"{twin!r} is there, the same letters in another Unicode form "
-                f"({forms[0] if forms else 'mixed'}; came one of them from a Mac?): make the names "
-                "the same, as `convmv -r -f utf8 -t utf8 --nfc --notest FOLDER` does"
+                f"{twin!r} is there: the same letters in another Unicode form "
+                f"({forms[0] if forms else 'mixed'}; did a Mac write one of them?). Make the names "
+                "equal, as `convmv -r -f utf8 -t utf8 --nfc --notest FOLDER` does"
             )
     return ""
 

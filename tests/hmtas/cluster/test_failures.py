@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from hmtas.cluster.workers import SCRATCH, train
+from hmtas.cluster.workers import SCRATCH, WorkerResources, run_workers, train
 from hmtas.files import write_json
+from hmtas.refusals import explain, internal
 from hmtas.runs.record import RECORD, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
@@ -184,3 +186,30 @@ def parent_of(process: int | str) -> int:
     """The process that started a process; of a worker of Ray, the raylet of its node."""
     stat = (Path("/proc") / str(process) / "stat").read_text()
     return int(stat.rpartition(")")[2].split()[1])
+
+
+def _without_memory() -> None:
+    torch.empty(2**60)
+
+
+def _with_a_fault() -> None:
+    fit(None, CONFIG, Path("x"), name="x")  # type: ignore[arg-type]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_worker_without_memory_is_said_to_be_that_and_a_fault_has_its_own_words(
+    tmp_path: Path,
+) -> None:
+    share = WorkerResources(1, 1, 0.0)
+    with pytest.raises(RuntimeError) as short:
+        run_workers(_without_memory, tmp_path / "a", share, lambda _: None)
+    line = explain(short.value)
+    assert line is not None
+    assert line.startswith("not enough memory (")
+    assert "can't allocate memory" in line
+    with pytest.raises(AttributeError) as fault:
+        run_workers(_with_a_fault, tmp_path / "b", share, lambda _: None)
+    assert explain(fault.value) is None
+    assert "AttributeError" in internal(fault.value)
+    assert "'NoneType' object has no attribute" in internal(fault.value)
