@@ -6,6 +6,7 @@ import. A group whose name is a kind of run (hmtas.runs.record) has the verb `re
 with which `hmtas reproduce` makes such a run again.
 """
 
+import contextlib
 import logging
 import sys
 import traceback
@@ -29,7 +30,7 @@ from hmtas.commands.store import pack, upload, verify
 from hmtas.commands.sync import sync
 from hmtas.errors import InputError
 from hmtas.refusals import explain, internal
-from hmtas.terminal.console import flush_results, terminal, write_any_character
+from hmtas.terminal.console import flush_results, prepare_streams, terminal
 
 VERBS = {
     "Start": (demo,),
@@ -96,7 +97,7 @@ def main() -> None:
     Bad input, and what the system refuses, is one line and exit code 2; a fault of ours is one line
     and exit code 1. `--debug` shows the traceback of either.
     """
-    write_any_character()
+    prepare_streams()
     try:
         try:
             build()(prog_name="hmtas")
@@ -106,5 +107,8 @@ def main() -> None:
         if logging.getLogger("hmtas").isEnabledFor(logging.DEBUG):
             traceback.print_exc()
         refused = str(error) if isinstance(error, InputError) else explain(error)
-        sys.stderr.write(f"error: {refused or internal(error)}\n")
+        with contextlib.suppress(OSError):  # stderr may be on a full disk
+            sys.stderr.write(f"error: {refused or internal(error)}\n")
         sys.exit(2 if refused else 1)
+    except KeyboardInterrupt:  # before a verb began; while it works, `Verb` hears it
+        sys.exit(130)

@@ -63,6 +63,17 @@ def walk_files(root: Path) -> Iterator[Path]:
         yield from (folder / file for file in sorted(files))
 
 
+def files_of(folder: Path, ending: str) -> list[Path]:
+    """The files of a folder with an ending, sorted; none where it is not there.
+
+    Raises:
+        OSError: If it may not be read, which `Path.glob` takes for an empty folder.
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix == ending)
+
+
 def is_free(folder: Path) -> bool:
     """May a new folder be written here: is there nothing, or an empty folder?"""
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

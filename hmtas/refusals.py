@@ -96,8 +96,12 @@ def _explain(error: BaseException, place: str = "") -> str | None:
     text = first_line(error)
     if inner := re.search(r"\(os error (\d+)\)", text):  # what Rust makes of the system's errors
         error = OSError(int(inner[1]), text)
+    if isinstance(error, OSError) and re.search(r"\d requested and \d+ written", text):
+        error = OSError(errno.ENOSPC, text)  # numpy tells no more of a full disk
     if isinstance(error, OSError) and error.errno is not None:
         return _of_system(error, error.errno, place)
+    if isinstance(error, RuntimeError) and text.startswith("Symlink loop from"):
+        return f"{text.partition(' from ')[2]}: a link that leads back to itself"
     if isinstance(error, UnicodeEncodeError):
         return (
             f"the encoding of this system, {sys.getfilesystemencoding()}, or of this terminal "

@@ -174,6 +174,17 @@ def check_games(members: Sequence[Member], store: EmbeddingStore, split: str) ->
         refuse_foreign_games(member.name, member.stored.games, store, split)
 
 
+def held_twice(members: Sequence[Member]) -> dict[str, list[str]]:
+    """Models that are part of several members, as an ensemble's are: each with those members."""
+    held: dict[Path, list[str]] = {}
+    for member in members:
+        home, ensemble = member.run.resolve(), member.record.ensemble
+        places = [home / entry.run for entry in ensemble.members] if ensemble else [home]
+        for place in places:
+            held.setdefault(Path(os.path.normpath(place)), []).append(member.name)
+    return {place.name: names for place, names in held.items() if len(names) > 1}
+
+
 def stopped_on(members: Sequence[Member]) -> dict[str, int]:
     """Members whose epoch was chosen on games they are combined on: name to how many."""
     counts = {

@@ -10,6 +10,7 @@ import numpy as np
 from ensemble.build.members import (
     Member,
     check_games,
+    held_twice,
     read_members,
     stack_members,
     stopped_on,
@@ -60,6 +61,10 @@ class Plan:
             f"{name} chose its epoch on {count} of these {len(self.evidence.games)} games: "
             "its weight is flattered"
             for name, count in stopped_on(self.members).items()
+        ]
+        notes += [
+            f"{model} is in {' and in '.join(names)}: it counts more than once"
+            for model, names in held_twice(self.members).items()
         ]
         made_on = [member.stored.provenance for member in self.members]
         other = sorted({one.store for one in made_on if one.store_checksum != self.store.checksum})

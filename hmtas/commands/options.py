@@ -52,6 +52,19 @@ class Verb(TyperCommand):
             if part.metavar is None and not getattr(part, "is_flag", False):
                 part.metavar = METAVARS.get(part.name or "")
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of the verb.
+
+        Raises:
+            InputError: If an option that counts once is given twice: the first would be dropped.
+        """
+        words = [word.partition("=")[0] for word in args]
+        for part in self.params:
+            once = not (getattr(part, "multiple", False) or getattr(part, "is_flag", False))
+            if once and sum(word in part.opts for word in words if word.startswith("--")) > 1:
+                raise InputError(f"{part.opts[0]} is given twice, and counts once; which is meant?")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the verb.
 

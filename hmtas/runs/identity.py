@@ -44,8 +44,9 @@ def find_copies(
 
 def _first_half(stored: StoredProbabilities) -> tuple[HalfId, str]:
     """What tells most models apart without reading all of them."""
-    half, part = next(iter(stored.halves.items()))
-    return half, hashlib.sha256(np.ascontiguousarray(part.values).data).hexdigest()
+    half = min(stored.halves)  # their order says nothing
+    values = np.ascontiguousarray(stored.halves[half].values)
+    return half, hashlib.sha256(values.data).hexdigest()
 
 
 def _says_the_same(one: StoredProbabilities, other: StoredProbabilities) -> bool:

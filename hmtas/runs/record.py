@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from hmtas.config import Config
 from hmtas.errors import InputError
-from hmtas.files import write_json
+from hmtas.files import files_of, write_json
 from hmtas.place import home_of, where_now
 from hmtas.runs.ensemble import EnsembleRecord
 from hmtas.runs.environment import Environment
@@ -156,7 +156,7 @@ def predict_line(run: Path, split: str) -> str:
 
 def predicted_splits(run: Path) -> list[str]:
     """Splits that a run has predicted, sorted."""
-    return sorted(path.stem for path in (run / "predictions").glob("*.arrow"))
+    return [path.stem for path in files_of(run / "predictions", ".arrow")]
 
 
 def score_path(run: Path, split: str) -> Path:

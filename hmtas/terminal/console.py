@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -51,10 +52,16 @@ def emit(value: Any) -> None:
     sys.stdout.write(json.dumps(plain, ensure_ascii=not everything) + "\n")
 
 
-def write_any_character() -> None:
-    """Escape what the encoding of stdout or stderr lacks (LC_ALL=C) instead of failing at it."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+def prepare_streams() -> None:
+    """Let stdout and stderr take anything: closed ones (`>&-`) nowhere, any character escaped.
+
+    An encoding such as that of LC_ALL=C lacks characters.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -72,6 +72,7 @@ class Parent:
         self.folder, self.experiment = folder.absolute(), experiment
         self.params, self.beside = params or {}, beside
         self.tags = {"hmtas.kind": kind, RUN_DIR: str(self.folder), **(tags or {})}
+        self._found = ""  # id of the MLflow run that is known to be there
 
     @property
     def store(self) -> str:
@@ -83,13 +84,17 @@ class Parent:
         """A client, and the note of the parent's MLflow run, which is created if there is none."""
         client, note = connect(self.store), read_note(self.folder, ParentNote)
         uri = public_uri(client.tracking_uri)
-        if note is not None and note.tracking_uri != uri and is_active(client, note.parent):
-            note.tracking_uri = uri  # the same database, moved
-        if note is None or note.tracking_uri != uri:
+        if note is not None and note.parent != self._found:
+            if is_active(client, note.parent):
+                self._found = note.parent
+            else:  # another database, or a new one in its place
+                note = None
+        if note is None:
             run_id = create_run(client, self.experiment, self.folder.name, self.tags)
             log_params(client, run_id, self.params)
             note = ParentNote(tracking_uri=uri, parent=run_id)
             write_note(self.folder, note)
+        note.tracking_uri = uri  # of the same database, though it may have moved
         return client, note
 
     def sync(

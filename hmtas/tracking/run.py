@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hmtas.errors import InputError, TransientError
-from hmtas.files import read_json, sha256_file, write_json
+from hmtas.files import files_of, read_json, sha256_file, write_json
 from hmtas.place import home_of, where_now
 from hmtas.runs.record import MLFLOW_NOTE, RunRecord, find_run, read_run
 from hmtas.scoring.score import read_score
@@ -187,6 +187,8 @@ def check_tracking(
     folders, places = list(folders), set()
     left: dict[tuple[str, str], Path] = {}  # a store, and the one that takes its place
     for folder in folders:
+        if original := original_of(folder):
+            say(f"note: {folder} is a copy of {original}; it gets an MLflow run of its own")
         note, uri = read_note(folder, Note), store_of(folder)
         if note is not None and note.tracking_uri != public_uri(uri):
             left.setdefault((note.tracking_uri, public_uri(uri)), folder)
@@ -245,18 +247,41 @@ def or_later(what: Path, command: Sequence[str]) -> Iterator[None]:
 def read_note(folder: Path, kind: type[N]) -> N | None:
     """What was logged of a folder; None if nothing, or if the file is not ours to understand.
 
-    A database that moved along is where it lies now.
+    A database that moved along is where it lies now. What a copied folder says of its original is
+    not read.
     """
-    if not (folder / MLFLOW_NOTE).is_file():
+    if not (folder / MLFLOW_NOTE).is_file() or original_of(folder) is not None:
         return None
     try:
         note = kind.model_validate(read_json(folder / MLFLOW_NOTE))
     except ValidationError:
         return None
-    if database := sqlite_path(note.tracking_uri):
-        note.tracking_uri = sqlite_uri(where_now(str(database), note.home, folder))
-    note.home = None
+    note.tracking_uri, note.home = _uri_now(note, folder), None
     return note
+
+
+def original_of(folder: Path) -> Path | None:
+    """The folder that this one was copied from, if MLflow's run of it, in its store, is meant.
+
+    None as well where the store was copied along: there, the run is that of the copy.
+    """
+    try:
+        found = read_json(folder / MLFLOW_NOTE)
+        note = Note.model_validate(found)
+        home = Path(note.home or folder)
+        theirs = read_json(home / MLFLOW_NOTE)
+    except (InputError, ValidationError):
+        return None
+    same_run = all(found.get(key) == theirs.get(key) for key in ("run_id", "parent"))
+    is_copy = same_run and not home.samefile(folder) and _uri_now(note, folder) == note.tracking_uri
+    return home if is_copy else None
+
+
+def _uri_now(note: Note, folder: Path) -> str:
+    database = sqlite_path(note.tracking_uri)
+    if database is None:
+        return note.tracking_uri
+    return sqlite_uri(where_now(str(database), note.home, folder))
 
 
 def write_note(folder: Path, note: Note) -> None:
@@ -420,7 +445,7 @@ def _log_scores(
     from mlflow.entities import Metric
 
     tags = {}
-    for path in sorted((run / "scores").glob("*.json")):
+    for path in files_of(run / "scores", ".json"):
         split = path.stem
         step, logged_sha256 = note.scores.get(split, (0, ""))
         sha256 = sha256_file(path)

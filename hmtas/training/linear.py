@@ -21,7 +21,7 @@ from hmtas.model.windows import near_events
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs.environment import this_environment
 from hmtas.runs.probabilities import store_predictions
-from hmtas.runs.record import RunRecord, write_run
+from hmtas.runs.record import RECORD, RunRecord, read_run, write_run
 from hmtas.store.halves import Half, refuse_damage
 from hmtas.store.local import EmbeddingStore
 
@@ -148,7 +148,8 @@ def run_baseline(
 
     Raises:
         InputError: If a split or stream does not exist, no train game has labels or events, or
-            the streams are too wide for the sums.
+            the streams are too wide for the sums, or if `out` holds another run: its windows and
+            scores would pass for those of this one.
     """
     used = _choose_streams(store, streams)
     for split in splits:
@@ -160,13 +161,15 @@ def run_baseline(
         raise InputError(
             f"{store.place}: the labels of split 'train' hold no event; nothing to fit on"
         )
-    model = fit_linear(store, games, used, radius_s=radius_s, on_half=on_half)
     excluded = tuple(name for name in store.streams if name not in used)
+    config = _config(excluded, store.actions, nms_window_s)
+    _refuse_another(out, store, config, radius_s)
+    model = fit_linear(store, games, used, radius_s=radius_s, on_half=on_half)
     record = RunRecord(
         name=NAME,
         version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        config=_config(excluded, store.actions, nms_window_s),
+        config=config,
         store=store.place,
         store_checksum=store.checksum,
         streams=used,
@@ -189,6 +192,18 @@ def run_baseline(
         paths.append(store_predictions(out, record, split, predicted))
     write_run(out, record)
     return paths
+
+
+def _refuse_another(out: Path, store: EmbeddingStore, config: Config, radius_s: float) -> None:
+    if not (out / RECORD).is_file():
+        return
+    begun = read_run(out)
+    same = begun.store_checksum == store.checksum
+    if not same or (begun.config, begun.radius_s) != (config, radius_s):
+        raise InputError(
+            f"{out}: holds a run of {'other flags' if same else 'another store'} "
+            f"({begun.name!r}); choose another folder or remove this one"
+        )
 
 
 def _config(

@@ -77,6 +77,8 @@ def test_what_is_damaged_or_missing_is_left_to_the_reader(tmp_path: Path) -> Non
         ),
         (torch.AcceleratorError("CUDA error: no kernel image"), ("GPU cannot be used", "CPU")),
         (caught(lambda: "é".encode("ascii")), ("cannot hold '\\xe9'", "PYTHONUTF8=1")),
+        (OSError("23800 requested and 20416 written"), ("no space left on device",)),
+        (RuntimeError("Symlink loop from '/a/loop'"), ("'/a/loop': a link that leads back",)),
         (sqlite3.OperationalError("database or disk is full"), ("database or disk is full",)),
     ],
 )

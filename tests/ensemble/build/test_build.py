@@ -21,6 +21,7 @@ from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 from hmtas.records import Probabilities
+from hmtas.runs.identity import find_copies
 from hmtas.runs.probabilities import read_probabilities, write_probabilities
 from hmtas.runs.record import MLFLOW_NOTE, RECORD, predictions_path, read_run, write_run
 from hmtas.store.local import EmbeddingStore
@@ -303,6 +304,23 @@ def test_one_model_in_two_folders_is_refused_by_name(
     assert f"{twins[1]}: the same model as {twins[0]}" in str(refused.value)
     assert not (tmp_path / "out").exists()
     assert fit(given[:3], tmp_path / "out").is_dir()
+
+
+def test_an_ensemble_of_one_model_is_that_model_in_any_order_of_its_games(
+    runs: list[Path],
+) -> None:
+    stored = read_probabilities(predictions_path(runs[1], "valid"))
+    turned = stored._replace(halves=dict(reversed(stored.halves.items())))
+    assert find_copies([(read_run(runs[1]), stored), (read_run(runs[0]), turned)]) == {1: 0}
+
+
+def test_a_model_that_is_in_two_members_is_said_to_count_twice(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    pair = fit(runs[:2], tmp_path / "pair", "mean")
+    (note,) = [n for n in plan_fit([pair, runs[1]], "valid").notes() if "more than once" in n]
+    assert f"{runs[1].name} is in mean and in " in note
+    assert not [n for n in plan_fit(runs, "valid").notes() if "more than once" in n]
 
 
 def test_an_older_ensemble_that_holds_a_model_twice_is_applied_and_fitted_again(

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -82,7 +83,7 @@ def test_a_store_that_may_not_be_read(name: str, tmp_path: Path, fails: Fails) -
     assert f"{name}: permission denied" in line
 
 
-@pytest.mark.parametrize("name", ["run.json", "predictions/valid.arrow"])
+@pytest.mark.parametrize("name", ["run.json", "predictions/valid.arrow", "predictions"])
 def test_a_run_that_may_not_be_read(name: str, run: Path, fails: Fails) -> None:
     with unreadable(run / name):
         assert f"{run / name}: permission denied" in fails("score", run, "--split", "valid")
@@ -91,7 +92,7 @@ def test_a_run_that_may_not_be_read(name: str, run: Path, fails: Fails) -> None:
 def test_a_terminal_without_the_character(run: Path) -> None:
     show = r"show(Table(heads=('n', '\u2014 \u2026'), rows=(('1', 'Atl\xe9tico'),)))"
     program = (
-        "from hmtas.terminal.console import emit, say, show, write_any_character as begin\n"
+        "from hmtas.terminal.console import emit, say, show, prepare_streams as begin\n"
         f"from hmtas.terminal.table import Table\nbegin(); {show}; "
         r"say('\xe9'); emit({'\xe9': '\xf1'})"
     )
@@ -129,6 +130,36 @@ def test_results_that_cannot_be_written(run: Path) -> None:
     assert caught.value.stderr.decode().splitlines()[-1] == (
         "error: no space left on device; free some space and run the same command again"
     )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "2>/dev/full"])
+def test_a_closed_or_full_terminal_does_not_spoil_the_work(closed: str, tmp_path: Path) -> None:
+    games = tree(tmp_path / "games")
+    line = f"{shlex.quote(sys.executable)} -m hmtas pack {games} {tmp_path / 'store'} {closed}"
+    done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == (2 if "full" in closed else 0)
+    assert b"Traceback" not in done.stderr
+    assert (tmp_path / "store" / "store.json").is_file() or "full" in closed
+
+
+def test_a_link_that_leads_back_to_itself(tmp_path: Path, fails: Fails) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    line = fails("baseline", tmp_path / "loop", "--out", tmp_path / "run")
+    assert "a link that leads back to itself" in line or "no store here" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (("predict", "r", "--split", "valid", "--split", "test"), "--split"),
+        (("train", "st", "--out", "a", "--seed=1", "--out=b"), "--out"),
+        (("ensemble", "fit", "a", "b", "--out", "c", "--split=x", "--split", "y"), "--split"),
+    ],
+)
+def test_an_option_that_counts_once_is_not_given_twice(
+    words: tuple[str, ...], flag: str, fails: Fails
+) -> None:
+    assert f"error: {flag} is given twice" in fails(*words)
 
 
 def test_a_fault_of_ours_is_a_line_too(

@@ -222,6 +222,41 @@ def test_a_study_that_lay_in_two_stores_is_brought_together(
     assert names(f"sqlite:///{project}/mlflow.db", "sweep") == ["s", "t01", "t02"]
 
 
+@pytest.mark.parametrize("place", ["beside", "elsewhere"])
+def test_a_copied_run_leaves_the_run_of_its_original_alone(
+    place: str, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = project / "runs/m"
+    copy = {"beside": project / "runs/copy", "elsewhere": tmp_path / "away/m"}[place]
+    shutil.copytree(run, copy)
+    write_score(copy, "valid", 0.05)
+    check_tracking([copy])
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{copy} is a copy of {run}; it gets an MLflow run of its own" in said
+    mine, theirs = sync_run(run, experiment="e"), sync_run(copy, experiment="e")
+    assert mine != theirs
+    client = MlflowClient(tracking_uri=f"sqlite:///{project}/mlflow.db")
+    tags = {name: client.get_run(name).data.tags["hmtas.run_dir"] for name in (mine, theirs)}
+    assert tags == {mine: str(run), theirs: str(copy)}
+    check_tracking([run, copy])
+    assert "is a copy" not in capsys.readouterr().err
+    assert sync_run(copy, experiment="e") == theirs
+
+
+def test_a_study_whose_database_was_deleted_begins_anew_in_a_new_one(
+    project: Path, store: EmbeddingStore, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    make_sweep(project / "s", store, "done", experiment="sweep")
+    Parent(project / "s", "sweep").sync(project / "s/trials/t01")
+    new = copy_database(tmp_path_factory, project / "new")  # empty, as any verb makes it
+    for folder in (project / "s", project / "s/trials/t01"):
+        note = read_json(folder / "mlflow.json")
+        write_json(folder / "mlflow.json", {**note, "tracking_uri": new})
+    for _ in range(2):
+        build()(["tune", "sync", str(project / "s")], standalone_mode=False)
+        assert names(new, "sweep") == ["s", "t01"]
+
+
 def test_another_store_is_meant_aloud(
     project: Path,
     tmp_path: Path,

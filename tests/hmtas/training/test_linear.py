@@ -150,6 +150,25 @@ def test_the_run_asks_for_the_window_given(games: Path, tmp_path: Path) -> None:
     assert {spotting.window_of(action) for action in ACTIONS} == {60}
 
 
+def test_a_folder_with_another_run_is_refused_and_the_same_one_goes_on(
+    games: Path, tmp_path: Path
+) -> None:
+    """Its windows and scores would pass for those of the new one."""
+    store, run = packed(games), tmp_path / "run"
+    run_baseline(store, run, ["valid"])
+    before = (run / "run.json").read_bytes()
+    for flags in ({"radius_s": 1.0}, {"nms_window_s": 60.0}, {"streams": ["sign"]}):
+        with pytest.raises(InputError, match="run: holds a run of other flags"):
+            run_baseline(store, run, ["valid"], **flags)  # type: ignore[arg-type]
+    write_game(games, "l/s/c2", seed=9)
+    (games / "splits.json").write_text(json.dumps({**GAMES, "train": ["l/s/a", "l/s/c2"]}))
+    with pytest.raises(InputError, match="run: holds a run of another store"):
+        run_baseline(packed(games, "other"), run, ["valid"])
+    assert (run / "run.json").read_bytes() == before
+    run_baseline(store, run, ["train"])
+    assert (run / "predictions/valid.arrow").is_file()
+
+
 @pytest.mark.parametrize(
     ("splits", "streams", "error"),
     [
