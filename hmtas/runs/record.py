@@ -8,6 +8,7 @@ RUN/windows.json          NMS windows fitted on validation games (hmtas.spotting
 RUN/mlflow.json           where MLflow keeps this run (hmtas.tracking.run)
 """
 
+import shlex
 from pathlib import Path
 from typing import Literal, Self
 
@@ -146,12 +147,13 @@ def predictions_path(run: Path, split: str) -> Path:
 def predict_line(run: Path, split: str) -> str:
     """The command that stores the probabilities of a split, by the kind of the run."""
     record = read_run(run)
+    quoted, of_split = shlex.quote(str(run)), f"--split {shlex.quote(split)}"
     if record.ensemble is not None:
-        return f"`hmtas ensemble apply {run} --split {split}`"
+        return f"`hmtas ensemble apply {quoted} {of_split}`"
     if record.is_linear:
-        begin = f"`hmtas baseline {record.store} --out {run} --split {split}`"
+        begin = f"`hmtas baseline {shlex.quote(record.store)} --out {quoted} {of_split}`"
         return f"{begin}, with the flags of the first time"
-    return f"`hmtas predict {run} --split {split}`"
+    return f"`hmtas predict {quoted} {of_split}`"
 
 
 def predicted_splits(run: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """Copy a packed store to an S3-like service, the index last: half an upload is not a store."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def upload(store: Path, url: str, *, on_half: Callable[[], None] = lambda: None)
 def _send(bucket: Bucket, path: Path, name: str, sha256: str) -> None:
     if not (path / name).is_file() or sha256_file(path / name) != sha256:
         raise InputError(
-            f"{path / name}: missing, or not what was packed; run `hmtas verify {path}`"
+            f"{path / name}: missing, or not what was packed; "
+            f"run `hmtas verify {shlex.quote(str(path))}`"
         )
     bucket.upload(path / name, name)

@@ -108,6 +108,30 @@ def test_every_command_that_is_named_exists(path: Path) -> None:
                 assert not quoted or verb in {"tune", "ensemble", "embed"}, f"hmtas {name}: {text}"
 
 
+def test_every_place_in_a_command_is_quoted() -> None:
+    """A command that a message names can be pasted, wherever its folders lie."""
+    bare = []
+    for path in documents():
+        for node in ast.walk(ast.parse(path.read_text())) if path.suffix == ".py" else ():
+            if isinstance(node, ast.JoinedStr):
+                bare += [f"{path}: {field}" for field in fields_of_commands(node)]
+    assert not bare
+
+
+def fields_of_commands(text: ast.JoinedStr) -> Iterator[str]:
+    """What an f-string fills into a command of ours, unless it is quoted for a shell."""
+    before = ""
+    for part in text.values:
+        if isinstance(part, ast.Constant):
+            before += str(part.value)
+        elif isinstance(part, ast.FormattedValue):
+            field = ast.unparse(part.value)
+            named = re.search(r"\bhmtas (tune |ensemble |embed )?[a-z]+ [^`;,\n]*$", before)
+            if named and not field.startswith(("shlex.", "quoted", "of_split")):
+                yield field
+            before += "X"
+
+
 def test_every_flag_in_a_message_exists() -> None:
     every = set().union(
         *FLAGS.values(), OTHER_TOOLS, {"--help", "--version", "--quiet", "--verbose", "--debug"}

@@ -32,9 +32,10 @@ def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
     if summary.points is not None and study.is_exhausted:
         say(f"every point of the space was tried ({counted(summary.points, 'point')}); --space or "
             "another --seed with another --name makes more models")  # fmt: skip
+    quoted = shlex.quote(str(folder))
     if summary.status == "interrupted":
-        say(f"no process runs it; resume it with: hmtas tune resume {shlex.quote(str(folder))}")
-    say(f"run folders: {folder}/trials/; the best configuration: hmtas tune best {folder}")
+        say(f"no process runs it; resume it with: hmtas tune resume {quoted}")
+    say(f"run folders: {folder}/trials/; the best configuration: hmtas tune best {quoted}")
 
 
 def study_table(study: StudyRecord, status: str) -> Table:

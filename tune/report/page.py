@@ -7,6 +7,7 @@ too, from the folder of the study and, for scores with intervals, its store.
 
 import functools
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def try_report(folder: Path) -> None:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         say(f"warning: the report of this study could not be drawn ({reason}); "
-            f"try again with: hmtas tune report {folder}")  # fmt: skip
+            f"try again with: hmtas tune report {shlex.quote(str(folder))}")  # fmt: skip
     else:
         say(f"report: {path}")
 

@@ -1,5 +1,6 @@
 """The record of a run says what kind of run it is, and what older versions wrote stays as it is."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
-from hmtas.runs.record import RECORD, RunRecord, read_run, write_run
+from hmtas.runs.record import RECORD, RunRecord, predict_line, read_run, write_run
 from tests.support.tracked import make_run
 
 MEMBERS = [
@@ -114,3 +115,24 @@ def test_a_malformed_record_is_refused(
     write_json(tmp_path / RECORD, {**read_json(tmp_path / RECORD), **change})
     with pytest.raises(InputError, match=message):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ["predict", "RUN"]),
+        ({"history": (), "best_epoch": None}, ["baseline", "STORE", "--out", "RUN"]),
+        (
+            {"kind": "ensemble", "history": (), "best_epoch": None, "ensemble": BASIC},
+            ["ensemble", "apply", "RUN"],
+        ),
+    ],
+)
+def test_the_command_that_predicts_can_be_pasted_wherever_the_run_lies(
+    changes: dict[str, Any], words: list[str], tmp_path: Path
+) -> None:
+    place = {"STORE": str(tmp_path / "a store"), "RUN": str(tmp_path / "a run")}
+    run = make_run(Path(place["RUN"]), store=place["STORE"], **changes)
+    command = predict_line(run, "my test").split("`")[1]
+    wanted = ["hmtas", *(place.get(word, word) for word in words), "--split", "my test"]
+    assert shlex.split(command) == wanted
