@@ -71,6 +71,9 @@ def pack(
         say(f"{store} is complete; nothing has changed")
     else:
         say(f"wrote {store} ({counted(report.num_packed, 'half')} packed, {report.num_kept} kept)")
+    if report.replaced:
+        say(f"warning: {store} held other data before (checksum {report.replaced[:12]}, now "
+            f"{report.checksum[:12]}): what was made on it is refused from now on")  # fmt: skip
 
 
 def verify(store: StorePlace, as_json: Json = False) -> None:

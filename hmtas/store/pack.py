@@ -26,6 +26,7 @@ from hmtas.store.index import (
     SCHEMA_VERSION,
     Index,
     StoredHalf,
+    checksum_at,
     half_file,
     read_index,
     write_index,
@@ -48,6 +49,7 @@ class PackReport:
     num_packed: int  # halves written by this call
     num_kept: int  # halves that an earlier call had finished
     num_bytes: int  # of all halves
+    replaced: str | None  # checksum of the store of other data that was there before
     complete: bool  # was the store there already, with nothing changed?
     extended: tuple[tuple[HalfId, str, int], ...]  # stream, and how often its last row repeats
     missing: tuple[tuple[HalfId, str], ...]  # stream that the half lacks
@@ -83,6 +85,7 @@ def run_pack(
     }
     settings = sha256_json([metadata, list(plan.streams.items())])
     with _claimed(store):
+        before = checksum_at(store)
         journal = store / JOURNAL_FILE
         entries, _ = read_journal(journal)
         kept = {
@@ -120,7 +123,8 @@ def run_pack(
             with atomic_path(store / LABELS_FILE) as scratch:
                 scratch.write_bytes(labels)
             write_index(store, index)
-    return _report(plan, index, num_kept=len(kept), complete=complete)
+    replaced = None if before == index.checksum else before
+    return _report(plan, index, num_kept=len(kept), replaced=replaced, complete=complete)
 
 
 @contextlib.contextmanager
@@ -194,7 +198,9 @@ def _remove_stale(store: Path, earlier: Iterable[StoredHalf], plan: PackPlan) ->
                 file.parent.rmdir()
 
 
-def _report(plan: PackPlan, index: Index, *, num_kept: int, complete: bool) -> PackReport:
+def _report(
+    plan: PackPlan, index: Index, *, num_kept: int, replaced: str | None, complete: bool
+) -> PackReport:
     return PackReport(
         checksum=index.checksum,
         streams=plan.streams,
@@ -202,6 +208,7 @@ def _report(plan: PackPlan, index: Index, *, num_kept: int, complete: bool) -> P
         num_packed=len(plan.halves) - num_kept,
         num_kept=num_kept,
         num_bytes=sum(item.num_bytes for item in index.halves),
+        replaced=replaced,
         complete=complete,
         extended=tuple(
             (source.half, stream, rows)

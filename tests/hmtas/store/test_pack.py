@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import locked
 from hmtas.formats.embeddings import BAIDU_BLOCKS
@@ -438,10 +439,12 @@ def test_packing_again_packs_only_what_changed(tmp_path: Path) -> None:
     again = pack(games, path)
     assert (again.complete, again.num_packed, again.num_kept) == (True, 0, 10)
     assert again.checksum == first.checksum
+    assert (first.replaced, again.replaced) == (None, None)
     save(games, "l/s/a", 1, "tpn", 2 * rows("l/s/a", 1, "tpn"))
     changed = pack(games, path)
     assert (changed.complete, changed.num_packed, changed.num_kept) == (False, 1, 9)
     assert changed.checksum != first.checksum
+    assert changed.replaced == first.checksum
     assert verify(path) == []
     save_labels(games, "l/s/a", [label(1, 2)])
     relabelled = pack(games, path)
@@ -450,6 +453,20 @@ def test_packing_again_packs_only_what_changed(tmp_path: Path) -> None:
     widened = pack(games, path, rate_hz=0.5, slack_s=30)
     assert widened.num_packed == 10  # the rate stands in every file
     assert verify(path) == []
+
+
+def test_a_store_of_other_data_is_said_to_be_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, first = packed(tmp_path)
+    other = tree(tmp_path / "other", SMALL)
+    build()(["pack", str(other), str(path)], standalone_mode=False)
+    now = EmbeddingStore.open(path).checksum
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"held other data before (checksum {first.checksum[:12]}, now {now[:12]})" in said
+    assert "what was made on it is refused from now on" in said
+    build()(["pack", str(tmp_path / "games"), str(path), "--json"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["replaced"] == now
 
 
 def test_halves_that_are_no_longer_wanted_go(tmp_path: Path) -> None:
