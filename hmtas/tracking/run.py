@@ -211,11 +211,12 @@ def _without_server(folders: Iterable[Path], experiment: str | None) -> str:
     """What a server that does not answer leaves to do: nothing is lost, and work need not wait."""
     saved = [str(run) for run in folders if (found := find_run(run)) and found.status == "done"]
     words = ["--experiment", experiment] if experiment else []
-    sync = shlex.join(["hmtas", "sync", *(saved or ["RUN"]), *words])
-    kept = f"Nothing was done now, and {', '.join(saved)} stays as it was. " if saved else ""
+    sync = shlex.join(["hmtas", "sync", *saved, *words])
+    kept = f" and {', '.join(saved)} stays as it was" if saved else ""
+    only = f" (`{sync}` logs what is saved, and does no more)" if saved else ""
     return (
-        f"{kept}Once it answers, `{sync}` logs a run that is saved; to work without it meanwhile, "
-        f"set {VARIABLE}=sqlite:////FOLDER/{DATABASE}"
+        f"Nothing was done now{kept}. Once it answers, run the same command again{only}; "
+        f"to work without it meanwhile, set {VARIABLE}=sqlite:////FOLDER/{DATABASE}"
     )
 
 

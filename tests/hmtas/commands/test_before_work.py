@@ -180,11 +180,14 @@ def test_what_can_wait_for_a_server_does(tmp_path: Path, monkeypatch: pytest.Mon
     check_tracking([tmp_path], "e", can_wait=True)
     with pytest.raises(TransientError, match="no MLflow server answers") as refused:
         check_tracking([tmp_path], "e")
-    assert "`hmtas sync RUN --experiment e` logs a run that is saved" in str(refused.value)
+    # Nothing was made yet: there is nothing that `hmtas sync` could log.
+    assert "Once it answers, run the same command again; to work" in str(refused.value)
+    assert "sync" not in str(refused.value)
     run = make_run(tmp_path / "run", status="done")
     with pytest.raises(TransientError) as refused:
         check_tracking(iter([run]))
-    assert f"{run} stays as it was. Once it answers, `hmtas sync {run}` logs" in str(refused.value)
+    assert f"{run} stays as it was. Once it answers, run the same command" in str(refused.value)
+    assert f"(`hmtas sync {run}` logs what is saved, and does no more)" in str(refused.value)
     with answering(403) as uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(InputError, match="MLFLOW_TRACKING_TOKEN, right"):
