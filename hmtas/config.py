@@ -10,7 +10,15 @@ from functools import reduce
 from operator import getitem
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, PositiveFloat, Tag, ValidationError, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PositiveFloat,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hmtas.errors import InputError, did_you_mean, join_problems
 from hmtas.validation import Frozen, findings_of, validated
@@ -75,6 +83,14 @@ class ModelConfig(Frozen):
     exclude_streams: tuple[str, ...] = Field(
         default=(), description="streams of the store that the model does not use"
     )
+
+    @field_validator("exclude_streams", mode="before")
+    @classmethod
+    def _names_by_commas(cls, value: Any) -> Any:
+        """A list, or as on the command line names with commas between them."""
+        if isinstance(value, str):
+            return [name.strip() for name in value.split(",") if name.strip()]
+        return value
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "ModelConfig":
@@ -244,7 +260,13 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-_KEYED_BY_ACTION = {"by_action", "windows_s"}  # keyed by the store's actions, not by us
+_KEYED_BY_ACTION = ("by_action", "windows_s")  # keyed by the store's actions, not by us
+
+
+def short_names(path: str) -> list[str]:
+    """What may stand for a path: itself, and its ends, such as `class_weights.by_action`."""
+    parts = path.split(".")
+    return [".".join(parts[i:]) for i in range(len(parts))]
 
 
 def locate_setting(name: str) -> tuple[str, str]:
@@ -257,8 +279,7 @@ def locate_setting(name: str) -> tuple[str, str]:
     """
     paths = list(Config().flat())
     for path in paths:
-        leaf = path.rpartition(".")[2]
-        for prefix in (path, leaf) if leaf in _KEYED_BY_ACTION else ():
+        for prefix in short_names(path) if path.endswith(_KEYED_BY_ACTION) else ():
             if name.startswith(f"{prefix}."):
                 return path, name[len(prefix) + 1 :]
     found = [path for path in paths if path == name or path.endswith(f".{name}")]

@@ -107,15 +107,17 @@ def stack(outputs: Sequence[ModelOutput]) -> Stack:
     time. Where a model's half is shorter by at most `SLACK_S`, its last row repeats.
 
     Raises:
-        InputError: If the actions differ, a half is missing in a model, or lengths differ by more
-            than `SLACK_S`.
+        InputError: If the actions differ, there is no half or one is missing in a model, or
+            lengths differ by more than `SLACK_S`.
     """
     if not outputs:
         raise InputError("an ensemble needs at least one model, got none")
     _check_actions(outputs)
     _check_halves(outputs)
+    if not outputs[0].halves:
+        raise InputError(f"{outputs[0].name}: its probabilities hold no game; had the split none?")
     rates = {part.rate_hz for output in outputs for part in output.halves.values()}
-    rate_hz = max(rates, default=1.0)
+    rate_hz = max(rates)
     num_rows: dict[HalfId, int] = {}
     extended: dict[HalfId, int] = {}
     for half in sorted(outputs[0].halves):

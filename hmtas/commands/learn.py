@@ -25,6 +25,7 @@ from hmtas.runs.record import predict_line, predictions_path, read_run
 from hmtas.terminal.console import emit, progress, say
 from hmtas.terminal.text import counted, percent
 
+_NEEDS_P1 = "trains for the epochs that a p1 run found; name that run: --config RUN/run.json"
 _PRESETS = ", ".join(f"{name} ({p.title})" for name, p in PRESETS.items())
 
 
@@ -140,10 +141,11 @@ def predict(
             opened = open_recorded(
                 run, record.store, record.store_checksum, named=store, other_data=True
             )
+            games = opened.some_games(split)
             path = predicted(run, opened, split, precision)
             if path is None:
-                halves = opened.halves_of(opened.games(split))
-                prefetch_games(opened, opened.games(split))
+                halves = opened.halves_of(games)
+                prefetch_games(opened, games)
                 num_rows = sum(opened.halves[half].num_rows for half in halves)
                 num_bytes = 4 * num_rows * len(record.actions)
                 check_space(run, num_bytes, f"predictions of {split}", "predict another split")
@@ -186,15 +188,15 @@ def configuration(
         if protocol == "p2":
             settings |= {"protocol": "p2", "max_epochs": _best_epoch(document, config_file)}
     elif protocol == "p2":
-        raise InputError(
-            "--protocol p2 trains for the epochs that a p1 run found; "
-            "name that run: --config RUN/run.json"
-        )
+        raise InputError(f"--protocol p2 {_NEEDS_P1}")
     if protocol not in {"p1", "p2"}:
         raise InputError(f"--protocol must be p1 or p2, got {protocol!r}")
     if seed is not None:
         settings["seed"] = seed
-    return config.updated(settings | parse_settings(assignments))
+    chosen = config.updated(settings | parse_settings(assignments))
+    if chosen.train.protocol == "p2" and "p2" not in (protocol, config.train.protocol):
+        raise InputError(f"--set protocol=p2 {_NEEDS_P1} --protocol p2")
+    return chosen
 
 
 def _best_epoch(document: Any, place: Path) -> int:

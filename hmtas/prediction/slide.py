@@ -129,7 +129,7 @@ def predict_run(
     """
     record = read_run(run)
     check_compatible(record, store, str(run))
-    halves = store.halves_of(store.games(split))
+    halves = store.halves_of(store.some_games(split))
     predictor = Predictor(
         load_model(run).to(device),
         record.streams,

@@ -42,6 +42,9 @@ def load_probabilities(path: Path, split: str | None, windows: Path | None) -> S
 
     Those are the ones given, else those in the run folder, else those of the run's configuration,
     else the thesis's.
+
+    Raises:
+        InputError: If there are none, or none of a game.
     """
     applied: SpottingConfig | FittedWindows = SpottingConfig()
     if windows is not None:
@@ -49,7 +52,10 @@ def load_probabilities(path: Path, split: str | None, windows: Path | None) -> S
     elif is_run(path):
         applied = windows_of(path)
     file = _predictions_of(path, split) if is_run(path) else path
-    return spot_stored(read_probabilities(file), applied)
+    stored = read_probabilities(file)
+    if not stored.halves:
+        raise InputError(f"{file}: holds no game; had split {stored.provenance.split!r} none?")
+    return spot_stored(stored, applied)
 
 
 def load(

@@ -124,6 +124,21 @@ class EmbeddingStore:
             )
         return self.splits[split]
 
+    def some_games(self, split: str) -> tuple[str, ...]:
+        """The games of a split that work is to be done on.
+
+        Raises:
+            InputError: If the store has no such split, or no game in it.
+        """
+        games = self.games(split)
+        if not games:
+            full = [name for name, others in self.splits.items() if others]
+            raise InputError(
+                f"{self.place}: split {split!r} has no games; choose another one "
+                f"({', '.join(full)})"
+            )
+        return games
+
     def halves_of(self, games: Iterable[str]) -> list[HalfId]:
         """Both halves of each game, in the order given.
 

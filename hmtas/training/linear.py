@@ -153,7 +153,7 @@ def run_baseline(
     """
     used = _choose_streams(store, streams)
     for split in splits:
-        store.games(split)
+        store.some_games(split)
     games = tuple(game for game in store.games("train") if store.has_labels(game))
     if not games:
         raise InputError(f"{store.place}: no game of split 'train' has labels; nothing to fit on")

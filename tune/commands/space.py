@@ -89,14 +89,15 @@ def space_of(
     """The space around `base` for a store, with the changes of a file."""
     from hmtas.store.names import check_names
     from tune.space.default import Weights, build_space
+    from tune.space.dimensions import EXCLUDED
 
-    store.games(split)
+    store.some_games(split)
     check_names(base, store)
     overrides = read_json(space_file) if space_file else {}
     if not isinstance(overrides, dict):
         raise InputError(f"{space_file}: must be an object from setting names to ranges")
     try:
-        return build_space(
+        found = build_space(
             base,
             store.actions,
             weights=one_of("weights", weights, Weights),
@@ -105,3 +106,6 @@ def space_of(
         )
     except InputError as error:
         raise InputError(f"{space_file}: {error}" if space_file else str(error)) from None
+    for value in found.values_of(EXCLUDED):
+        check_names(base.updated({EXCLUDED: value}), store)
+    return found

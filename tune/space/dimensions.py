@@ -15,19 +15,31 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from hmtas.config import Config
+from hmtas.errors import quoted
 from hmtas.validation import Frozen
 
 Scalar = bool | int | float | str
+
+
+def _scalars(values: Any) -> Any:
+    for value in values if isinstance(values, list | tuple) else ():
+        if not isinstance(value, Scalar):  # one finding, not one for each kind it could have had
+            raise ValueError(f"must be numbers, words or booleans, got {quoted(value)}")
+    return values
+
+
+_Values = Annotated[tuple[Scalar, ...], BeforeValidator(_scalars)]
 
 SCALE = "train.class_weights.scale"
 POWER = "train.class_weights.power"
 BY_ACTION = "train.class_weights.by_action"
 WINDOWS = "spotting.windows_s"
+EXCLUDED = "model.exclude_streams"
 
 
 class Suggests(Protocol):
@@ -45,7 +57,7 @@ class Suggests(Protocol):
 class _Dimension(Frozen):
     """`when`: only where each of these other dimensions has one of these values."""
 
-    when: dict[str, tuple[Scalar, ...]] = Field(default_factory=dict)
+    when: dict[str, _Values] = Field(default_factory=dict)
 
 
 class Range(_Dimension):
@@ -108,7 +120,7 @@ class Range(_Dimension):
 class Choice(_Dimension):
     """A few values to choose from."""
 
-    choices: tuple[Scalar, ...] = Field(min_length=1)
+    choices: _Values = Field(min_length=1)
 
     def nearest(self, value: Any) -> Scalar:
         """`value` itself where it is a choice, else the closest number, else the first choice."""
@@ -177,6 +189,14 @@ class Space(Frozen):
             return sum(count(rest, {**point, key: value}) for value in dimension.values)
 
         return count(list(self.dimensions), {})
+
+    def values_of(self, path: str) -> list[Any]:
+        """What a setting may become where it is fixed or has choices."""
+        found = [self.fixed[path]] if path in self.fixed else []
+        for key, dimension in self.dimensions.items():
+            if setting_of(key) == path and isinstance(dimension, Choice):
+                found += dimension.choices
+        return found
 
     def point(self, value_of: Callable[[str, Range | Choice], Any]) -> dict[str, Any]:
         """A value for each dimension in turn, where those before it have the values it needs."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hmtas.config import Config, locate_setting
+from hmtas.config import Config, locate_setting, short_names
 from hmtas.errors import InputError, did_you_mean
 from hmtas.validation import validated
 from tune.space.dimensions import (
@@ -19,9 +19,7 @@ from tune.space.dimensions import (
 
 WIDTH = "model.width"
 HEADS = "model.num_heads"
-_BY_ACTION = tuple(
-    f"{prefix}." for path in (BY_ACTION, WINDOWS) for prefix in (path, path.rpartition(".")[2])
-)
+_BY_ACTION = tuple(f"{prefix}." for path in (BY_ACTION, WINDOWS) for prefix in short_names(path))
 
 
 def resolve(name: str, actions: Sequence[str]) -> str:

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ensemble.build.build import fit_ensembles
+from ensemble.build.plan import plan_fit
 from hmtas.cli import main
 from hmtas.config import ELSEWHERE, Config, locate_setting
 from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
+from tests.support.members import SPLITS, model, write_store
 from tests.support.small import make_config
 from tests.support.store_tree import label, packed, rows, save, save_labels, save_splits, tree
 from tests.support.tracked import make_run
@@ -171,6 +174,9 @@ def test_all_bad_settings_at_once(sound: Path, tmp_path: Path, hmtas: Run) -> No
             'exclude_streams=["tpm"]',
         ),
         ("ablate", "STORE", "--out", "OUT", "--what", "m7", "--set", 'exclude_streams=["tpm"]'),
+        ("train", "STORE", "--out", "OUT", "--set", "exclude_streams=vggish, tpm"),
+        ("train", "STORE", "--out", "OUT", "--set", "class_weights.by_action.Gaol=2"),
+        ("tune", "model", "STORE", "--out", "OUT", "--name", "s", "--space", "STREAMS"),
         ("baseline", "STORE", "--out", "OUT", "--streams", "tpm"),
         ("pack", "GAMES", "OUT", "--streams", "tpm"),
         ("pack", "GAMES", "OUT", "--only-splits", "vaild"),
@@ -200,9 +206,10 @@ def test_a_misspelt_stream_action_or_split_is_refused_before_anything_runs(
 
     monkeypatch.setattr("ray.init", start)
     monkeypatch.chdir(tmp_path)
-    place = {name: tmp_path / name.lower() for name in ("OUT", "CONFIG", "SPACE")}
+    place = {name: tmp_path / name.lower() for name in ("OUT", "CONFIG", "SPACE", "STREAMS")}
     write_json(place["CONFIG"], Config().updated({"windows_s.Gaol": 3}).model_dump(mode="json"))
     write_json(place["SPACE"], {"by_action.Gaol": [1, 2]})
+    write_json(place["STREAMS"], {"exclude_streams": ["vggish", "tpm"]})
     store = EmbeddingStore.open(sound)
     model = make_run(
         tmp_path / "run", store=str(sound), store_checksum=store.checksum, status="done"
@@ -212,6 +219,50 @@ def test_a_misspelt_stream_action_or_split_is_refused_before_anything_runs(
     line = hmtas(*(place.get(word, word) for word in verb))
     assert any(f"did you mean {name!r}" in line for name in ("Goal", "tpn", "valid"))
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("predict", "RUN", "--split", "challenge"),
+        ("baseline", "STORE", "--out", "OUT", "--split", "valid", "--split", "challenge"),
+        ("tune", "model", "STORE", "--out", "OUT", "--name", "s", "--split", "challenge"),
+        ("tune", "space", "STORE", "--split", "challenge"),
+        ("ablate", "STORE", "--out", "OUT", "--split", "challenge"),
+        ("spot", "RUN", "--split", "challenge", "--out", "OUT"),
+        ("ensemble", "apply", "ENSEMBLE", "--split", "challenge"),
+    ],
+    ids=" ".join,
+)
+def test_a_split_without_games_is_refused_before_anything_runs(
+    verb: tuple[str, ...],
+    *,
+    tmp_path: Path,
+    hmtas: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = write_store(tmp_path, {**SPLITS, "challenge": ()})
+    place: dict[str, Path] = {"STORE": store.path, "OUT": tmp_path / "out"}
+    # Runs that an earlier version let predict it.
+    place["RUN"] = model(tmp_path / "run", store, seed=0, splits=("valid", "challenge"))
+    if verb[0] == "ensemble":
+        fit_ensembles(plan_fit([place["RUN"]], "valid", methods=["mean"]), tmp_path / "ensembles")
+        place["ENSEMBLE"] = tmp_path / "ensembles" / "mean"
+    before = sorted(tmp_path.rglob("*"))
+    line = hmtas(*(place.get(word, word) for word in verb))
+    assert re.search("'challenge' has no games|holds? no game", line)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_p2_run_without_the_p1_run_is_refused_by_either_name(
+    sound: Path, tmp_path: Path, hmtas: Run
+) -> None:
+    out = tmp_path / "run"
+    for words in (("--protocol", "p2"), ("--set", "protocol=p2"), ("--set", "train.protocol=p2")):
+        line = hmtas("train", sound, "--out", out, *words)
+        assert "trains for the epochs that a p1 run found; name that run: --config" in line
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

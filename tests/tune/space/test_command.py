@@ -57,3 +57,14 @@ def test_a_bad_space_file_is_named(store: EmbeddingStore, tmp_path: Path) -> Non
     file.write_text('{"dimensions": {"seq_len": [2, 3], "gama": [1]}}')
     with pytest.raises(InputError, match=r"space\.json: bad space: unknown setting 'gama'"):
         space(store, "--space", str(file))
+
+
+@pytest.mark.parametrize("choices", [[["vtn"]], [8, None], [{"low": 1}]])
+def test_choices_of_another_kind_are_one_clause(
+    choices: list[object], store: EmbeddingStore, tmp_path: Path
+) -> None:
+    file = tmp_path / "space.json"
+    file.write_text(json.dumps({"exclude_streams": choices}))
+    with pytest.raises(InputError, match="choices: must be numbers, words or booleans, got") as no:
+        space(store, "--space", str(file))
+    assert ";" not in str(no.value)
