@@ -163,6 +163,14 @@ def example_of(apart: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def is_another(named: object, game: str) -> bool:
+    """Is what a file says in UrlLocal another game? It may begin further up, or further down."""
+    if not isinstance(named, str):
+        return False
+    path = f"/{named.replace(chr(92), '/').strip('/')}"
+    return path != "/" and not path.endswith(f"/{game}") and not f"/{game}".endswith(path)
+
+
 def _oddities(
     document: Mapping[str, Any], game: str, rows: Mapping[int, list[_Row]], apart: Sequence[Any]
 ) -> Iterator[tuple[str, int]]:
@@ -170,9 +178,8 @@ def _oddities(
     number = sum(map(len, rows.values()))
     if apart:
         yield f"position and gameTime differ by seconds, {example_of(apart)}", len(apart)
-    named = document.get("UrlLocal")
-    if isinstance(named, str) and named.replace("\\", "/").strip("/") not in ("", game):
-        yield f"UrlLocal is another game, {quoted(named)}", number
+    if is_another(document.get("UrlLocal"), game):
+        yield f"UrlLocal is another game, {quoted(document['UrlLocal'])}", number
     for half, other in (HALVES, HALVES[::-1]):
         if not rows[half] and len(rows[other]) > FEW_LABELS:
             yield f"no label in half {half}, all in half {other}", number

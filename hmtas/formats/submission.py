@@ -32,6 +32,7 @@ from hmtas.formats.labels import (
     example_of,
     find_action,
     game_time_s,
+    is_another,
 )
 from hmtas.records import HalfId, Spots
 from hmtas.terminal.text import counted
@@ -150,7 +151,7 @@ def read_submission(
     """Read a folder or zip of `results_spotting.json` files.
 
     `half` and `position` count, as for the evaluator. `on_note` is called where some predictions
-    have a `gameTime` that says otherwise.
+    have a `gameTime`, or some files a `UrlLocal`, that says otherwise.
 
     Returns:
         Both halves of every game, also those without spots; spots in the order of the file.
@@ -162,11 +163,16 @@ def read_submission(
     """
     spots: dict[HalfId, Spots] = {}
     apart: list[dict[str, Any]] = []
+    others: list[str] = []
     for name, content in _contents(path):
         game, _, _ = name.rpartition("/")
         if not game:
             raise InputError(f"{path}: {name} must lie in the folder of its game, not at the top")
-        spots |= _read_game(game, content, f"{path}: {name}", actions, apart)
+        place = f"{path}: {name}"
+        document = parse_json(content, place)
+        spots |= _read_game(game, document, place, actions, apart)
+        if is_another(document.get("UrlLocal"), game):
+            others.append(f"{name} says {quoted(document['UrlLocal'])}")
     if not spots:
         raise InputError(f"{path}: holds no {SPOTS_FILE}; is it a submission?")
     num_spots = sum(len(item.time_s) for item in spots.values())
@@ -175,6 +181,11 @@ def read_submission(
         on_note(
             f"{path}: {len(apart)} of {counted(num_spots, 'prediction')} have a gameTime that is "
             f"not their half and position, which count; {example_of(apart)}"
+        )
+    if others:
+        on_note(
+            f"{path}: {counted(len(others), 'file')} of another game by UrlLocal, but the folder "
+            f"counts; the first, {others[0]}"
         )
     return spots
 
@@ -238,10 +249,9 @@ def _name_of(entry: zipfile.ZipInfo) -> str:
 
 
 def _read_game(
-    game: str, content: bytes, place: str, actions: Sequence[str], apart: list[dict[str, Any]]
+    game: str, document: Any, place: str, actions: Sequence[str], apart: list[dict[str, Any]]
 ) -> dict[HalfId, Spots]:
     """The spots of a game; predictions whose times contradict each other go to `apart`."""
-    document = parse_json(content, place)
     predictions = document.get("predictions") if isinstance(document, dict) else None
     if not isinstance(predictions, list):
         raise InputError(f"{place}: no list named 'predictions'; is it a {SPOTS_FILE}?")

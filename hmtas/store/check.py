@@ -5,12 +5,14 @@ packed (`hmtas.store.sources`).
 """
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from math import inf
 from pathlib import Path
 
 from hmtas.errors import InputError, did_you_mean, join_problems
+from hmtas.files import walk_files
 from hmtas.formats.embeddings import BAIDU_BLOCKS
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, Oddity, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
@@ -94,8 +96,8 @@ def plan_pack(
     halves: list[SourceHalf] = []
     events: dict[HalfId, Events] = {}
     late: list[LateLabel] = []
-    files_left_out: list[LeftOut] = []
     odd: list[Oddity] = []
+    files_left_out = _dead_links(games, set(present))
     for game in present:
         ignored = find_left_out(games, game, streams)
         files_left_out += ignored
@@ -137,6 +139,16 @@ def plan_pack(
         files_left_out=tuple(files_left_out),
         warnings=(rate,) if (rate := doubted_rate(halves, events, rate_hz)) else (),
     )
+
+
+def _dead_links(games: Path, present: Collection[str]) -> list[LeftOut]:
+    """Links to nothing in the tree, where games may have been; those of `present` games say so."""
+    dead = (file for file in walk_files(games) if file.is_symlink() and not file.exists())
+    return [
+        LeftOut(file.relative_to(games).as_posix(), "a link to nothing; was its target moved?")
+        for file in dead
+        if file.parent.relative_to(games).as_posix() not in present
+    ]
 
 
 def _refuse(problems: Sequence[str], place: Path) -> None:
@@ -198,6 +210,7 @@ def _missing_games(root: Path, splits: Splits, found: Collection[str]) -> list[s
 def _why_missing(root: Path, game: str) -> str:
     """What stands where a game should be; '' if nothing does."""
     folder = root / game
+    os.fsencode(folder)  # where the locale has no accents, that is what is wrong
     for place in (folder, *folder.parents):
         if place.is_symlink() and not place.exists():
             return f"{place} is a link to nothing"

@@ -18,6 +18,7 @@ _ALIKE = 0.005  # two ratios of lengths are the same within this share
 # all lie in the first 60 % by chance are rarer than one season in 100,000.
 _FAR = 0.6
 _MIN_LABELS = 30
+_MIN_LABELS_OF_HALF = 20  # of one half among others: one in 25,000 by chance
 _MOST_HALVES = 0.95  # the others may be odd
 
 
@@ -89,7 +90,7 @@ def late_labels(
 def doubted_rate(
     halves: Sequence[SourceHalf], events: Mapping[HalfId, Events], rate_hz: float
 ) -> str:
-    """A warning if the labels of nearly all halves end long before the rows do, else ''."""
+    """A warning if the labels of nearly all halves, or of some, end long before the rows do."""
     labelled = [
         (events[source.half], source.num_rows / rate_hz)
         for source in halves
@@ -100,12 +101,23 @@ def doubted_rate(
         return ""
     shares = [float(item.time_s[-1]) / length_s for item, length_s in labelled]
     reached = float(np.quantile(shares, _MOST_HALVES))
-    if not 0 < reached < _FAR:
-        return ""
-    shown_hz = f"{rate_hz * round(1 / reached):g}"
+    if 0 < reached < _FAR:
+        shown_hz = f"{rate_hz * round(1 / reached):g}"
+        return (
+            f"the last label of nearly every half lies in the first {percent(reached, 0)} % of its "
+            f"rows ({counted(num_labels, 'label')} in {counted(len(labelled), 'half')}), but "
+            f"labels reach the end of real ones: packed at {rate_hz:g} Hz, are the rows of "
+            f"{shown_hz} Hz (--rate-hz {shown_hz})?"
+        )
+    odd = [
+        item.half
+        for (item, _), share in zip(labelled, shares, strict=True)
+        if 0 < share < _FAR and len(item.time_s) >= _MIN_LABELS_OF_HALF
+    ]
     return (
-        f"the last label of nearly every half lies in the first {percent(reached, 0)} % of its "
-        f"rows ({counted(num_labels, 'label')} in {counted(len(labelled), 'half')}), but labels "
-        f"reach the end of real ones: packed at {rate_hz:g} Hz, are the rows of {shown_hz} Hz "
-        f"(--rate-hz {shown_hz})?"
+        f"the last label of {counted(len(odd), 'half')} of {len(labelled)} lies in the first "
+        f"{percent(_FAR, 0)} % of its rows, but those of the others near the end: are they of "
+        f"another rate or another game? The first is {odd[0]}"
+        if odd
+        else ""
     )

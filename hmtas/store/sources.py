@@ -24,7 +24,8 @@ _CHUNK_BYTES = 1 << 24  # read at once, so that one half in float16 is all that 
 _NAME = re.compile(r"[12]_([\w-]+)\.npy")
 # What holds arrays, whatever was added to its name, and a name that says its half and stream.
 _DATA = re.compile(
-    r"\.(npy|npz|pt|pth|pkl|pickle|h5|hdf5|mat|arrow|feather|parquet|safetensors|zarr|tfrecords?)\b",
+    r"\.(npy|npz|pt|pth|th|pkl|pickle|h5|hdf5|mat|arrow|feather|parquet|safetensors|zarr|tfrecords?"
+    r"|csv|tsv|jsonl|bin|dat|lmdb|zip|tar)\b",
     re.IGNORECASE,
 )
 _NEARLY = re.compile(r"([12])_(.+?)(?: - Copy| copy| *\(\d+\))*\.npy", re.IGNORECASE)

@@ -67,6 +67,13 @@ def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
         pack(games, tmp_path / "store")
 
 
+def test_a_link_to_nothing_that_no_split_names_is_in_the_report(tmp_path: Path) -> None:
+    games = tree(tmp_path / "games", {"train": ["l/s/a"]})
+    (games / "m").symlink_to(tmp_path / "unplugged")
+    report = pack(games, tmp_path / "store")
+    assert report.files_left_out == (("m", "a link to nothing; was its target moved?"),)
+
+
 def test_a_folder_that_is_there_but_holds_nothing_to_pack_is_named(tmp_path: Path) -> None:
     games = tree(tmp_path / "games", {"challenge": ["l/s/a", "l/s/b"]})
     for path in (games / "l/s/b").iterdir():

@@ -298,6 +298,28 @@ def test_predictions_that_contradict_their_game_time_are_told_or_refused(
         read_submission(tmp_path, ACTIONS)
 
 
+@pytest.mark.parametrize(
+    ("named", "is_told"),
+    [
+        ("l/s/other", True),
+        (GAMES[0], False),
+        (f"/data/SoccerNet/{GAMES[0]}/", False),
+        (GAMES[0].rpartition("/")[2], False),
+        (GAMES[0].replace("/", "\\"), False),
+        ("", False),
+        (7, False),
+    ],
+)
+def test_a_file_of_another_game_by_its_own_words_is_told(
+    named: object, is_told: bool, tmp_path: Path
+) -> None:
+    put(tmp_path, {"UrlLocal": named, "predictions": [GOOD]})
+    notes: list[str] = []
+    read_submission(tmp_path, ACTIONS, on_note=notes.append)
+    assert bool(notes) == is_told
+    assert all("1 file of another game by UrlLocal" in note for note in notes)
+
+
 def test_a_game_time_that_says_nothing_contradicts_nothing(tmp_path: Path) -> None:
     notes: list[str] = []
     said = ({"gameTime": "1 - 00:00"}, {"gameTime": "30:34"}, {"gameTime": None})

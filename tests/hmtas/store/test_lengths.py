@@ -129,6 +129,13 @@ def test_one_odd_half_changes_nothing_and_few_labels_say_nothing() -> None:
     assert doubt(half_of(200, 0, 40)) == ""  # a rate cannot be told from labels at 0 s
 
 
+def test_a_few_halves_of_another_rate_are_told_among_the_others() -> None:
+    sound = [half_of(2700 + number, 2650, 50) for number in range(18)]
+    warned = doubt(*sound, half_of(5400, 2650, 50), half_of(5401, 2600, 19))
+    assert warned.startswith("the last label of 1 half of 20 lies in the first 60 % of its rows")
+    assert doubt(*sound) == ""
+
+
 def test_the_rate_that_the_labels_show_is_named() -> None:
     assert "--rate-hz 25)" in doubt(half_of(25 * 2700, 2690, 100))
     assert "packed at 0.5 Hz, are the rows of 1 Hz (--rate-hz 1)" in doubt(
