@@ -81,6 +81,12 @@ def compare(
                 f"no run has a score on split {split!r}{meant}; splits with scores: {known}"
             )
         shown = [split]
+    stores = {row.store_checksum for row in table if row.scores} - {None}
+    if len(stores) > 1:
+        say(
+            f"note: these runs were made on {len(stores)} stores; their scores compare only where "
+            "games and labels are the same"
+        )
     if as_json:
         paired_json = same_games and same_games.model_dump(mode="json")
         document = _document(table, experiment, uri)

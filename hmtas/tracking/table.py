@@ -48,6 +48,7 @@ class ComparedRun(NamedTuple):
     seq_len: int | None  # L; None for an ensemble
     gamma: float | None
     best_epoch: int | None
+    store_checksum: str | None  # of what it was trained on; None in runs of older versions
     scores: dict[str, SplitScore]
 
     @property
@@ -179,6 +180,7 @@ def _row(run: "Run") -> ComparedRun:
         seq_len=int(params["train.seq_len"]) if "train.seq_len" in params else None,
         gamma=float(params["train.gamma"]) if "train.gamma" in params else None,
         best_epoch=int(tags["hmtas.best_epoch"]) if "hmtas.best_epoch" in tags else None,
+        store_checksum=tags.get("hmtas.store_checksum"),
         scores={
             split: _split_score(split, metrics, actions, tags[f"{SPLIT_TAG}{split}"] == "true")
             for split in sorted(splits, key=lambda split: (split != "valid", split))

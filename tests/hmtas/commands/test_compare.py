@@ -82,6 +82,18 @@ def test_one_table_best_validation_first(season: Path, capsys: pytest.CaptureFix
     assert f"ui --backend-store-uri sqlite:///{season}/mlflow.db --host 127.0.0.1" in out[-1]
 
 
+def test_runs_of_several_stores_are_said_to_be(
+    season: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare()
+    assert "note: " not in capsys.readouterr().err
+    write_score(make_run(season / "other", store_checksum="9" * 64), "valid", 0.3)
+    sync_run(season / "other", experiment="e")
+    compare()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "note: these runs were made on 2 stores; their scores compare only where" in said
+
+
 def test_test_scores_never_name_the_best(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, test in (("a", 0.1), ("b", 0.9)):
         write_score(make_run(work / name), "test", test)
