@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from hmtas.errors import InputError
+from hmtas.terminal.console import say
 from hmtas.terminal.signals import Interrupted
 
 # What the value of a parameter is called in every help text, by the parameter's name.
@@ -53,16 +54,12 @@ class Verb(TyperCommand):
                 part.metavar = METAVARS.get(part.name or "")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the words of the verb.
-
-        Raises:
-            InputError: If an option that counts once is given twice: the first would be dropped.
-        """
+        """Read the words of the verb, and say which option that counts once is given twice."""
         words = [word.partition("=")[0] for word in args]
         for part in self.params:
             once = not (getattr(part, "multiple", False) or getattr(part, "is_flag", False))
             if once and sum(word in part.opts for word in words if word.startswith("--")) > 1:
-                raise InputError(f"{part.opts[0]} is given twice, and counts once; which is meant?")
+                say(f"note: {part.opts[0]} is given twice; only the last one counts")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
