@@ -62,11 +62,10 @@ def without_copies(members: Sequence[Member]) -> tuple[list[Member], dict[Path, 
 
 
 def _named(members: Sequence[Member]) -> list[Member]:
-    names = Counter(member.record.name for member in members)
+    num = Counter(member.record.name for member in members)
     return [
-        member._replace(name=name if names[name] == 1 else str(member.run))
+        member._replace(name=str(member.run) if num[member.record.name] > 1 else member.record.name)
         for member in members
-        for name in (member.record.name,)
     ]
 
 

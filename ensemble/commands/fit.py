@@ -46,13 +46,11 @@ def fit(
     from ensemble.build.plan import plan_fit
     from ensemble.combiners.methods import USUAL
     from ensemble.learned.network import FusionConfig
-    from ensemble.selection.mlflow import experiment_of
-    from hmtas.tracking.run import check_tracking, log_saved, tracked
+    from ensemble.selection.mlflow import check_mlflow
+    from hmtas.tracking.run import log_saved
 
     check_folder(out)
-    in_mlflow = experiment or experiment_of(runs)
-    if in_mlflow:
-        check_tracking(tracked(runs)[:1] or [out], in_mlflow)
+    in_mlflow = check_mlflow(out, runs, experiment)
     plan = plan_fit(
         runs,
         split,
@@ -84,7 +82,8 @@ def apply(
 ) -> None:
     """Combine another split with ensembles that are fitted already."""
     from ensemble.build.build import apply_ensemble
-    from hmtas.tracking.run import check_tracking, log_saved, tracked
+    from hmtas.tracking.note import tracked
+    from hmtas.tracking.run import check_tracking, log_saved
 
     failures, done = Failures(len(ensembles)), []
     good = failures.readable(ensembles)

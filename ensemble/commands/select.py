@@ -76,26 +76,23 @@ def select(
     from ensemble.build.members import stopped_on
     from ensemble.combiners.methods import USUAL, candidate_of, combiner_of
     from ensemble.selection.candidates import gather, read_candidates
-    from ensemble.selection.mlflow import experiment_of
+    from ensemble.selection.mlflow import check_mlflow
     from ensemble.selection.picture import draw
     from ensemble.selection.record import CombinerRecord, DiversityRecord, SelectionRecord
     from ensemble.selection.table import answer, combiners_table, diversity_table
     from ensemble.selection.write import score_test
     from hmtas.scoring.games import TEST_SPLIT, refuse_test_split, refuse_unlabelled
     from hmtas.terminal.style import write_figure
-    from hmtas.tracking.run import check_tracking, tracked
 
     refuse_test_split(split)
     tried = {name: candidate_of(name, combiner_of(name, seed=seed)) for name in combiners or USUAL}
     check_folder(out)
     _check_out(out)
     found = gather(_runs(runs, experiment, filter_), split)
-    in_mlflow = experiment or experiment_of(found.runs)
-    if in_mlflow:
-        check_tracking(tracked(found.runs)[:1] or [out], in_mlflow)
+    in_mlflow = check_mlflow(out, found.runs, experiment)
     plan = read_candidates(found.runs, split, store=store, num_folds=folds, seed=seed)
-    copies = {str(run): f"the same model as {first}" for run, first in plan.copies.items()}
-    skipped = {**found.skipped, **copies}
+    skipped = dict(found.skipped)
+    skipped |= {str(run): f"the same model as {first}" for run, first in plan.copies.items()}
     _say_skipped(skipped, out)
     if test:
         # Refused now, not when all is fitted.

@@ -11,7 +11,7 @@ from ensemble.registry.package import Package
 from ensemble.registry.scored import Scored
 from hmtas import __version__
 from hmtas.tracking.client import public_uri
-from hmtas.tracking.run import tracked_at
+from hmtas.tracking.note import tracked_at
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

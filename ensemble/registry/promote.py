@@ -17,7 +17,8 @@ from ensemble.registry.package import MANIFEST, Package, read_package, write_pac
 from ensemble.registry.scored import score_ensemble
 from hmtas.errors import InputError
 from hmtas.tracking.client import connect, public_uri, reason_of
-from hmtas.tracking.run import or_later, store_of, sync_run
+from hmtas.tracking.note import store_of
+from hmtas.tracking.run import or_later, sync_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

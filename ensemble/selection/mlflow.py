@@ -5,8 +5,9 @@ from pathlib import Path
 
 from ensemble.build.members import member_runs
 from ensemble.selection.record import SelectionRecord
+from hmtas.tracking.note import tracked_at
 from hmtas.tracking.parent import Parent
-from hmtas.tracking.run import tracked_at
+from hmtas.tracking.run import check_tracking
 
 
 def log_selection(
@@ -37,6 +38,18 @@ def log_selection(
     parent.close(metrics)
 
 
-def experiment_of(runs: Sequence[Path]) -> str | None:
-    """The MLflow experiment of the first run that has one."""
-    return next((found.experiment for run in runs if (found := tracked_at(run))), None)
+def check_mlflow(out: Path, runs: Sequence[Path], experiment: str | None) -> str | None:
+    """The experiment that what is made of some runs goes into, tried before the work.
+
+    That is the one named, or that of the first run that has one; None if none has, and nothing is
+    logged.
+
+    Raises:
+        InputError: If MLflow will not take it.
+    """
+    logged = ((run, at.experiment) for run in runs if (at := tracked_at(run)))
+    beside, usual = next(logged, (out, None))
+    found = experiment or usual
+    if found:
+        check_tracking([beside], found)
+    return found

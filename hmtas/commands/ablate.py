@@ -144,7 +144,7 @@ def ablate(
         return
     from hmtas.ablation.tables import study_tables
     from hmtas.tracking.client import ui_line
-    from hmtas.tracking.run import store_of
+    from hmtas.tracking.note import store_of
 
     for study in result.studies:
         for part in study_tables(result, study):

@@ -105,8 +105,11 @@ def _without_copies(runs: list[Path], split: str | None) -> tuple[list[Path], di
     from hmtas.runs.probabilities import find_probabilities
     from hmtas.scoring.paired import PICKED_ON
 
-    stored = (find_probabilities(predictions_path(run, split or PICKED_ON)) for run in runs)
-    copies = find_copies(zip(map(read_run, runs), stored, strict=True))
+    records = [read_run(run) for run in runs]
+    by_weights = all(record.weights_sha256 for record in records)  # what was said need not be read
+    paths = (predictions_path(run, split or PICKED_ON) for run in runs)
+    stored = [None if by_weights else find_probabilities(path) for path in paths]
+    copies = find_copies(zip(records, stored, strict=True))
     for copy, first in copies.items():
         say(f"{runs[copy]}: left out, the same model as {runs[first]}")
     kept = [run for m, run in enumerate(runs) if m not in copies]
@@ -117,7 +120,8 @@ def _rows_of(
     runs: list[Path], failures: Failures
 ) -> "tuple[list[ComparedRun], dict[str, Path], str, str]":
     """Rows of run folders, the folder of each id, their store and their experiments."""
-    from hmtas.tracking.run import store_of, sync_run, tracked, tracked_at
+    from hmtas.tracking.note import store_of, tracked, tracked_at
+    from hmtas.tracking.run import sync_run
     from hmtas.tracking.table import read_runs
 
     ids, known = {}, tracked(runs)

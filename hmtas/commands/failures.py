@@ -66,7 +66,7 @@ def check_readable(run: Path) -> None:
     Raises:
         InputError: If one is damaged, or there is no record.
     """
-    from hmtas.tracking.run import tracked_at
+    from hmtas.tracking.note import tracked_at
 
     read_run(run)
     tracked_at(run)

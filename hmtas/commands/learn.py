@@ -115,7 +115,8 @@ def predict(
 
     Writes RUN/predictions/SPLIT.arrow, unless it exists and the run has not changed since.
     """
-    from hmtas.tracking.run import check_tracking, log_saved, tracked
+    from hmtas.tracking.note import tracked
+    from hmtas.tracking.run import check_tracking, log_saved
 
     failures, records = Failures(len(runs)), {}
     for run in runs:

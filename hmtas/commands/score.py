@@ -118,7 +118,8 @@ def score(
     """
     from hmtas.scoring.inputs import is_run, load
     from hmtas.scoring.score import score_spots, write_score
-    from hmtas.tracking.run import check_tracking, log_saved, tracked
+    from hmtas.tracking.note import tracked
+    from hmtas.tracking.run import check_tracking, log_saved
 
     if splits is not None and split is None:
         raise InputError(f"--splits {splits} needs --split: which of its splits is to be scored?")

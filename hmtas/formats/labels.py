@@ -67,19 +67,27 @@ def game_time_s(text: object) -> tuple[int, int] | None:
     return half, 60 * minutes + seconds
 
 
-def find_games(root: Path, files: str = "[12]_*.npy") -> list[str]:
+def find_games(
+    root: Path,
+    files: str = "[12]_*.npy",
+    *,
+    on_dead_link: Callable[[Path], None] = lambda path: None,
+) -> list[str]:
     """List the games below `root`: every folder that holds labels or `files`.
+
+    `on_dead_link` is called with each other file that is a link to nothing.
 
     Returns:
         Paths relative to `root` with forward slashes, sorted.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder of games")
-    folders = {
-        path.parent
-        for path in walk_files(root)
-        if path.name == LABEL_FILE or fnmatchcase(path.name, files)
-    }
+    folders = set()
+    for path in walk_files(root):
+        if path.name == LABEL_FILE or fnmatchcase(path.name, files):
+            folders.add(path.parent)
+        elif path.is_symlink() and not path.exists():
+            on_dead_link(path)
     return sorted(folder.relative_to(root).as_posix() for folder in folders)
 
 

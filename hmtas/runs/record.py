@@ -5,7 +5,7 @@ RUN/model.safetensors     weights of the best epoch
 RUN/predictions/S.arrow   stored probabilities of split S (hmtas.runs.probabilities)
 RUN/scores/S.json         the score of split S
 RUN/windows.json          NMS windows fitted on validation games (hmtas.spotting.windows)
-RUN/mlflow.json           where MLflow keeps this run (hmtas.tracking.run)
+RUN/mlflow.json           where MLflow keeps this run (hmtas.tracking.note)
 """
 
 import shlex

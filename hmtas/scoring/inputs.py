@@ -111,7 +111,7 @@ def load(
             f"into {labels.place}"
         )
     chosen = found.games if of_split is None else sorted(of_split)
-    check_complete(str(path), found.games, labels.labelled(), chosen)
+    check_complete(str(path), found.games, labels.labelled(chosen), chosen)
     odd: list[Oddity] = []
     events = labels.events(chosen, found.actions, odd.append)
     check_events(str(path), events)
@@ -183,11 +183,12 @@ class _Labels:
             raise InputError(f"{file}: no split {split!r}; it has {', '.join(known)}{meant}")
         return known[split]
 
-    def labelled(self) -> Collection[str]:
-        """The games that are annotated."""
+    def labelled(self, games: Sequence[str]) -> Collection[str]:
+        """Those of some games that are annotated; where one is not, all that are."""
         if self.store is not None:
             return self.store.index.labelled_games
-        return find_games(Path(self.place), LABEL_FILE)
+        here = [game for game in games if (Path(self.place) / game / LABEL_FILE).is_file()]
+        return here if len(here) == len(games) else find_games(Path(self.place), LABEL_FILE)
 
     def events(
         self,

@@ -12,7 +12,6 @@ from math import inf
 from pathlib import Path
 
 from hmtas.errors import InputError, did_you_mean, join_problems
-from hmtas.files import walk_files
 from hmtas.formats.embeddings import BAIDU_BLOCKS
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, Oddity, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
@@ -83,7 +82,8 @@ def plan_pack(
             "rate must be positive and slack not negative, both finite, got "
             f"{rate_hz:g} Hz and {slack_s:g} s"
         )
-    found = frozenset(find_games(games))
+    dead: list[Path] = []
+    found = frozenset(find_games(games, on_dead_link=dead.append))
     chosen = _choose_splits(games, splits, only_splits)
     wanted = [game for names in chosen.values() for game in names]
     left_out = sorted(found.difference(wanted))
@@ -97,7 +97,13 @@ def plan_pack(
     events: dict[HalfId, Events] = {}
     late: list[LateLabel] = []
     odd: list[Oddity] = []
-    files_left_out = _dead_links(games, set(present))
+    # Links to nothing, where a game may have been; those inside a game are told with its files.
+    places = [file.relative_to(games) for file in dead]
+    files_left_out = [
+        LeftOut(place.as_posix(), "a link to nothing; was its target moved?")
+        for place in places
+        if place.parent.as_posix() not in found
+    ]
     for game in present:
         ignored = find_left_out(games, game, streams)
         files_left_out += ignored
@@ -139,16 +145,6 @@ def plan_pack(
         files_left_out=tuple(files_left_out),
         warnings=(rate,) if (rate := doubted_rate(halves, events, rate_hz)) else (),
     )
-
-
-def _dead_links(games: Path, present: Collection[str]) -> list[LeftOut]:
-    """Links to nothing in the tree, where games may have been; those of `present` games say so."""
-    dead = (file for file in walk_files(games) if file.is_symlink() and not file.exists())
-    return [
-        LeftOut(file.relative_to(games).as_posix(), "a link to nothing; was its target moved?")
-        for file in dead
-        if file.parent.relative_to(games).as_posix() not in present
-    ]
 
 
 def _refuse(problems: Sequence[str], place: Path) -> None:

@@ -17,19 +17,8 @@ from hmtas.runs.record import MLFLOW_NOTE, RECORD
 from hmtas.terminal.console import say
 from hmtas.tracking.client import connect, public_uri, reason_of
 from hmtas.tracking.moved import RUN_DIR
-from hmtas.tracking.run import (
-    Note,
-    Status,
-    create_run,
-    is_active,
-    log_file,
-    log_metrics,
-    log_params,
-    read_note,
-    store_of,
-    sync_run,
-    write_note,
-)
+from hmtas.tracking.note import Note, Status, read_note, store_of, write_note
+from hmtas.tracking.run import create_run, is_active, log_file, log_metrics, log_params, sync_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -12,14 +12,11 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from hmtas.errors import InputError, TransientError
-from hmtas.files import files_of, read_json, sha256_file, write_json
-from hmtas.place import home_of, where_now
-from hmtas.runs.record import MLFLOW_NOTE, RunRecord, find_run, read_run
+from hmtas.files import files_of, sha256_file
+from hmtas.runs.record import RunRecord, find_run, read_run
 from hmtas.scoring.score import read_score
 from hmtas.terminal.console import say
 from hmtas.tracking.client import (
@@ -30,11 +27,19 @@ from hmtas.tracking.client import (
     experiment_id,
     public_uri,
     reason_of,
-    sqlite_path,
-    sqlite_uri,
-    tracking_uri,
 )
 from hmtas.tracking.moved import RUN_DIR
+from hmtas.tracking.note import (
+    LoggedFile,
+    Note,
+    RunLog,
+    Status,
+    original_of,
+    read_note,
+    store_of,
+    tracked_at,
+    write_note,
+)
 from hmtas.tracking.table import SPLIT_TAG, score_metrics
 
 if TYPE_CHECKING:
@@ -46,48 +51,6 @@ DEFAULT_EXPERIMENT = "hmtas"
 ARTIFACTS = ("run.json", "windows.json", "*.safetensors", "predictions/*.arrow", "scores/*.json")
 _MAX_METRICS = 1000  # MLflow's limits on one request, and on the length of a value
 _MAX_PARAM_CHARS = 6000
-
-Status = Literal["RUNNING", "FINISHED", "FAILED"]
-N = TypeVar("N", bound="Note")
-
-
-class _File(BaseModel):
-    """A file that was logged; size and time save reading it again to see that it is the same."""
-
-    size: int
-    mtime_ns: int
-    sha256: str
-
-
-class Note(BaseModel):
-    """FOLDER/mlflow.json, as far as it is the same for runs and for parents of runs."""
-
-    tracking_uri: str
-    home: str | None = None  # its folder when it was written; None once it is read
-
-
-class RunLog(Note):
-    """RUN/mlflow.json: where MLflow keeps this run, and what it was given."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    experiment: str
-    run_id: str
-    created: str  # of the run record: another one means that the folder holds another run
-    status: Status = "RUNNING"
-    params: bool = False  # logged?
-    epochs: int = 0  # the last one logged
-    tags: dict[str, str] = {}
-    scores: dict[str, tuple[int, str]] = {}  # split to the step it was logged as, and its SHA-256
-    artifacts: dict[str, _File] = {}
-
-
-class Tracked(NamedTuple):
-    """Where MLflow has a run folder: the store, the experiment, the run."""
-
-    uri: str
-    experiment: str
-    run_id: str
 
 
 def sync_run(
@@ -148,29 +111,6 @@ def sync_run(
         note.status = status
     write_note(run, note)
     return note.run_id
-
-
-def tracked_at(run: Path) -> Tracked | None:
-    """Where MLflow has a run folder; None if it was never logged."""
-    note = read_note(run, RunLog)
-    return Tracked(store_of(run), note.experiment, note.run_id) if note else None
-
-
-def store_of(folder: Path) -> str:
-    """The store that has a folder's run, or a parent of runs; if none has, the one for new runs.
-
-    A new run of a study belongs where the study is, a new ensemble where its members are.
-    """
-    note = read_note(folder, Note) or read_note(folder.absolute().parent.parent, Note)
-    record = find_run(folder) if note is None else None
-    for member in record.ensemble.members if record and record.ensemble else ():
-        note = note or read_note(folder / member.run, Note)
-    return tracking_uri(note.tracking_uri if note else None)
-
-
-def tracked(runs: Iterable[Path]) -> list[Path]:
-    """Those of some run folders that MLflow has."""
-    return [run for run in runs if (run / MLFLOW_NOTE).is_file()]
 
 
 def check_tracking(
@@ -243,52 +183,6 @@ def or_later(what: Path, command: Sequence[str]) -> Iterator[None]:
             f"{what}: saved, but not in MLflow at {public_uri(store_of(what))} "
             f"({reason_of(error)}); log it later with: {shlex.join(command)}"
         ) from error
-
-
-def read_note(folder: Path, kind: type[N]) -> N | None:
-    """What was logged of a folder; None if nothing, or if the file is not ours to understand.
-
-    A database that moved along is where it lies now. What a copied folder says of its original is
-    not read.
-    """
-    if not (folder / MLFLOW_NOTE).is_file() or original_of(folder) is not None:
-        return None
-    try:
-        note = kind.model_validate(read_json(folder / MLFLOW_NOTE))
-    except ValidationError:
-        return None
-    note.tracking_uri, note.home = _uri_now(note, folder), None
-    return note
-
-
-def original_of(folder: Path) -> Path | None:
-    """The folder that this one was copied from, if MLflow's run of it, in its store, is meant.
-
-    None as well where the store was copied along: there, the run is that of the copy.
-    """
-    try:
-        found = read_json(folder / MLFLOW_NOTE)
-        note = Note.model_validate(found)
-        home = Path(note.home or folder)
-        theirs = read_json(home / MLFLOW_NOTE)
-    except (InputError, ValidationError):
-        return None
-    same_run = all(found.get(key) == theirs.get(key) for key in ("run_id", "parent"))
-    is_copy = same_run and not home.samefile(folder) and _uri_now(note, folder) == note.tracking_uri
-    return home if is_copy else None
-
-
-def _uri_now(note: Note, folder: Path) -> str:
-    database = sqlite_path(note.tracking_uri)
-    if database is None:
-        return note.tracking_uri
-    return sqlite_uri(where_now(str(database), note.home, folder))
-
-
-def write_note(folder: Path, note: Note) -> None:
-    """Note what was logged of a folder."""
-    at_home = note.model_copy(update={"home": home_of(folder)})
-    write_json(folder / MLFLOW_NOTE, at_home.model_dump(mode="json"))
 
 
 def create_run(
@@ -473,4 +367,6 @@ def _log_files(client: "MlflowClient", note: RunLog, run: Path) -> None:
         sha256 = sha256_file(path)
         if logged is None or logged.sha256 != sha256:
             log_file(client, note.run_id, run, path)
-        note.artifacts[name] = _File(size=stat.st_size, mtime_ns=stat.st_mtime_ns, sha256=sha256)
+        note.artifacts[name] = LoggedFile(
+            size=stat.st_size, mtime_ns=stat.st_mtime_ns, sha256=sha256
+        )

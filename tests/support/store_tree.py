@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from hmtas.errors import InputError
 from hmtas.store.pack import PackReport, pack
 
 NUM_ROWS = 30
 WIDTHS = {"tpn": 8, "vggish": 4}
 GAMES = {"train": ["l/s/a", "l/s/b"], "valid": ["l/s/c"], "test": ["l/s/d"], "challenge": ["l/s/e"]}
+SMALL = {"train": ["l/s/a"], "valid": ["l/s/c"]}
 
 
 def rows(game: str, half: int, stream: str, num_rows: int = NUM_ROWS) -> np.ndarray:
@@ -64,3 +67,11 @@ def packed(tmp_path: Path) -> tuple[Path, PackReport]:
     """A store of that season."""
     store = tmp_path / "store"
     return store, pack(tree(tmp_path / "games"), store)
+
+
+def refused(games: Path, store: Path, message: str, **options: object) -> None:
+    """Packing is refused with one line that matches, and leaves nothing behind."""
+    with pytest.raises(InputError, match=message) as caught:
+        pack(games, store, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    assert not store.exists()

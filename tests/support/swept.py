@@ -1,11 +1,13 @@
 """A study written by hand, as a sweep leaves it: what the tests of its report draw."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hmtas.config import Config
+from hmtas.formats.labels import ACTIONS
 from hmtas.records import Probabilities
 from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import EpochRecord, predictions_path
@@ -37,6 +39,26 @@ def study_settings(store: EmbeddingStore, **changes: Any) -> StudySettings:
         "grace_epochs": 1,
     }
     return StudySettings.model_validate(settings | changes)
+
+
+def search_settings(
+    overrides: dict[str, Any],
+    actions: Sequence[str] = ACTIONS,
+    num_trials: int = 12,
+    **options: Any,
+) -> StudySettings:
+    """A study of which the points alone count, on no store."""
+    base = sweep_base(make_config())
+    return StudySettings(
+        store="store",
+        store_checksum="abc",
+        preset="smoke",
+        base=base,
+        space=build_space(base, actions, overrides=overrides),
+        num_trials=num_trials,
+        grace_epochs=1,
+        options=Options(**options),
+    )
 
 
 def make_sweep(

@@ -121,7 +121,8 @@ def mirror(study: Study, as_json: Json = False) -> None:
 def sync(study: Study, as_json: Json = False) -> None:
     """Send to MLflow what it lacks of a study; what it has already stays as it is."""
     from hmtas.tracking.client import public_uri
-    from hmtas.tracking.run import check_tracking, or_later, store_of
+    from hmtas.tracking.note import store_of
+    from hmtas.tracking.run import check_tracking, or_later
     from tune.search.mlflow import send_study
     from tune.study.record import read_study
 

@@ -46,7 +46,8 @@ def windows(
     """
     from hmtas.scoring.games import refuse_test_split
     from hmtas.spotting.windows import NUM_FOLDS, Method, every_setting, parse_kinds
-    from hmtas.tracking.run import check_tracking, log_saved, tracked
+    from hmtas.tracking.note import tracked
+    from hmtas.tracking.run import check_tracking, log_saved
     from tune.commands.tables import show_tuned
     from tune.windows.fit import check_run, tune_run
 

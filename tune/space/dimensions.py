@@ -175,7 +175,10 @@ class Space(Frozen):
     @property
     def num_points(self) -> float:
         """How many points it has; infinity where a dimension has numbers without a step."""
-        decisive = {other for dimension in self.dimensions.values() for other in dimension.when}
+        every = self.dimensions.values()
+        if any(one.num_values == math.inf and not one.when for one in every):
+            return math.inf
+        decisive = {other for dimension in every for other in dimension.when}
 
         def count(keys: Sequence[str], point: Mapping[str, Any]) -> float:
             if not keys:

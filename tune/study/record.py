@@ -83,9 +83,10 @@ class StudyRecord(Frozen):
     @property
     def num_trials(self) -> int:
         """How many it is to have: no more than its space has points."""
-        # An older version trained some points again.
-        num_again = len(self.trials) - self._num_tried
         asked_for, points = self.settings.num_trials + self.more, self.settings.space.num_points
+        if points >= asked_for:
+            return asked_for
+        num_again = len(self.trials) - self._num_tried  # an older version trained some points twice
         return int(min(asked_for, num_again + points))
 
     @property

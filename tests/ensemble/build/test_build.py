@@ -25,7 +25,7 @@ from hmtas.runs.identity import find_copies
 from hmtas.runs.probabilities import read_probabilities, write_probabilities
 from hmtas.runs.record import MLFLOW_NOTE, RECORD, predictions_path, read_run, write_run
 from hmtas.store.local import EmbeddingStore
-from hmtas.tracking.run import RunLog
+from hmtas.tracking.note import RunLog
 from tests.support.members import (
     ACTIONS,
     NUM_ROWS,

@@ -9,12 +9,13 @@ from typer.testing import CliRunner
 
 from hmtas.cli import build
 from hmtas.errors import InputError, TransientError
-from hmtas.files import read_json, sha256_file, write_json
+from hmtas.files import read_json, write_json
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import predictions_path, read_run
 from hmtas.season.write import SeasonConfig, write_season
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import pack
+from tests.support.moved import contents, put_elsewhere
 from tests.support.small import STREAMS
 from tests.support.swept import make_sweep
 from tune.search.objective import run_trial
@@ -49,15 +50,6 @@ def refused(*words: str | Path) -> str:
     with pytest.raises(InputError) as error:
         run(*words)
     return str(error.value)
-
-
-def contents(folder: Path) -> dict[str, tuple[int, str]]:
-    """Every file with its time and checksum; the lock of a study's driver aside."""
-    return {
-        str(file.relative_to(folder)): (file.stat().st_mtime_ns, sha256_file(file))
-        for file in folder.rglob("*")
-        if file.is_file() and file.name != "driver.json"
-    }
 
 
 def pack_again(place: Path) -> None:
@@ -135,13 +127,8 @@ def test_members_of_one_store_that_predicted_on_two_are_not_combined(project: Pa
 def test_a_project_works_where_it_lies_now(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    here = tmp_path / "far" / "away"
-    here.parent.mkdir()
-    if how == "moved":
-        project.rename(here)
-    else:
-        shutil.copytree(project, here)
-        before = contents(project)
+    here = put_elsewhere(project, how, tmp_path)
+    before = contents(project)
     monkeypatch.chdir(tmp_path)
     trials = [here / "s/trials/t01", here / "s/trials/t02"]
     store = str(here / "store")

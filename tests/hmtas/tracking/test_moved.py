@@ -14,9 +14,11 @@ from hmtas.cli import build
 from hmtas.files import read_json, sha256_file, write_json
 from hmtas.store.local import EmbeddingStore
 from hmtas.tracking.client import connect
+from hmtas.tracking.note import store_of
 from hmtas.tracking.parent import Parent
-from hmtas.tracking.run import check_tracking, log_saved, store_of, sync_run
+from hmtas.tracking.run import check_tracking, log_saved, sync_run
 from tests.support.blocked import read_only
+from tests.support.moved import contents, put_elsewhere
 from tests.support.swept import make_sweep
 from tests.support.tracked import copy_database, make_run, write_score
 
@@ -49,15 +51,6 @@ def forget() -> None:
     utils._artifact_repos_cache.clear()
 
 
-def contents(folder: Path) -> dict[str, tuple[int, str]]:
-    """Every file with its time and checksum."""
-    return {
-        str(file.relative_to(folder)): (file.stat().st_mtime_ns, sha256_file(file))
-        for file in folder.rglob("*")
-        if file.is_file()
-    }
-
-
 def mentions(database: Path, place: Path) -> int:
     """How many paths in a database lead to a folder."""
     with closing(sqlite3.connect(database)) as opened:
@@ -85,12 +78,7 @@ def test_a_database_and_its_artifacts_go_on_where_they_lie(
     capsys: pytest.CaptureFixture[str],
     how: str,
 ) -> None:
-    here = tmp_path / "far" / "away"
-    here.parent.mkdir()
-    if how == "moved":
-        project.rename(here)
-    else:
-        shutil.copytree(project, here)
+    here = put_elsewhere(project, how, tmp_path)
     before = contents(project)
     monkeypatch.chdir(tmp_path)
     run_id = read_json(here / "runs/m/mlflow.json")["run_id"]

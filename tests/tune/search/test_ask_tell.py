@@ -5,13 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.small import make_config
+from tests.support.swept import search_settings
 from tune.search.ask_tell import AskTell
-from tune.space.default import build_space
 from tune.space.dimensions import Choice, Range, Space, settings_of
-from tune.study.options import Options
 from tune.study.record import StudyRecord, TrialRow
-from tune.study.settings import StudySettings, sweep_base
+from tune.study.settings import StudySettings
 
 FINITE = {
     "dimensions": {"seq_len": [2, 3], "gamma": {"low": 0.5, "high": 1, "step": 0.25}},
@@ -19,17 +17,7 @@ FINITE = {
 
 
 def make_settings(overrides: dict[str, Any], num_trials: int = 12, **options: Any) -> StudySettings:
-    base = sweep_base(make_config())
-    return StudySettings(
-        store="store",
-        store_checksum="abc",
-        preset="smoke",
-        base=base,
-        space=build_space(base, ("Goal",), overrides=overrides),
-        num_trials=num_trials,
-        grace_epochs=1,
-        options=Options(**options),
-    )
+    return search_settings(overrides, ("Goal",), num_trials, **options)
 
 
 def play(

@@ -6,14 +6,12 @@ import pytest
 
 from hmtas.cli import build
 from hmtas.errors import InputError
-from hmtas.formats.labels import ACTIONS
-from tests.support.small import make_config
+from tests.support.swept import search_settings
 from tune.search.ask_tell import AskTell
 from tune.search.samplers import check_sampler
-from tune.space.default import build_space
 from tune.space.dimensions import settings_of
 from tune.study.options import KnownTrial, Options, WarmStart
-from tune.study.settings import StudySettings, sweep_base
+from tune.study.settings import StudySettings
 
 OVERRIDES: dict[str, Any] = {
     "width": [8, 12],
@@ -23,17 +21,7 @@ OVERRIDES: dict[str, Any] = {
 
 
 def make_settings(overrides: dict[str, Any] | None = None, **options: Any) -> StudySettings:
-    base = sweep_base(make_config())
-    return StudySettings(
-        store="store",
-        store_checksum="abc",
-        preset="smoke",
-        base=base,
-        space=build_space(base, ACTIONS, overrides=OVERRIDES if overrides is None else overrides),
-        num_trials=12,
-        grace_epochs=1,
-        options=Options(**options),
-    )
+    return search_settings(OVERRIDES if overrides is None else overrides, **options)
 
 
 def play(settings: StudySettings, num: int = 12) -> list[dict[str, Any]]:
