@@ -28,6 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -336,8 +337,9 @@ def run_schedule(
                 if code == 0:
                     break
         problems += check_end(sweep)
-        if sweep.concurrent == 1 and sweep.result() != undisturbed:
-            problems.append("the study is another one than undisturbed")
+        if sweep.concurrent == 1:
+            pairs = zip_longest(undisturbed, sweep.result())
+            problems += [f"{mine} undisturbed, now {now}" for mine, now in pairs if mine != now]
         problems += check_mlflow(sweep)
     except Exception as error:
         problems.append(f"{type(error).__name__}: {error}")

@@ -74,7 +74,8 @@ def fit(
         out: Run folder; rank 0 writes there, the other workers only read.
         name: Name of the run.
         preset: The preset that `config` came from, for the record.
-        report: Called after every epoch; what it raises ends the training.
+        report: Called after every epoch, also after one that another process completed and did
+            not come to record; what it raises ends the training.
         device: Where to compute.
         parallel: This process among others.
         stop_after: Epochs after which the training ends, whatever the configuration says, to
@@ -102,6 +103,9 @@ def fit(
         parallel=parallel,
         stop_after=stop_after,
     )
+    # The checkpoint is written first: a process may have died before the record and the report.
+    for entry in training.record.history[len(record.history) :]:
+        report(entry)
     while not parallel.agree(training.finished()):
         report(training.run_epoch())
     return training.close()

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.model.checkpoint import CHECKPOINT, PREVIOUS, load_model
-from hmtas.runs.record import WEIGHTS, EpochRecord, read_run
+from hmtas.runs.record import WEIGHTS, EpochRecord, RunRecord, read_run, write_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
 from tests.support.small import make_config
@@ -61,6 +61,28 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(
     assert [e.val_loss for e in resumed.history] == [e.val_loss for e in whole.history]
     first, second = (load_file(tmp_path / name / WEIGHTS) for name in ("whole", "killed"))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_an_epoch_that_died_between_its_checkpoint_and_its_record_is_reported(
+    store: EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(max_epochs=3, patience=3)
+    whole = fit(store, config, tmp_path / "whole", name="run")
+    seen: list[EpochRecord] = []
+
+    def write_until_2(run: Path, record: RunRecord) -> None:
+        if len(record.history) == 2:
+            raise KilledError
+        write_run(run, record)
+
+    monkeypatch.setattr("hmtas.training.loop.write_run", write_until_2)
+    with pytest.raises(KilledError):
+        fit(store, config, tmp_path / "killed", name="run", report=seen.append)
+    monkeypatch.undo()
+    assert [entry.epoch for entry in seen] == [1]
+    resumed = fit(store, config, tmp_path / "killed", name="run", report=seen.append)
+    assert [entry.val_loss for entry in seen] == [entry.val_loss for entry in whole.history]
+    assert seen == list(resumed.history)
 
 
 def test_a_training_that_goes_on_elsewhere_says_so(
