@@ -46,12 +46,23 @@ def season(
     ragged: Annotated[
         bool, typer.Option(help="Let some files of a half be up to 2 rows shorter than others.")
     ] = True,
+    context: Annotated[
+        bool,
+        typer.Option(
+            "--context",
+            help="Make a long context pay: evidence up to half a minute before and after, actions "
+            "that look alike at the moment, labels exact to 0.15 s.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a synthetic season: invented matches, labels, and embeddings that show the actions.
 
     Actions are as frequent as in real matches (thesis Table 5.1) and follow from one another; some
     are unshown, and labels are inexact. After an interruption the same command resumes.
+
+    Windows of a few seconds see nearly all there is. With --context they do not: such a season
+    tells long contexts from short windows, and outputs of 2 Hz from those of 1 Hz.
     """
     if streams is not None and thesis_streams:
         raise InputError("--streams and --thesis-streams exclude each other; give one of them")
@@ -66,6 +77,7 @@ def season(
         "streams": dict(widths) if streams is None else parse_streams(streams),
         "dtype": dtype,
         "ragged": ragged,
+        "context": context,
     }
     config = validated(SeasonConfig, options, "bad season")
     with progress("season", config.num_games) as advance:

@@ -146,17 +146,23 @@ _LINKS_AFTER = [
 ]
 
 
-def simulate_match(rng: np.random.Generator, minutes: float) -> tuple[SimulatedHalf, SimulatedHalf]:
+def simulate_match(
+    rng: np.random.Generator, minutes: float, *, label_jitter_s: float = LABEL_JITTER_S
+) -> tuple[SimulatedHalf, SimulatedHalf]:
     """Invent the two halves of a match.
 
-    `minutes` is the regular length of a half; stoppage time shrinks with it, rates per minute stay.
+    Args:
+        rng: Source of the match.
+        minutes: Regular length of a half; stoppage time shrinks with it, rates per minute stay.
+        label_jitter_s: Standard deviation of an annotator; the match is the same for all.
     """
     home_first = bool(rng.random() < 0.5)
     scale = minutes / HALF_MINUTES
     halves = []
     for half, stoppage_s in enumerate(STOPPAGE_S):
         duration_s = round(60 * minutes + scale * rng.gamma(4.0, stoppage_s / 4.0))
-        halves.append(_simulate_half(rng, duration_s, opened_by_home=home_first == (half == 0)))
+        opened_by_home = home_first == (half == 0)
+        halves.append(_simulate_half(rng, duration_s, opened_by_home, label_jitter_s))
     return halves[0], halves[1]
 
 
@@ -167,14 +173,14 @@ class _Event(NamedTuple):
 
 
 def _simulate_half(
-    rng: np.random.Generator, duration_s: int, *, opened_by_home: bool
+    rng: np.random.Generator, duration_s: int, opened_by_home: bool, label_jitter_s: float
 ) -> SimulatedHalf:
     opening = _Event(rng.uniform(0, 2), KICK_OFF, opened_by_home)
     events = [opening, *_lay_out(rng, _draw_chains(rng, duration_s), opening, duration_s)]
     action = np.array([event.action for event in events], dtype=np.int64)
     time_s = np.array([event.offset_s for event in events])
     not_shown_A = np.array([NOT_SHOWN.get(name, 0.0) for name in ACTIONS])
-    jitter_s = LABEL_JITTER_S * np.clip(rng.standard_normal(len(events)), -3, 3)
+    jitter_s = label_jitter_s * np.clip(rng.standard_normal(len(events)), -3, 3)
     return SimulatedHalf(
         duration_s=duration_s,
         time_s=time_s,

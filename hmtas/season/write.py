@@ -20,6 +20,7 @@ from hmtas.formats.splits import SPLIT_FILE
 from hmtas.place import check_folder, check_space
 from hmtas.season.evidence import draw_marks, embed, name_key
 from hmtas.season.match import GOAL, SimulatedHalf, simulate_match
+from hmtas.season.traces import CONTEXT, NEAR, Layout
 from hmtas.validation import Frozen
 
 SEASON_FILE = "season.json"
@@ -40,6 +41,12 @@ class SeasonConfig(Frozen):
     streams: dict[str, int] = Field(default_factory=lambda: dict(SMALL_STREAMS))
     dtype: Literal["float16", "float32"] = "float16"
     ragged: bool = Field(default=True, description="files of a half differ by up to 2 rows")
+    # Left out of the file when off: older seasons have no such key, and still resume.
+    context: bool = Field(
+        default=False,
+        exclude_if=lambda on: not on,
+        description="evidence half a minute around an action, exact times; for long contexts",
+    )
 
     @field_validator("streams")
     @classmethod
@@ -61,6 +68,11 @@ class SeasonConfig(Frozen):
         if self.num_games == 0:
             raise ValueError("a season needs at least one game")
         return self
+
+    @property
+    def layout(self) -> Layout:
+        """Where the evidence of its actions lies."""
+        return CONTEXT if self.context else NEAR
 
     @property
     def num_games(self) -> int:
@@ -130,7 +142,7 @@ def _claim(root: Path, config: SeasonConfig) -> None:
         there = read_json(path)
         if there != document:
             there = there if isinstance(there, dict) else {}
-            changed = [name for name, value in document.items() if there.get(name) != value]
+            changed = [name for name in document | there if there.get(name) != document.get(name)]
             raise InputError(
                 f"{root}: holds a season of another configuration (it differs in "
                 f"{', '.join(changed)}); give the options of {SEASON_FILE}, or another folder"
@@ -150,7 +162,11 @@ def _claim(root: Path, config: SeasonConfig) -> None:
 
 def _write_game(root: Path, config: SeasonConfig, number: int, labelled: bool) -> str:
     """Write what is missing of one game, and name the game."""
-    halves = simulate_match(_generator(config.seed, number), config.minutes)
+    halves = simulate_match(
+        _generator(config.seed, number),
+        config.minutes,
+        label_jitter_s=config.layout.label_jitter_s,
+    )
     game = game_name(number, halves)
     for half, played in zip(HALVES, halves, strict=True):
         marks = draw_marks(_generator(config.seed, number, half), played)
@@ -169,6 +185,7 @@ def _write_game(root: Path, config: SeasonConfig, number: int, labelled: bool) -
                     width=config.streams[stream],
                     num_rows=len(values_TF),
                     seed=config.seed,
+                    layout=config.layout,
                 )
             with atomic_path(path) as scratch, scratch.open("wb") as output:
                 np.save(output, values_TF)

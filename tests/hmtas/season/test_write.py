@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from hmtas.files import sha256_file
 from hmtas.formats.embeddings import THESIS_STREAMS
 from hmtas.formats.labels import ACTIONS, LABEL_FILE, read_events
 from hmtas.formats.splits import read_splits
-from hmtas.season.evidence import DEFAULT_PROFILE, PROFILES, draw_marks, embed
+from hmtas.season.evidence import draw_marks, embed
 from hmtas.season.match import HALF_MINUTES, SimulatedHalf, simulate_match
+from hmtas.season.profiles import DEFAULT_PROFILE, PROFILES
 from hmtas.season.write import (
     SMALL_STREAMS,
     SeasonConfig,
@@ -44,6 +46,13 @@ def test_the_same_seed_gives_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
     write_season(tmp_path, SeasonConfig(**TINY, challenge=1))
     assert hashes(tmp_path) == hashes(tiny)
     assert len(hashes(tiny)) == 6 * 12 + 5 + 2  # streams, labels of 5 games, season and splits
+
+
+def test_the_default_season_is_the_one_it_always_was(tiny: Path) -> None:
+    lines = "".join(f"{digest}  {name}\n" for name, digest in hashes(tiny).items())
+    assert sha256(lines.encode()).hexdigest() == (
+        "56d98be7e8b4ab15e398b12b22942fe9d210ca5f319a4953bc346aaee6d8cc47"
+    )
 
 
 def test_another_seed_gives_other_games(tiny: Path, tmp_path: Path) -> None:
