@@ -28,7 +28,7 @@ from hmtas.config import Config
 from hmtas.files import read_json, write_json
 from hmtas.metric.averages import average_map
 from hmtas.model.checkpoint import load_model
-from hmtas.prediction.slide import Predictor, predict_half
+from hmtas.prediction.slide import Predictor
 from hmtas.presets import preset
 from hmtas.runs.record import EpochRecord, read_run
 from hmtas.spotting.spots import spot
@@ -154,10 +154,8 @@ def train(place: str, config: Config, known: dict[str, Any]) -> dict[str, Any]:
 def tight(run: Path, store: EmbeddingStore, games: tuple[str, ...]) -> float:
     """Tight Average-mAP of the kept epoch of a run on some games."""
     record = read_run(run)
-    predictor = Predictor(load_model(run), record.streams, record.config.train.seq_len)
-    stored = {
-        half: predict_half(predictor, store.open_half(half)) for half in store.halves_of(games)
-    }
+    predictor = Predictor(load_model(run), record.streams, record.config, rate_hz=record.rate_hz)
+    stored = {half: predictor.predict(store.open_half(half)) for half in store.halves_of(games)}
     spots = spot(stored, store.actions, record.config.spotting)
     return average_map(spots, store.events_of(games), len(store.actions)).average_map
 

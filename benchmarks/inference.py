@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from thesis_size import (
+    CONFIG,
     SEQ_LEN,
     STREAMS,
     flop_per_row,
@@ -52,8 +53,8 @@ def measure(device: torch.device, num_rows: int, rounds: int) -> dict[str, float
             for n, f in STREAMS.items()
         },
     )
-    fp32 = Predictor(model, STREAMS, SEQ_LEN, device=device)
-    bf16 = Predictor(model, STREAMS, SEQ_LEN, device=device, precision="bf16")
+    fp32 = Predictor(model, STREAMS, CONFIG, device=device)
+    bf16 = Predictor(model, STREAMS, CONFIG, device=device, precision="bf16")
     works: list[Callable[[], torch.Tensor]] = [
         lambda: naive(model, half, device),
         lambda: fp32.logits(half).fused_BC,

@@ -31,7 +31,8 @@ from hmtas.presets import preset
 from hmtas.records import HalfId
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.batches import Batch
-from hmtas.training.dataset import WindowDataset
+from hmtas.training.dataset import SampleDataset
+from hmtas.training.labels import WindowLabels
 from hmtas.training.loop import fit
 
 SEQ_LEN, BATCH, CHUNK = 3, 256, 32
@@ -112,10 +113,10 @@ def show_speed(root: Path, num_games: int, num_rows: int, rounds: int) -> dict[s
     }
 
 
-def open_data(store: EmbeddingStore, chunk_windows: int = 0) -> WindowDataset:
+def open_data(store: EmbeddingStore, chunk_windows: int = 0) -> SampleDataset:
     halves = store.halves_of(store.games(SPLIT))
-    return WindowDataset(
-        store, halves, streams=tuple(store.streams), seq_len=SEQ_LEN, chunk_windows=chunk_windows
+    return SampleDataset(
+        store, halves, streams=tuple(store.streams), labels=WindowLabels(SEQ_LEN, chunk_windows)
     )
 
 

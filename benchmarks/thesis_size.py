@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional
 
 from hmtas.formats.embeddings import THESIS_STREAMS as STREAMS
-from hmtas.model.network import SpottingModel, build_model
+from hmtas.model.build import build_model
+from hmtas.model.network import SpottingModel
 from hmtas.prediction.shared_windows import Linear
 from hmtas.presets import preset
 

@@ -59,13 +59,16 @@ _OneOrByAction = Annotated[
 
 
 class ModelConfig(Frozen):
-    """Architecture (thesis Section 4.1).
+    """Architecture (thesis Section 4.1, and beyond it Chapter 6: longer relationships).
 
-    `kind` is the step of the ladder (Table 5.2): `fcnn` pools the concatenated embeddings,
-    `encoder` runs them through one transformer, `hierarchy` gives each stream its own.
+    `kind` is the step of the ladder (Table 5.2): `fcnn` pools the concatenated embeddings of a
+    window, `encoder` runs them through one transformer, `hierarchy` gives each stream its own.
+    The others label every step of a long context, each second encoded once: `dense` is the
+    hierarchy with attention within a reach and nothing pooled over time, `conv` a stack of dilated
+    convolutions over the embeddings side by side.
     """
 
-    kind: Literal["fcnn", "encoder", "hierarchy"] = "hierarchy"
+    kind: Literal["fcnn", "encoder", "hierarchy", "dense", "conv"] = "hierarchy"
     width: int = Field(default=512, ge=1)
     num_heads: int = Field(default=8, ge=1)
     num_layers: int = Field(default=2, ge=1)
@@ -83,6 +86,32 @@ class ModelConfig(Frozen):
     exclude_streams: tuple[str, ...] = Field(
         default=(), description="streams of the store that the model does not use"
     )
+    reach_s: float = Field(
+        default=16.0,
+        gt=0,
+        description="dense: how far a layer attends to each side; conv: how far the stack sees",
+    )
+    sequence_layers: int = Field(
+        default=0, ge=0, description="dense: layers over the fused sequence"
+    )
+    output_rate_hz: Literal[1, 2] | None = Field(
+        default=None, description="steps per second of dense and conv; null is the store's rate"
+    )
+    displacement: bool = Field(
+        default=False, description="dense and conv: also say how far the event is, by action"
+    )
+    time_mask: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="dense and conv: share of the rows that training replaces by a learned vector",
+    )
+    drop_streams: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="dense and conv: how often training leaves a stream of a context out",
+    )
 
     @field_validator("exclude_streams", mode="before")
     @classmethod
@@ -94,11 +123,21 @@ class ModelConfig(Frozen):
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "ModelConfig":
-        if self.kind != "fcnn" and self.width % self.num_heads:
+        if self.kind not in ("fcnn", "conv") and self.width % self.num_heads:
             raise ValueError(
                 f"width ({self.width}) must be a multiple of num_heads ({self.num_heads})"
             )
         return self
+
+    @property
+    def labels_steps(self) -> bool:
+        """Does it label every step of a context, and not the middle of a window?"""
+        return self.kind in ("dense", "conv")
+
+    @property
+    def supervises_streams(self) -> bool:
+        """Has each stream a head of its own (intermediate supervision)?"""
+        return self.kind in ("hierarchy", "dense") and self.stream_heads
 
 
 class ClassWeights(Frozen):
@@ -115,6 +154,36 @@ class ClassWeights(Frozen):
     power: float | None = Field(default=None, ge=0, le=2)
 
 
+class ContextConfig(Frozen):
+    """Contexts and targets of the kinds that label every step (`dense`, `conv`)."""
+
+    context_s: float = Field(default=128.0, gt=0, description="length of a training sample")
+    margin_s: float = Field(
+        default=16.0, ge=0, description="at each end of a context, read but not labelled"
+    )
+    radius_s: float = Field(
+        default=3.0, gt=0, description="steps so close to an event are positive"
+    )
+    target: Literal["hard", "triangular", "gaussian"] = Field(
+        default="hard",
+        description="1 within the radius, or falling to 0 with the distance; gaussian has a "
+        "standard deviation of half the radius",
+    )
+    displacement_radius_s: float = Field(
+        default=6.0, gt=0, description="steps so close to an event learn how far it is"
+    )
+    displacement_weight: float = Field(default=1.0, gt=0, description="of its loss, beside 1")
+
+    @model_validator(mode="after")
+    def _margins_leave_steps(self) -> "ContextConfig":
+        if 2 * self.margin_s >= self.context_s:
+            raise ValueError(
+                f"margin_s ({self.margin_s:g}) at both ends leaves nothing of context_s "
+                f"({self.context_s:g}) to label"
+            )
+        return self
+
+
 class TrainConfig(Frozen):
     """Training (thesis Sections 4.2 and 5.3)."""
 
@@ -123,7 +192,7 @@ class TrainConfig(Frozen):
     class_weights: ClassWeights = ClassWeights()
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-5, ge=0)
-    batch_size: int = Field(default=32, ge=2)
+    batch_size: int = Field(default=32, ge=2, description="windows; contexts of dense and conv")
     chunk_windows: int = Field(
         default=0,
         ge=0,
@@ -147,6 +216,24 @@ class TrainConfig(Frozen):
         default=1.0, gt=0, le=1, description="share of the training windows seen in one epoch"
     )
     mixup_alpha: float = Field(default=0.0, ge=0, description="0 is off; the thesis tried 0.2")
+    mixup_partner: Literal["random", "balanced"] = Field(
+        default="random",
+        description="another sample of the batch, or one with an event of an action that is drawn "
+        "uniformly",
+    )
+    focal_exponent: float = Field(
+        default=0.0, ge=0, description="weighs the loss by |target - probability| to this power"
+    )
+    optimizer: Literal["amsgrad", "adamw"] = "amsgrad"
+    schedule: Literal["constant", "cosine", "linear"] = Field(
+        default="constant", description="of the learning rate, down to 1 % at max_epochs"
+    )
+    warmup_epochs: float = Field(default=0.0, ge=0, description="over which the rate rises from 0")
+    ema_decay: float = Field(
+        default=0.0, ge=0, lt=1, description="of an average of the weights over steps; 0 is off"
+    )
+    clip_norm: float = Field(default=0.0, ge=0, description="of the gradient; 0 is off")
+    context: ContextConfig = ContextConfig()
     seed: int = Field(default=0, ge=0)
     precision: Precision = "fp32"
 
@@ -193,11 +280,29 @@ class Config(Frozen):
 
     @model_validator(mode="after")
     def _supervision(self) -> "Config":
-        has_heads = self.model.kind == "hierarchy" and self.model.stream_heads
-        if self.train.gamma < 1 and not has_heads:
+        if self.train.gamma < 1 and not self.model.supervises_streams:
             raise ValueError(
                 f"gamma ({self.train.gamma}) must be 1 for a model without stream heads: "
                 "the rest of the loss would have nothing to supervise"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _context_holds_reach(self) -> "Config":
+        reach_s, context_s = self.model.reach_s, self.train.context.context_s
+        if self.model.labels_steps and reach_s > context_s:
+            raise ValueError(
+                f"reach_s ({reach_s:g}) goes beyond context_s ({context_s:g}): training would "
+                "never see that far"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_sample_form(self) -> "Config":
+        if self.model.labels_steps and self.train.chunk_windows:
+            raise ValueError(
+                f"chunk_windows ({self.train.chunk_windows}) is for windows; a model of kind "
+                f"{self.model.kind} trains on contexts (context_s)"
             )
         return self
 
@@ -302,6 +407,16 @@ ELSEWHERE = {
     "numepochs": ("max_epochs",),
     "nepochs": ("max_epochs",),
     "earlystopping": ("patience",),
+    "context": ("context_s",),
+    "reach": ("reach_s",),
+    "radius": ("radius_s",),
+    "margin": ("margin_s",),
+    "ema": ("ema_decay",),
+    "clip": ("clip_norm",),
+    "gradclip": ("clip_norm",),
+    "warmup": ("warmup_epochs",),
+    "focal": ("focal_exponent",),
+    "scheduler": ("schedule",),
     "window": ("seq_len", "default_window_s"),
     "windowlength": ("seq_len",),
     "windowsize": ("seq_len",),

@@ -20,7 +20,7 @@ from ensemble.stack.align import SLACK_S, ModelOutput, stack
 from hmtas.config import SpottingConfig
 from hmtas.errors import InputError
 from hmtas.model.checkpoint import load_model
-from hmtas.prediction.slide import Predictor, halves_at_once, predict_half
+from hmtas.prediction.slide import Predictor, halves_at_once
 from hmtas.records import HalfId, Probabilities, Spots
 from hmtas.runs.record import WINDOWS, read_run
 from hmtas.spotting.spots import read_windows, spot
@@ -112,7 +112,7 @@ class Packaged:
                         "promote an ensemble whose members each find a stream there"
                     )
                 half = Half(GIVEN, num_rows, present)
-                said = predict_half(predictor, half, rate_hz=member.rate_hz)
+                said = predictor.predict(half)
             return ModelOutput(member.name, self.actions, {GIVEN: said})
 
         asked = zip(self.package.members, self.predictors, strict=True)
@@ -136,7 +136,8 @@ def _predictor(folder: Path, member: PackagedMember) -> Predictor | None:
     return Predictor(
         load_model(run),
         record.streams,
-        record.config.train.seq_len,
+        record.config,
+        rate_hz=record.rate_hz,
         precision=member.precision,
     )
 

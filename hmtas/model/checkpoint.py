@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from hmtas.errors import DamagedCheckpointError, InputError, TransientError
 from hmtas.files import atomic_path, sha256_file
-from hmtas.model.network import SpottingModel, build_model
+from hmtas.model.build import build_model
+from hmtas.model.network import SpottingModel
 from hmtas.refusals import raise_if_refused
 from hmtas.runs.record import RECORD, WEIGHTS, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
@@ -47,8 +48,10 @@ def load_model(run: Path) -> SpottingModel:
             f"{path}: its checksum is not the one in {run / RECORD}; "
             "damaged, or copied from another run?"
         )
-    model = build_model(record.streams, len(record.actions) + 1, record.config.model)
-    model.load_state_dict(load_file(path))
+    model = build_model(
+        record.streams, len(record.actions) + 1, record.config.model, record.rate_hz
+    )
+    _load(model, load_file(path), path)
     return model.eval()
 
 
@@ -78,16 +81,25 @@ def check_compatible(record: RunRecord, store: EmbeddingStore, place: str) -> No
 
 
 def save_checkpoint(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, meta: Mapping[str, Any]
+    run: Path,
+    models: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    meta: Mapping[str, Any],
 ) -> None:
     """Write everything that a training needs to resume after this epoch; keep the previous one.
+
+    `models` are the one in training, as "model", and what follows it, by name.
 
     The optimizer's hyperparameters come from the configuration and are not stored. Nor are states
     of random generators: everything random in an epoch follows from (seed, epoch, rank).
 
     `meta` is JSON: the position in the training, and the best epoch so far.
     """
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors = {
+        f"{kind}.{name}": value
+        for kind, model in models.items()
+        for name, value in model.state_dict().items()
+    }
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
     tensors = _on_cpu(tensors)
@@ -101,7 +113,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+    run: Path, models: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> tuple[Any, str | None] | None:
     """Restore the newest state that `save_checkpoint` wrote, or the previous one if it is damaged.
 
@@ -110,6 +122,7 @@ def load_checkpoint(
 
     Raises:
         DamagedCheckpointError: If all states are damaged.
+        InputError: If a state is of another model.
     """
     problem: str | None = None
     for path in (run / CHECKPOINT, run / PREVIOUS):
@@ -122,7 +135,7 @@ def load_checkpoint(
         except InputError as error:
             problem = str(error)
             continue
-        _restore(tensors, model, optimizer)
+        _restore(path, tensors, models, optimizer)
         return meta, problem
     if problem is None:
         return None
@@ -160,11 +173,14 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
 
 
 def _restore(
-    tensors: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    models: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
 ) -> None:
-    model.load_state_dict(
-        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    )
+    for kind, model in models.items():
+        begin = f"{kind}."
+        _load(model, {k[len(begin) :]: v for k, v in tensors.items() if k.startswith(begin)}, path)
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
@@ -172,6 +188,20 @@ def _restore(
             state.setdefault(int(index), {})[key] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _load(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Fill a model, if the tensors are those of its kind and size."""
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if found != expected:
+        other = min({*found.items()} ^ {*expected.items()})[0]
+        raise InputError(
+            f"{path}: holds the weights of another kind of model than the record beside it "
+            f"describes ({other} is {found.get(other, 'missing')}, not "
+            f"{expected.get(other, 'expected')}); was it copied from another run?"
+        )
+    model.load_state_dict(tensors)
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -1,4 +1,4 @@
-"""The training loss (thesis Equations 4.1 to 4.3), on logits."""
+"""The training losses (thesis Equations 4.1 to 4.3, and what they lack), on logits."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hmtas.config import ClassWeights
+from hmtas.config import ClassWeights, TrainConfig
 from hmtas.model.network import Logits
+
+HUBER_S = 0.5  # a displacement that is further off counts linearly (Soares & Shah 2022)
 
 
 def weighted_nll(
-    logits: Tensor, target: Tensor, weight_C: Tensor, present: Tensor | None = None
+    logits: Tensor,
+    target: Tensor,
+    weight_C: Tensor,
+    present: Tensor | None = None,
+    *,
+    focal: float = 0.0,
 ) -> Tensor:
     """Mean negative log-likelihood, positives of class c weighted by w_c (Equation 4.1).
 
@@ -23,16 +30,32 @@ def weighted_nll(
         target: (..., C) in [0, 1], same dtype as `logits`.
         weight_C: (C,), 1 for an unweighted class.
         present: (...) bool, False for what is left out of the mean; None for all of it.
+        focal: Each term is weighed by |target - probability| to this power, which has no gradient:
+            1 is the loss of ASTRA (Xarles et al. 2023), and with hard targets any other is the
+            focal loss (Lin et al. 2017).
 
     Returns:
         Scalar, the mean over every axis: 1/C of Equation 4.1 and 1/K of Equation 4.2.
     """
-    if present is None:
+    if present is None and not focal:
         return F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight_C)
-    each = F.binary_cross_entropy_with_logits(
-        logits, target, pos_weight=weight_C, reduction="none"
-    ).mean(dim=-1)
-    return (each * present).sum() / present.sum().clamp(min=1)
+    each = F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight_C, reduction="none")
+    if focal:
+        each = each * (logits.detach().sigmoid() - target).abs().pow(focal)
+    if present is None:
+        return each.mean()
+    return (each.mean(dim=-1) * present).sum() / present.sum().clamp(min=1)
+
+
+def displacement_loss(shift_BA: Tensor, target_BA: Tensor) -> Tensor:
+    """Huber loss of displacements in seconds; nan targets, far from any event, do not count.
+
+    The sum over actions, the mean over steps: the number of events of a batch does not weigh, so
+    workers that average their gradients do as one with the whole batch.
+    """
+    known = target_BA.isfinite()
+    wanted = torch.where(known, target_BA, shift_BA.detach())
+    return F.huber_loss(shift_BA, wanted, reduction="sum", delta=HUBER_S) / len(shift_BA)
 
 
 def hmtas_loss(
@@ -42,6 +65,7 @@ def hmtas_loss(
     gamma: float,
     weight_C: Tensor,
     present_BE: Tensor | None = None,
+    focal: float = 0.0,
 ) -> Tensor:
     """Fused loss and intermediate supervision, mixed by gamma (Equation 4.3).
 
@@ -51,13 +75,47 @@ def hmtas_loss(
         gamma: Share of the fused loss, in [0, 1]; the thesis uses 0.7.
         weight_C: (C,) positive-class weights.
         present_BE: (B, E) bool; a missing stream has no loss of its own.
+        focal: As in `weighted_nll`.
     """
-    fused = weighted_nll(logits.fused_BC, target_BC, weight_C)
+    fused = weighted_nll(logits.fused_BC, target_BC, weight_C, focal=focal)
     if logits.streams_BEC.shape[1] == 0:
         return fused
     target_BEC = target_BC.unsqueeze(1).expand_as(logits.streams_BEC)
-    streams = weighted_nll(logits.streams_BEC, target_BEC, weight_C, present_BE)
+    streams = weighted_nll(logits.streams_BEC, target_BEC, weight_C, present_BE, focal=focal)
     return gamma * fused + (1 - gamma) * streams
+
+
+def training_loss(
+    logits: Logits,
+    target_BC: Tensor,
+    shift_BA: Tensor | None,
+    config: TrainConfig,
+    *,
+    weight_C: Tensor,
+    present_BE: Tensor | None = None,
+) -> Tensor:
+    """All that a configuration has a model learn: Equation 4.3, and displacements where given.
+
+    Args:
+        logits: Output of a `SpottingModel`.
+        target_BC: (B, C) in [0, 1].
+        shift_BA: (B, A) seconds, nan far from any event; None without displacements.
+        config: Gamma, focal exponent, weight of the displacements.
+        weight_C: (C,) positive-class weights.
+        present_BE: (B, E) bool; None where every stream is present.
+    """
+    loss = hmtas_loss(
+        logits,
+        target_BC,
+        gamma=config.gamma,
+        weight_C=weight_C,
+        present_BE=present_BE,
+        focal=config.focal_exponent,
+    )
+    if logits.shift_BA is None or shift_BA is None:
+        return loss
+    displacement = displacement_loss(logits.shift_BA, shift_BA)
+    return loss + config.context.displacement_weight * displacement
 
 
 def positive_weights(

@@ -2,14 +2,14 @@
 
 Thesis Section 4.1, Figure 4.1 and Table 5.2. Architecture only: no loss, no data, no device.
 Outputs are logits; see `hmtas.model.loss`. Shape letters as in `hmtas.records`, and R for rows: the
-axes of the input up to its features.
+axes of the input up to its features. The models that label steps are in `hmtas.model.steps`.
 
-Every model works in two steps, so that overlapping windows can share the first: `project` maps
-single rows, `encode` maps windows of projected rows to logits.
+Every model of windows works in two parts, so that overlapping windows can share the first:
+`project` maps single rows, `encode` maps windows of projected rows to logits.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,9 +24,38 @@ class Logits(NamedTuple):
 
     fused_BC: Tensor
     streams_BEC: Tensor  # E is 0 for a model without stream heads
+    shift_BA: Tensor | None = None  # displacements, seconds from the step to the event
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Logits":
+        """Each part changed alike."""
+        shift = None if self.shift_BA is None else change(self.shift_BA)
+        return Logits(change(self.fused_BC), change(self.streams_BEC), shift)
+
+    @classmethod
+    def join(cls, parts: Sequence["Logits"]) -> "Logits":
+        """Those of several batches, one after the other."""
+        shifts = [part.shift_BA for part in parts if part.shift_BA is not None]
+        return cls(
+            torch.cat([part.fused_BC for part in parts]),
+            torch.cat([part.streams_BEC for part in parts]),
+            torch.cat(shifts) if shifts else None,
+        )
 
 
 class SpottingModel(nn.Module, ABC):
+    """Classify windows, or the steps of contexts."""
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Mapping[str, Tensor],
+        present_BE: Tensor | None = None,
+        seq_len: int | None = None,
+    ) -> Logits:
+        """Map samples {stream: (K, S, F)} to logits; see the two kinds of models."""
+
+
+class WindowModel(SpottingModel):
     """Classify the window of L rows around a moment."""
 
     @abstractmethod
@@ -126,7 +155,7 @@ class Encoder(nn.Module):
         return x_BKD.amax(dim=1)
 
 
-class HMTAS(SpottingModel):
+class HMTAS(WindowModel):
     """A transformer per stream, one over the streams in the order of `num_features` (M4 to M7)."""
 
     def __init__(
@@ -169,7 +198,7 @@ class HMTAS(SpottingModel):
         return Logits(fused_BC, torch.stack(heads, dim=1) if heads else no_heads_BEC)
 
 
-class SingleStream(SpottingModel):
+class SingleStream(WindowModel):
     """One stream of all embeddings side by side (M0 to M3); a missing embedding is zeros.
 
     `fcnn` takes the maximum over the window and one linear layer, `encoder` puts a projection
@@ -221,23 +250,3 @@ def unfold_windows(x_KSD: Tensor, seq_len: int) -> Tensor:
 def build_head(config: ModelConfig, num_outputs: int) -> nn.Sequential:
     """Dropout and a linear layer from (B, D) to (B, C) logits (Section 4.1.3)."""
     return nn.Sequential(nn.Dropout(config.head_dropout), nn.Linear(config.width, num_outputs))
-
-
-def build_model(
-    num_features: Mapping[str, int], num_outputs: int, config: ModelConfig
-) -> SpottingModel:
-    """The model of a configuration, with fresh weights from torch's generator.
-
-    Args:
-        num_features: Stream to F, in the order of Table 4.1.
-        num_outputs: C, background and actions.
-        config: Architecture.
-    """
-    if config.kind == "hierarchy":
-        return HMTAS(num_features, num_outputs, config)
-    return SingleStream(num_features, num_outputs, config)
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Trainable numbers."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

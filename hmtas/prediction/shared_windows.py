@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hmtas.config import Precision
-from hmtas.model.network import Encoder, Logits, SpottingModel, unfold_windows
+from hmtas.model.network import Encoder, Logits, WindowModel, unfold_windows
 from hmtas.model.torch_private import can_pack, pack_weight, packed_linear
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -42,7 +42,7 @@ class SharedWindows:
     attend over the rows of a window (`fcnn`, and `attention="batch"`) share only their projections.
     """
 
-    def __init__(self, model: SpottingModel, seq_len: int, precision: Precision = "fp32") -> None:
+    def __init__(self, model: WindowModel, seq_len: int, precision: Precision = "fp32") -> None:
         self.seq_len = seq_len
         self.dtype = DTYPES[precision]
         encoders = [m for m in model.modules() if isinstance(m, Encoder)]
@@ -50,14 +50,14 @@ class SharedWindows:
         # A copy that shares the parameters and has other encoders in their places.
         memo: dict[int, object] = {id(p): p for p in model.parameters()}
         if self.shares:
-            memo |= {id(e): _SharedEncoder(e, seq_len, self.dtype) for e in encoders}
+            memo |= {id(e): SharedEncoder(e, seq_len, self.dtype) for e in encoders}
         self.model = copy.deepcopy(model, memo)
 
     @torch.no_grad()
     def project(
         self, x: Mapping[str, Tensor], present_RE: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Map {stream: (R, F)} to {name: (R, D)} float32; see `SpottingModel.project`."""
+        """Map {stream: (R, F)} to {name: (R, D)} float32; see `WindowModel.project`."""
         with self._autocast(x):
             rows = self.model.project(x, present_RE)
         return {name: value.float() for name, value in rows.items()}
@@ -80,14 +80,14 @@ class SharedWindows:
         windows = {name: unfold_windows(x[None], self.seq_len) for name, x in rows.items()}
         with self._autocast(rows):
             logits = self.model.encode(windows, present_BE)
-        return Logits(*(part.float() for part in logits))
+        return logits.map(Tensor.float)
 
     def _autocast(self, x: Mapping[str, Tensor]) -> torch.autocast:
         device = next(iter(x.values())).device.type
         return torch.autocast(device, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
 
-class _SharedEncoder(nn.Module):
+class SharedEncoder(nn.Module):
     """What `Encoder` does in evaluation mode, of (S, D) rows or of (B, tokens, D)."""
 
     def __init__(self, encoder: Encoder, seq_len: int, dtype: torch.dtype) -> None:

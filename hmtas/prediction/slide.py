@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmtas.config import Precision
+from hmtas.config import Config, Precision
 from hmtas.model.checkpoint import check_compatible, load_model
-from hmtas.model.network import Logits, SpottingModel
+from hmtas.model.network import Logits, SpottingModel, WindowModel
+from hmtas.model.steps import Rates, StepModel, rates_of
 from hmtas.model.threads import torch_threads
 from hmtas.model.windows import window_rows
 from hmtas.prediction.shared_windows import SharedWindows
+from hmtas.prediction.steps import WholeHalf, moved
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs.probabilities import read_probabilities, store_predictions
 from hmtas.runs.record import WEIGHTS, predictions_path, read_run
@@ -28,14 +30,16 @@ WINDOWS_AT_ONCE = 2048
 
 
 class Predictor:
-    """A trained model, ready to slide over halves; make a new one when the weights change.
+    """A trained model, ready for halves; make a new one when the weights change.
 
-    What overlapping windows share is computed once; see `hmtas.prediction.shared_windows`.
+    What overlapping windows share is computed once (`hmtas.prediction.shared_windows`); a model
+    that labels steps takes a half as a whole (`hmtas.prediction.steps`).
 
     Args:
         model: In evaluation mode, on `device`.
         widths: Streams of the model to their widths, in its order.
-        seq_len: L.
+        config: Configuration of the run.
+        rate_hz: Rows per second of the store that it was trained on.
         device: Where to compute.
         precision: Precision of the matrix products.
     """
@@ -44,19 +48,30 @@ class Predictor:
         self,
         model: SpottingModel,
         widths: Mapping[str, int],
-        seq_len: int,
+        config: Config,
         *,
+        rate_hz: float = 1.0,
         device: torch.device | str = "cpu",
         precision: Precision = "fp32",
     ) -> None:
-        self.windows = SharedWindows(model, seq_len, precision)
         self.widths = dict(widths)
         self.device = torch.device(device)
-        is_small = self.windows.shares and self.device.type == "cpu"
-        self.at_once = WINDOWS_AT_ONCE_CPU[precision] if is_small else WINDOWS_AT_ONCE
+        self.rates = Rates(rate_hz, rate_hz)
+        self.half: WholeHalf | None = None
+        self.windows: SharedWindows | None = None
+        if isinstance(model, StepModel):
+            self.rates = rates_of(config.model, rate_hz)
+            margin = round(config.train.context.margin_s * rate_hz)
+            self.half, self.seq_len = WholeHalf(model, precision), 2 * margin + 1
+        else:
+            assert isinstance(model, WindowModel)
+            self.seq_len = config.train.seq_len
+            self.windows = SharedWindows(model, self.seq_len, precision)
+            is_small = self.windows.shares and self.device.type == "cpu"
+            self.at_once = WINDOWS_AT_ONCE_CPU[precision] if is_small else WINDOWS_AT_ONCE
 
     def logits(self, half: Half) -> Logits:
-        """Logits (T, C) and (T, E, C) of the window of every row of a half, on the CPU.
+        """Logits (T * k, C) and (T * k, E, C) of every row of a half, on the CPU; k are its steps.
 
         A missing stream is masked in the model.
         """
@@ -66,24 +81,42 @@ class Predictor:
             name: _rows(half, name, width).to(self.device).float()
             for name, width in self.widths.items()
         }
-        rows = self.windows.project(
+        if self.half is not None:
+            padded = {name: pad_rows(value, self.seq_len) for name, value in x.items()}
+            return self.half.logits(padded, present_E, self.seq_len).map(Tensor.cpu)
+        windows = self.windows
+        assert windows is not None
+        rows = windows.project(
             x, None if present_E is None else present_E.expand(half.num_rows, -1)
         )
-        rows = {name: pad_rows(value, self.windows.seq_len) for name, value in rows.items()}
+        rows = {name: pad_rows(value, self.seq_len) for name, value in rows.items()}
         parts = [
-            self.windows.encode({name: value[part] for name, value in rows.items()}, present_E)
+            windows.encode({name: value[part] for name, value in rows.items()}, present_E)
             for part in self._chunks(half.num_rows)
         ]
-        return Logits(
-            torch.cat([part.fused_BC for part in parts]).cpu(),
-            torch.cat([part.streams_BEC for part in parts]).cpu(),
-        )
+        return Logits.join(parts).map(Tensor.cpu)
+
+    def probabilities(self, logits: Logits, half: Half) -> Probabilities:
+        """Probabilities of a half at the output rate, displacements applied. Background is dropped.
+
+        Raises:
+            InputError: If a row of the half is not finite.
+        """
+        scores = logits.fused_BC[:, 1:].sigmoid()
+        if not scores.isfinite().all():
+            refuse_damage(half)
+        values = moved(scores, logits.shift_BA, self.rates).numpy()
+        return Probabilities(half=half.half, values=values, rate_hz=self.rates.output_hz)
+
+    def predict(self, half: Half) -> Probabilities:
+        """Probabilities of a half."""
+        return self.probabilities(self.logits(half), half)
 
     def _chunks(self, num_windows: int) -> Iterator[slice]:
         """Rows of chunks that hold `at_once` windows each, the last one what is left."""
         for start in range(0, num_windows, self.at_once):
             stop = min(start + self.at_once, num_windows)
-            yield slice(start, stop + self.windows.seq_len - 1)
+            yield slice(start, stop + self.seq_len - 1)
 
 
 def pad_rows(rows_TD: Tensor, seq_len: int) -> Tensor:
@@ -91,23 +124,6 @@ def pad_rows(rows_TD: Tensor, seq_len: int) -> Tensor:
     windows = window_rows(len(rows_TD), seq_len)
     index = np.concatenate([windows[:, 0], windows[-1, 1:]])
     return rows_TD[torch.from_numpy(index).to(rows_TD.device)]
-
-
-def predict_half(predictor: Predictor, half: Half, *, rate_hz: float = 1.0) -> Probabilities:
-    """Probabilities of every row of a half. Background is dropped."""
-    return to_probabilities(predictor.logits(half), half, rate_hz)
-
-
-def to_probabilities(logits: Logits, half: Half, rate_hz: float) -> Probabilities:
-    """Probabilities of every row of the half that the logits are of.
-
-    Raises:
-        InputError: If a row of the half is not finite.
-    """
-    values: np.ndarray = logits.fused_BC[:, 1:].sigmoid().numpy()
-    if not np.isfinite(values).all():
-        refuse_damage(half)
-    return Probabilities(half=half.half, values=values, rate_hz=rate_hz)
 
 
 def predict_run(
@@ -133,13 +149,14 @@ def predict_run(
     predictor = Predictor(
         load_model(run).to(device),
         record.streams,
-        record.config.train.seq_len,
+        record.config,
+        rate_hz=record.rate_hz,
         device=device,
         precision=precision,
     )
 
     def predict(half: HalfId) -> Probabilities:
-        found = predict_half(predictor, store.open_half(half), rate_hz=store.rate_hz)
+        found = predictor.predict(store.open_half(half))
         on_half()
         return found
 

@@ -9,11 +9,13 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """Samples with their targets: windows (n is 1, S is L) or chunks of n windows."""
+    """Samples with their targets: windows (n is 1, S is L), chunks of n windows, or contexts."""
 
     x: dict[str, Tensor]  # stream to (K, S, F) float16
     present_BE: Tensor | None  # (K, E) bool; None where every stream is present
-    target_BC: Tensor  # (K * n, C) float32, sample by sample
+    target_BC: Tensor  # (K * n, C) float32, sample by sample; n labels each
+    shift_BA: Tensor | None = None  # (K * n, A) float32, seconds to an event; nan far from any
+    partner: "Batch | None" = None  # as many samples, to be blended with these
 
     @property
     def num_samples(self) -> int:
@@ -33,21 +35,55 @@ class Batch(NamedTuple):
         return Batch(
             {name: move(x, device).float() for name, x in self.x.items()},
             None if self.present_BE is None else move(self.present_BE, device),
-            move(self.target_BC, device),
+            move(self.target_BC, device).float(),
+            None if self.shift_BA is None else move(self.shift_BA, device).float(),
+            None if self.partner is None else self.partner.to(device),
+        )
+
+    def at(self, chosen: Tensor) -> "Batch":
+        """Some of the samples, without their partners."""
+
+        def pick(values: Tensor | None) -> Tensor | None:
+            if values is None:
+                return None
+            return values.view(self.num_samples, -1, values.shape[-1])[chosen].flatten(0, 1)
+
+        target_BC = pick(self.target_BC)
+        assert target_BC is not None
+        return Batch(
+            {name: x[chosen] for name, x in self.x.items()},
+            None if self.present_BE is None else self.present_BE[chosen],
+            target_BC,
+            pick(self.shift_BA),
         )
 
 
 def mix_up(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
-    """Blend every window, or chunk, with another one (mix-up, Zhang et al. 2018)."""
+    """Blend every sample with its partner, or another of the batch (Zhang et al. 2018).
+
+    A displacement that only one of the two has is kept as it is.
+    """
     share = float(rng.beta(alpha, alpha))
-    device = batch.target_BC.device
-    other = move(torch.from_numpy(rng.permutation(batch.num_samples)), device)
-    present_BE = batch.present_BE
-    target_KNC = batch.target_BC.view(batch.num_samples, -1, batch.target_BC.shape[-1])
+    other = batch.partner
+    if other is None:
+        order = torch.from_numpy(rng.permutation(batch.num_samples))
+        other = batch.at(move(order, batch.target_BC.device))
+
+    def blend(first: Tensor, second: Tensor) -> Tensor:
+        return share * first + (1 - share) * second
+
+    shift_BA = batch.shift_BA
+    if shift_BA is not None:
+        assert other.shift_BA is not None
+        both = blend(shift_BA, other.shift_BA)
+        either = torch.where(shift_BA.isfinite(), shift_BA, other.shift_BA)
+        shift_BA = torch.where(both.isfinite(), both, either)
+    present = [part.present_BE for part in (batch, other) if part.present_BE is not None]
     return Batch(
-        {name: share * x + (1 - share) * x[other] for name, x in batch.x.items()},
-        None if present_BE is None else present_BE & present_BE[other],
-        (share * target_KNC + (1 - share) * target_KNC[other]).flatten(0, 1),
+        {name: blend(x, other.x[name]) for name, x in batch.x.items()},
+        torch.stack(present).all(dim=0) if present else None,
+        blend(batch.target_BC, other.target_BC),
+        shift_BA,
     )
 
 
@@ -72,5 +108,12 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
                 for batch in batches
             ]
         )
-    x = {name: torch.cat([batch.x[name] for batch in batches]) for name in batches[0].x}
-    return Batch(x, present, torch.cat([batch.target_BC for batch in batches]))
+    shifts = [batch.shift_BA for batch in batches if batch.shift_BA is not None]
+    partners = [batch.partner for batch in batches if batch.partner is not None]
+    return Batch(
+        {name: torch.cat([batch.x[name] for batch in batches]) for name in batches[0].x},
+        present,
+        torch.cat([batch.target_BC for batch in batches]),
+        torch.cat(shifts) if shifts else None,
+        join_batches(partners) if partners else None,
+    )

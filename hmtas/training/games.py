@@ -10,6 +10,7 @@ import numpy as np
 from hmtas import __version__
 from hmtas.config import Config, TrainConfig
 from hmtas.errors import InputError
+from hmtas.model.steps import rates_of
 from hmtas.runs.record import RECORD, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.names import check_names
@@ -93,6 +94,8 @@ def begin_run(
     if not streams:
         raise InputError(f"model.exclude_streams leaves no stream of {', '.join(store.streams)}")
     _check_streams(store, games, streams)
+    if config.model.labels_steps:
+        _check_contexts(store, config, games)
     record = RunRecord(
         name=name,
         version=__version__,
@@ -132,6 +135,18 @@ def _check_streams(store: EmbeddingStore, games: GamePlan, streams: Iterable[str
             f"{store.place}: {empty[0]} and {len(empty) - 1} more halves have none of the streams "
             f"{', '.join(sorted(used))}; use another stream too (model.exclude_streams), one that "
             "every half has"
+        )
+
+
+def _check_contexts(store: EmbeddingStore, config: Config, games: GamePlan) -> None:
+    """Refuse rates that do not fit, and contexts that no half can fill."""
+    rates_of(config.model, store.rate_hz)
+    longest = max(store.halves_of(games.fitted), key=lambda half: store.halves[half].num_rows)
+    longest_s = store.halves[longest].num_rows / store.rate_hz
+    if config.train.context.context_s > longest_s:
+        raise InputError(
+            f"context_s ({config.train.context.context_s:g}) is longer than the longest half that "
+            f"is trained on ({longest}: {longest_s:g} s); choose a shorter context"
         )
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from hmtas.config import Config
 from hmtas.errors import DivergedError, InputError
+from hmtas.model.build import build_model, count_parameters
 from hmtas.model.checkpoint import (
     CHECKPOINT,
     load_checkpoint,
@@ -24,15 +25,17 @@ from hmtas.model.checkpoint import (
     save_weights,
 )
 from hmtas.model.loss import positive_weights
-from hmtas.model.network import build_model, count_parameters
+from hmtas.model.network import SpottingModel
 from hmtas.prediction.slide import predict_run, predicted
 from hmtas.runs.environment import Environment, changes, this_environment
 from hmtas.runs.record import WEIGHTS, EpochRecord, RunRecord, write_run
 from hmtas.store.halves import refuse_damage
 from hmtas.store.local import EmbeddingStore
+from hmtas.training.averaging import WeightAverage
 from hmtas.training.batches import Batch
-from hmtas.training.dataset import WindowDataset, resident_device
+from hmtas.training.dataset import SampleDataset, resident_device
 from hmtas.training.games import GamePlan, begin_run, plan_games, shard
+from hmtas.training.labels import labels_of
 from hmtas.training.stepping import Stepper, build_optimizer
 from hmtas.training.validate import validate
 
@@ -146,8 +149,10 @@ class _Training:
         train = self.config.train
         self.max_epochs = min(train.max_epochs, stop_after or train.max_epochs)
         torch.manual_seed(train.seed)
-        self.model = build_model(record.streams, len(store.actions) + 1, self.config.model)
-        self.model.to(device)
+        num_outputs = len(store.actions) + 1
+        model = build_model(record.streams, num_outputs, self.config.model, store.rate_hz)
+        self.model = model.to(device)
+        self.average = WeightAverage(model, train.ema_decay) if train.ema_decay else None
         self.record = record.model_copy(
             update={
                 "num_parameters": count_parameters(self.model),
@@ -158,13 +163,13 @@ class _Training:
         self._resume()
         self.wrapped = parallel.wrap(self.model)
         halves = store.halves_of(shard(games.fitted, parallel.rank, parallel.size))
-        self.data = WindowDataset(
+        labels, streams = labels_of(self.config, store.rate_hz), tuple(record.streams)
+        self.data = SampleDataset(
             store,
             halves,
-            streams=tuple(record.streams),
-            seq_len=train.seq_len,
-            chunk_windows=train.chunk_windows,
-            device=resident_device(store, halves, tuple(record.streams), device),
+            streams=streams,
+            labels=labels,
+            device=resident_device(store, halves, streams, labels, device),
         )
         events = store.events_of(games.fitted).values()
         num_events_A = np.bincount(
@@ -173,8 +178,20 @@ class _Training:
         weights = positive_weights(train.class_weights, store.actions, num_events_A)
         self.weight_C = weights.to(device)
         self.stepper = Stepper(
-            self.wrapped, self.optimizer, train, weight_C=self.weight_C, device=device
+            self.wrapped,
+            self.optimizer,
+            train,
+            weight_C=self.weight_C,
+            device=device,
+            seq_len=labels.layout.seq_len if labels.layout.chunk_windows else None,
+            steps_per_epoch=self._steps(),
+            average=self.average,
         )
+
+    @property
+    def kept(self) -> SpottingModel:
+        """The model that is scored and saved: the average of the weights, where there is one."""
+        return self.model if self.average is None else self.average.model
 
     def finished(self) -> bool:
         """No epoch left, or none of the last `patience` was better than the best before."""
@@ -192,7 +209,7 @@ class _Training:
         validated = {}
         if self.parallel.rank == 0 and self.games.stopped:
             found = validate(
-                self.model,
+                self.kept,
                 self.store,
                 self.games.stopped,
                 self.record.streams,
@@ -248,7 +265,12 @@ class _Training:
         """Without end: workers whose games differ in length must take the same steps."""
         train = self.config.train
         while True:
-            for batch in self.data.batches(train.batch_size, rng, train.windows_share):
+            for batch in self.data.batches(
+                train.batch_size,
+                rng,
+                train.windows_share,
+                balanced=bool(train.mixup_alpha) and train.mixup_partner == "balanced",
+            ):
                 if len(batch.target_BC) > 1:  # BatchNorm needs two
                     yield batch
 
@@ -261,8 +283,9 @@ class _Training:
             )
             for rank in range(self.parallel.size)
         ]
-        train = self.config.train
-        return max(1, int(min(num_rows) * train.windows_share) // train.batch_size)
+        train, labels = self.config.train, self.data.labels
+        per_batch = labels.num_samples(train.batch_size) * labels.layout.num_windows
+        return max(1, int(min(num_rows) * train.windows_share) // per_batch)
 
     def _record_epoch(self, entry: EpochRecord) -> None:
         """Add an epoch to the record and save; a run without stopping keeps its last epoch."""
@@ -274,17 +297,17 @@ class _Training:
         if better:
             update["best_epoch"] = entry.epoch
             if self.parallel.rank == 0:
-                update["weights_sha256"] = save_weights(self.out / WEIGHTS, self.model)
+                update["weights_sha256"] = save_weights(self.out / WEIGHTS, self.kept)
         self.record = self.record.model_copy(update=update)
         if self.parallel.rank == 0:
             # The checkpoint first: a record without it would skip an epoch after a crash.
             meta = {"record": self.record.model_dump(mode="json")}
-            save_checkpoint(self.out, self.model, self.optimizer, meta)
+            save_checkpoint(self.out, self._state(), self.optimizer, meta)
             write_run(self.out, self.record)
 
     def _resume(self) -> None:
         """Resume from the checkpoint, if there is one."""
-        found = load_checkpoint(self.out, self.model, self.optimizer)
+        found = load_checkpoint(self.out, self._state(), self.optimizer)
         if found is None:
             self.record = self.record.model_copy(update={"history": (), "best_epoch": None})
             return
@@ -300,6 +323,11 @@ class _Training:
             if self.parallel.rank == 0:
                 # The next save keeps the newest as the previous one: that must be the good one.
                 (self.out / CHECKPOINT).unlink(missing_ok=True)
+
+    def _state(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds beside the optimizer."""
+        average = {} if self.average is None else {"average": self.average.model}
+        return {"model": self.model, **average}
 
     def _add_note(self, note: str) -> None:
         self.record = self.record.model_copy(update={"notes": (*self.record.notes, note)})

@@ -7,21 +7,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmtas.model.windows import window_targets
 from hmtas.records import HalfId
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.batches import Batch, move
 from hmtas.training.chunks import SampleLayout
+from hmtas.training.labels import Labels
 
 Buffers = dict[str, Tensor]  # that one block after the other uses
-_TARGETS = ""  # no stream is called so
+_TARGETS, _SHIFTS = "", " "  # no stream is called so
+_TYPES = {"bool": torch.bool, "float16": torch.float16}
 
 
 class Rows(NamedTuple):
     """The rows of some halves, one after the other, all on one device."""
 
     streams: dict[str, Tensor]  # stream to (R, F) float16
-    target_RC: Tensor  # (R, C) bool
+    target_RC: Tensor  # (R, k * C), as in `hmtas.training.labels.Targets`
+    shift_RA: Tensor | None  # (R, k * A)
+    num_outputs: int  # C
 
     def cut(self, cut: SampleLayout, spans_K3: Tensor, present_KE: np.ndarray) -> Batch:
         """The samples at some spans (`hmtas.training.chunks.SampleLayout.spans`)."""
@@ -31,15 +34,18 @@ class Rows(NamedTuple):
             steps = torch.arange(-before, length - before, device=first.device)
             return (first + steps).clamp(low, high).flatten()
 
-        rows = at(cut.num_rows, cut.seq_len // 2)
-        target_BC = _take(self.target_RC, at(cut.num_windows, 0))
+        rows, labelled = at(cut.num_rows, cut.seq_len // 2), at(cut.num_windows, 0)
+        shift_RA = self.shift_RA
         return Batch(
             {
                 name: _take(values, rows).view(-1, cut.num_rows, values.shape[1])
                 for name, values in self.streams.items()
             },
             None if present_KE.all() else move(torch.from_numpy(present_KE), rows.device),
-            target_BC.float(),
+            _take(self.target_RC, labelled).view(-1, self.num_outputs).float(),
+            None
+            if shift_RA is None
+            else _take(shift_RA, labelled).view(-1, self.num_outputs - 1).float(),
         )
 
 
@@ -48,7 +54,7 @@ def read_rows(
     halves: Sequence[HalfId],
     *,
     streams: Sequence[str],
-    seq_len: int,
+    labels: Labels,
     device: torch.device | str = "cpu",
     memory: Buffers | None = None,
 ) -> tuple[Rows, list[int]]:
@@ -58,8 +64,8 @@ def read_rows(
     pages of the system cost more than the copy.
 
     Returns:
-        The rows, zeros where a stream is missing, with the target of the window of each; and the
-        first row of every half among them.
+        The rows, zeros where a stream is missing, with the targets of each; and the first row of
+        every half among them.
     """
     num_rows = [store.halves[half].num_rows for half in halves]
     *bases, total = np.cumsum([0, *num_rows]).tolist()
@@ -70,11 +76,19 @@ def read_rows(
             memory[name] = torch.empty(total, width, dtype=dtype, device=device)
         return memory[name][:total]
 
+    num_actions = len(store.actions)
+    targets = [
+        labels.targets(store.events(half), count, num_actions)
+        for half, count in zip(halves, num_rows, strict=True)
+    ]
+    classes, shift_s = targets[0]
     rows = Rows(
         {name: room(name, store.streams[name], torch.float16) for name in streams},
-        room(_TARGETS, len(store.actions) + 1, torch.bool),
+        room(_TARGETS, classes.shape[1], _TYPES[classes.dtype.name]),
+        None if shift_s is None else room(_SHIFTS, shift_s.shape[1], _TYPES[shift_s.dtype.name]),
+        num_actions + 1,
     )
-    for half, base, count in zip(halves, bases, num_rows, strict=True):
+    for half, base, count, target in zip(halves, bases, num_rows, targets, strict=True):
         part = slice(base, base + count)
         found = store.open_half(half).streams
         for name in streams:
@@ -82,10 +96,9 @@ def read_rows(
                 _copy(rows.streams[name][part], found[name])
             else:
                 rows.streams[name][part] = 0
-        target = window_targets(
-            store.events(half), count, seq_len, len(store.actions), store.rate_hz
-        )
-        _copy(rows.target_RC[part], target.astype(np.bool_))
+        _copy(rows.target_RC[part], target.classes)
+        if rows.shift_RA is not None and target.shift_s is not None:
+            _copy(rows.shift_RA[part], target.shift_s)
     return rows, bases
 
 

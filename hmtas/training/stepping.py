@@ -15,21 +15,40 @@ from torch import Tensor, nn
 
 from hmtas.config import TrainConfig
 from hmtas.errors import DivergedError
-from hmtas.model.loss import hmtas_loss
+from hmtas.model.loss import training_loss
+from hmtas.training.averaging import WeightAverage
 from hmtas.training.batches import Batch, mix_up
 
 READ_LOSSES_EVERY = 100  # steps between two looks at the losses of a GPU; on a CPU a look is free
+LAST_RATE = 0.01  # share of the learning rate that a schedule ends with
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Adam:
-    """AMSGrad (Section 5.3), all parameters in one kernel."""
+def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """AMSGrad (Section 5.3), or Adam with decoupled weight decay; all parameters in one kernel."""
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(
+            model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
     return torch.optim.Adam(
         model.parameters(),
-        lr=config.learning_rate,
+        config.learning_rate,
         weight_decay=config.weight_decay,
         amsgrad=True,
         fused=True,
     )
+
+
+def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of a step, counted from 1 over the whole training."""
+    warm = config.warmup_epochs * steps_per_epoch
+    if step <= warm:
+        return config.learning_rate * step / warm
+    if config.schedule == "constant":
+        return config.learning_rate
+    last = config.max_epochs * steps_per_epoch
+    done = min(1.0, (step - warm) / max(last - warm, 1))
+    left = 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return config.learning_rate * (LAST_RATE + (1 - LAST_RATE) * left)
 
 
 class Stepper:
@@ -43,7 +62,12 @@ class Stepper:
         *,
         weight_C: Tensor,
         device: torch.device,
+        seq_len: int | None = None,
+        steps_per_epoch: int = 1,
+        average: WeightAverage | None = None,
     ) -> None:
+        """See `hmtas.model.network.SpottingModel` for `seq_len`."""
+        self.seq_len, self.steps_per_epoch, self.average = seq_len, steps_per_epoch, average
         self.model, self.optimizer, self.config = model, optimizer, config
         self.weight_C, self.device = weight_C, device
         self.read_every = 1 if device.type == "cpu" else READ_LOSSES_EVERY
@@ -67,8 +91,8 @@ class Stepper:
         losses: list[Tensor] = []
         seen: list[float] = []
         num_windows = 0
-        for batch in batches:
-            losses.append(self.step(batch, rng))
+        for number, batch in enumerate(batches, 1 + (epoch - 1) * self.steps_per_epoch):
+            losses.append(self.step(batch, rng, number))
             num_windows += len(batch.target_BC)
             if len(losses) == self.read_every:
                 seen += self._read_losses(losses, len(seen), place, epoch)
@@ -76,8 +100,14 @@ class Stepper:
         seen += self._read_losses(losses, len(seen), place, epoch)
         return float(np.mean(seen)), num_windows
 
-    def step(self, batch: Batch, rng: np.random.Generator) -> Tensor:
-        """One step; returns the loss, on the device, NaN or infinite where it was not taken."""
+    def step(self, batch: Batch, rng: np.random.Generator, number: int = 1) -> Tensor:
+        """One step, the training's `number`-th.
+
+        Returns:
+            The loss, on the device, NaN or infinite where the step was not taken.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, number, self.steps_per_epoch)
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(batch.to(self.device), rng)
         # A loss can be infinite and its gradient finite; times NaN none is.
@@ -86,12 +116,16 @@ class Stepper:
         self.broken.copy_(
             self.broken.maximum(1 - self._gradient_probe.grad.isfinite().all().float())
         )
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.model, number)
         loss = loss.detach()
         return torch.where((self.broken > 0) & loss.isfinite(), torch.nan, loss)
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> Tensor:
-        """Equation 4.3 of one batch on the device."""
+        """Equation 4.3 of one batch on the device, and the loss of the displacements."""
         train = self.config
         if train.mixup_alpha > 0:
             batch = mix_up(batch, train.mixup_alpha, rng)
@@ -101,12 +135,12 @@ class Stepper:
             else contextlib.nullcontext()
         )
         with cast:
-            seq_len = train.seq_len if train.chunk_windows else None
-            logits = self.model(batch.x, batch.present_BE, seq_len)
-        return hmtas_loss(
-            type(logits)(*(part.float() for part in logits)),
+            logits = self.model(batch.x, batch.present_BE, self.seq_len)
+        return training_loss(
+            logits.map(Tensor.float),
             batch.target_BC,
-            gamma=train.gamma,
+            batch.shift_BA,
+            train,
             weight_C=self.weight_C,
             present_BE=batch.present_by_window,
         )

@@ -7,24 +7,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmtas.config import Config
+from hmtas.config import Config, TrainConfig
 from hmtas.metric.averages import TOLERANCES_S, Metric, score
 from hmtas.metric.counts import histograms
-from hmtas.model.loss import hmtas_loss, weighted_nll
+from hmtas.model.loss import training_loss, weighted_nll
 from hmtas.model.network import Logits, SpottingModel
-from hmtas.model.windows import window_targets
-from hmtas.prediction.slide import Predictor, to_probabilities
+from hmtas.prediction.slide import Predictor
 from hmtas.records import HalfId, Probabilities
 from hmtas.scoring.run import spot_as_trained
 from hmtas.statistics.games import GameCounts, resampled_averages
 from hmtas.statistics.intervals import bootstrap_interval
 from hmtas.store.local import EmbeddingStore
+from hmtas.training.labels import labels_of
 
 
 class Validation(NamedTuple):
     """What an `EpochRecord` says of the games that stop the training.
 
-    Losses are over windows that do not overlap, as in the thesis; Average-mAP over every row.
+    Losses are over windows that do not overlap, as in the thesis, or over every step; Average-mAP
+    over every row.
     """
 
     val_loss: float  # Equation 4.3
@@ -33,6 +34,14 @@ class Validation(NamedTuple):
     loose: float
     game_tight: tuple[float, ...]  # of each game alone, over its own actions; games sorted
     intervals: dict[str, tuple[float, float]]  # 95 %, of the score that stops the training
+
+
+class Targeted(NamedTuple):
+    """What the logits of some labels are compared with."""
+
+    target_BC: Tensor
+    shift_BA: Tensor | None
+    present_BE: Tensor
 
 
 def validate(
@@ -47,24 +56,27 @@ def validate(
 ) -> Validation:
     """Score a model on some games, on its device. Leaves it in evaluation mode."""
     model.eval()
-    seq_len = config.train.seq_len
-    predictor = Predictor(model, widths, seq_len, device=device)
+    predictor = Predictor(model, widths, config, rate_hz=store.rate_hz, device=device)
+    labels, num_actions = labels_of(config, store.rate_hz), len(store.actions)
     probabilities: dict[HalfId, Probabilities] = {}
     kept: list[Logits] = []
     targets: list[Tensor] = []
+    shifts: list[Tensor] = []
     present: list[Tensor] = []
+    # A step is a sample of its own; windows overlap, and every L-th is taken.
+    length = 1 if config.model.labels_steps else config.train.seq_len
+    apart = slice(length // 2, None, length)
     for half_id in store.halves_of(games):
         half = store.open_half(half_id)
         logits = predictor.logits(half)
-        probabilities[half_id] = to_probabilities(logits, half, store.rate_hz)
-        target_TC = window_targets(
-            store.events(half_id), half.num_rows, seq_len, len(store.actions), store.rate_hz
-        )
-        apart = slice(seq_len // 2, None, seq_len)
-        kept.append(Logits(logits.fused_BC[apart], logits.streams_BEC[apart]))
-        targets.append(torch.from_numpy(target_TC)[apart])
+        probabilities[half_id] = predictor.probabilities(logits, half)
+        found = labels.targets(store.events(half_id), half.num_rows, num_actions)
+        kept.append(logits.map(lambda part: part[apart]))
+        targets.append(_by_label(found.classes, num_actions + 1)[apart])
+        if found.shift_s is not None:
+            shifts.append(_by_label(found.shift_s, num_actions))
         row_E = torch.tensor([name in half.streams for name in widths])
-        present.append(row_E.expand(len(targets[-1]), -1))
+        present.append(row_E.expand(len(kept[-1].fused_BC), -1))
     events = store.events_of(games)
     stop_metric: Metric = "loose" if config.train.stop_on == "loose" else "tight"
     spots = spot_as_trained(probabilities, events, store.actions, config, stop_metric)
@@ -79,11 +91,10 @@ def validate(
     tight = GameCounts.of(counts["tight"])
     game_tight = resampled_averages(tight, np.eye(len(tight.games)))
     losses = _losses(
-        Logits(*(torch.cat(parts) for parts in zip(*kept, strict=True))),
-        torch.cat(targets),
-        torch.cat(present),
-        gamma=config.train.gamma,
-        weight_C=weight_C.cpu(),
+        Logits.join(kept),
+        Targeted(torch.cat(targets), torch.cat(shifts) if shifts else None, torch.cat(present)),
+        config.train,
+        weight_C.cpu(),
     )
     return Validation(
         losses[0],
@@ -95,13 +106,20 @@ def validate(
     )
 
 
-def _losses(
-    logits: Logits, target_BC: Tensor, present_BE: Tensor, *, gamma: float, weight_C: Tensor
-) -> list[float]:
+def _by_label(values: np.ndarray, width: int) -> Tensor:
+    """(T, k * width) as (T * k, width) float32."""
+    return torch.from_numpy(values.reshape(-1, width).astype(np.float32))
+
+
+def _losses(logits: Logits, wanted: Targeted, config: TrainConfig, weight_C: Tensor) -> list[float]:
     """The whole loss, then that of each stream head, if there are any."""
-    loss = hmtas_loss(logits, target_BC, gamma=gamma, weight_C=weight_C, present_BE=present_BE)
+    target_BC, shift_BA, present_BE = wanted
+    loss = training_loss(
+        logits, target_BC, shift_BA, config, weight_C=weight_C, present_BE=present_BE
+    )
+    focal = config.focal_exponent
     heads = [
-        weighted_nll(logits.streams_BEC[:, i], target_BC, weight_C, present_BE[:, i])
+        weighted_nll(logits.streams_BEC[:, i], target_BC, weight_C, present_BE[:, i], focal=focal)
         for i in range(logits.streams_BEC.shape[1])
     ]
     return [part.item() for part in (loss, *heads)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hmtas.model.network import count_parameters
+from hmtas.model.build import count_parameters
 from tests.support.paths import ROOT
 
 

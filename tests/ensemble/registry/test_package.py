@@ -14,7 +14,6 @@ from ensemble.registry.package import MANIFEST, write_package
 from ensemble.registry.scored import score_ensemble
 from hmtas.errors import InputError
 from hmtas.files import read_json, sha256_json, write_json
-from hmtas.prediction.slide import predict_half
 from hmtas.records import HalfId
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import RECORD, WEIGHTS, WINDOWS, predictions_path
@@ -151,7 +150,7 @@ def test_a_stream_without_rows_is_masked(season: Season, pair: Path, tmp_path: P
     without = packaged.probabilities({**streams, "vtn": np.empty((0, 4), np.float32)})
     half = season.store.open_half(HalfId(season.test_game, 1))
     lacking = half._replace(half=GIVEN, streams={"vggish": half.streams["vggish"]})
-    each = [predict_half(p, lacking).values for p in packaged.predictors if p is not None]
+    each = [p.predict(lacking).values for p in packaged.predictors if p is not None]
     np.testing.assert_array_equal(without.values, packaged.fitted.combine(np.stack(each)))
     assert not np.allclose(without.values, packaged.probabilities(streams).values)
     with pytest.raises(InputError, match=r"none of the streams of blind \(vggish\)"):

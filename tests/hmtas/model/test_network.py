@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from hmtas.config import ModelConfig
-from hmtas.model.network import SpottingModel, build_model, count_parameters
+from hmtas.model.build import build_model, count_parameters
+from hmtas.model.network import SpottingModel
 from hmtas.presets import PRESETS
 
 NUM_FEATURES = {"visual": 6, "audio": 4}

@@ -9,8 +9,9 @@ from torch.multiprocessing import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from hmtas.config import ModelConfig
+from hmtas.model.build import build_model
 from hmtas.model.loss import hmtas_loss
-from hmtas.model.network import SpottingModel, build_model
+from hmtas.model.network import SpottingModel
 from hmtas.model.sync_norm import SyncedBatchNorm1d
 
 STREAMS = {"vtn": 6, "vggish": 3}

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from hmtas.config import ModelConfig
-from hmtas.model.network import SpottingModel, build_model
+from hmtas.model.build import build_model
+from hmtas.model.network import SpottingModel
 from hmtas.model.windows import window_rows
 from hmtas.prediction.shared_windows import SharedWindows, attend
 from hmtas.prediction.slide import pad_rows

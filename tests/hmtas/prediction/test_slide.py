@@ -14,9 +14,9 @@ from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 from hmtas.model.checkpoint import load_model
 from hmtas.model.windows import window_rows
-from hmtas.prediction.slide import Predictor, predict_half, predict_run, predicted
+from hmtas.prediction.slide import Predictor, predict_run, predicted
 from hmtas.runs.probabilities import read_probabilities
-from hmtas.runs.record import RECORD, predictions_path
+from hmtas.runs.record import RECORD, predictions_path, read_run
 from hmtas.store.halves import Half
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
@@ -41,17 +41,17 @@ def test_sharing_rows_changes_nothing(store: EmbeddingStore, run: Path) -> None:
     x = {k: torch.from_numpy(v.astype(np.float32)[index]) for k, v in half.streams.items()}
     with torch.no_grad():
         naive = model(x).fused_BC
-    shared = Predictor(model, store.streams, 4).logits(half).fused_BC
+    shared = Predictor(model, store.streams, read_run(run).config).logits(half).fused_BC
     torch.testing.assert_close(shared, naive, atol=1e-5, rtol=1e-5)
 
 
 def test_a_half_without_a_stream_is_predicted(store: EmbeddingStore, run: Path) -> None:
     model, half = load_model(run), first_half(store)
     deaf = half._replace(streams={"vtn": half.streams["vtn"]})
-    predictor = Predictor(model, store.streams, 4)
-    values = predict_half(predictor, deaf).values
+    predictor = Predictor(model, store.streams, read_run(run).config)
+    values = predictor.predict(deaf).values
     assert np.isfinite(values).all()
-    assert not np.allclose(values, predict_half(predictor, half).values)
+    assert not np.allclose(values, predictor.predict(half).values)
 
 
 def test_every_second_of_the_split_is_stored_with_its_provenance(

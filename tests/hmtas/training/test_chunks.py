@@ -16,7 +16,8 @@ from hmtas.store.local import EmbeddingStore
 from hmtas.training import dataset
 from hmtas.training.batches import Batch, mix_up
 from hmtas.training.chunks import SampleLayout
-from hmtas.training.dataset import WindowDataset
+from hmtas.training.dataset import SampleDataset
+from hmtas.training.labels import WindowLabels
 from hmtas.training.loop import fit
 from tests.support.small import make_config, make_counting_store, make_store
 
@@ -33,13 +34,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
     return make_store(tmp_path_factory.mktemp("small"))
 
 
-def open_data(store: EmbeddingStore, seq_len: int = 3, chunk_windows: int = 4) -> WindowDataset:
-    return WindowDataset(
+def open_data(store: EmbeddingStore, seq_len: int = 3, chunk_windows: int = 4) -> SampleDataset:
+    return SampleDataset(
         store,
         store.halves_of(store.games("train")),
         streams=("row", "audio"),
-        seq_len=seq_len,
-        chunk_windows=chunk_windows,
+        labels=WindowLabels(seq_len, chunk_windows),
     )
 
 
@@ -87,7 +87,7 @@ def test_a_half_shorter_than_a_chunk_repeats_its_last_window_and_target(
     store: EmbeddingStore,
 ) -> None:
     half = store.halves_of(store.games("train"))[2]
-    data = WindowDataset(store, [half], streams=("row",), seq_len=3, chunk_windows=8)
+    data = SampleDataset(store, [half], streams=("row",), labels=WindowLabels(3, 8))
     (batch,) = data.batches(8, np.random.default_rng(0))
     assert batch.x["row"][0, :, 0].tolist() == [200, 200, 201, *[202] * 7]
     assert batch.target_BC.tolist() == [[0.0, 1.0]] * 8  # goals in seconds 0 and 2

@@ -9,7 +9,8 @@ import torch
 from hmtas.store.local import EmbeddingStore
 from hmtas.training import dataset
 from hmtas.training.batches import Batch, mix_up
-from hmtas.training.dataset import WindowDataset
+from hmtas.training.dataset import SampleDataset
+from hmtas.training.labels import WindowLabels
 from tests.support.small import make_counting_store, make_store
 
 NUM_ROWS = (7, 5, 9, 6)  # of the halves of two games
@@ -21,9 +22,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingStore:
     return make_counting_store(tmp_path_factory.mktemp("dataset"), NUM_ROWS, goals_s=(3,))
 
 
-def make_dataset(store: EmbeddingStore, seq_len: int = 3) -> WindowDataset:
+def make_dataset(store: EmbeddingStore, seq_len: int = 3) -> SampleDataset:
     halves = store.halves_of(store.games("train"))
-    return WindowDataset(store, halves, streams=("row", "audio"), seq_len=seq_len)
+    return SampleDataset(store, halves, streams=("row", "audio"), labels=WindowLabels(seq_len))
 
 
 def centres(batches: list[Batch]) -> list[float]:
@@ -94,7 +95,7 @@ def test_mix_up_blends_windows_and_targets_alike() -> None:
 def test_windows_of_a_real_store_are_its_rows(tmp_path: Path) -> None:
     store = make_store(tmp_path, train=1, valid=0, test=0)
     half = store.halves_of(store.games("train"))[0]
-    data = WindowDataset(store, [half], streams=("vtn",), seq_len=1)
+    data = SampleDataset(store, [half], streams=("vtn",), labels=WindowLabels(1))
     batch = next(data.batches(10**6, np.random.default_rng(0)))
     ours = np.sort(batch.x["vtn"][:, 0].numpy(), axis=0)
     np.testing.assert_array_equal(ours, np.sort(store.open_half(half).streams["vtn"], axis=0))

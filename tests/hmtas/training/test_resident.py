@@ -7,7 +7,8 @@ import torch
 from hmtas.store.local import EmbeddingStore
 from hmtas.training import dataset
 from hmtas.training.batches import Batch
-from hmtas.training.dataset import WindowDataset, resident_bytes, resident_device
+from hmtas.training.dataset import SampleDataset, resident_bytes, resident_device
+from hmtas.training.labels import WindowLabels
 from tests.support.small import STREAMS, make_store
 
 
@@ -29,9 +30,9 @@ def test_the_batches_are_those_of_blocks(
 ) -> None:
     monkeypatch.setattr(dataset, "BLOCK_BYTES", block_bytes)
     halves = store.halves_of(store.games("train"))
-    settings = {"streams": tuple(STREAMS), "seq_len": 3, "chunk_windows": chunk_windows}
-    blocks = WindowDataset(store, halves, **settings)  # type: ignore[arg-type]
-    resident = WindowDataset(store, halves, device="cpu", **settings)  # type: ignore[arg-type]
+    settings = {"streams": tuple(STREAMS), "labels": WindowLabels(3, chunk_windows)}
+    blocks = SampleDataset(store, halves, **settings)  # type: ignore[arg-type]
+    resident = SampleDataset(store, halves, device="cpu", **settings)  # type: ignore[arg-type]
     for share in (1.0, 0.3):
         pairs = [
             list(data.batches(32, np.random.default_rng(5), share)) for data in (blocks, resident)
@@ -42,22 +43,31 @@ def test_the_batches_are_those_of_blocks(
 
 def test_a_processor_reads_blocks_and_the_memory_is_counted(store: EmbeddingStore) -> None:
     halves = store.halves_of(store.games("train"))
-    assert resident_device(store, halves, tuple(STREAMS), torch.device("cpu")) is None
-    rows = WindowDataset(store, halves, streams=tuple(STREAMS), seq_len=3, device="cpu").rows
+    assert (
+        resident_device(store, halves, tuple(STREAMS), WindowLabels(3), torch.device("cpu")) is None
+    )
+    rows = SampleDataset(
+        store, halves, streams=tuple(STREAMS), labels=WindowLabels(3), device="cpu"
+    ).rows
     assert rows is not None
     tensors = (*rows.streams.values(), rows.target_RC)
-    assert resident_bytes(store, halves, tuple(STREAMS)) == sum(t.nbytes for t in tensors)
+    assert resident_bytes(store, halves, tuple(STREAMS), WindowLabels(3)) == sum(
+        t.nbytes for t in tensors
+    )
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_with_room_keeps_the_rows(store: EmbeddingStore) -> None:
     halves = store.halves_of(store.games("train"))
-    device = resident_device(store, halves, tuple(STREAMS), torch.device("cuda"))
+    labels = WindowLabels(3)
+    device = resident_device(store, halves, tuple(STREAMS), labels, torch.device("cuda"))
     assert device is not None
-    data = WindowDataset(store, halves, streams=tuple(STREAMS), seq_len=3, device=device)
+    data = SampleDataset(
+        store, halves, streams=tuple(STREAMS), labels=WindowLabels(3), device=device
+    )
     batch = next(data.batches(32, np.random.default_rng(5)))
-    blocks = WindowDataset(store, halves, streams=tuple(STREAMS), seq_len=3)
+    blocks = SampleDataset(store, halves, streams=tuple(STREAMS), labels=labels)
     expected = next(blocks.batches(32, np.random.default_rng(5)))
     assert batch.target_BC.device.type == "cuda"
     assert same(batch.to("cpu"), expected.to("cpu"))

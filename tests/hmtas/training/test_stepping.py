@@ -9,7 +9,8 @@ import torch
 
 from hmtas.config import TrainConfig
 from hmtas.errors import InputError
-from hmtas.model.network import SpottingModel, build_model
+from hmtas.model.build import build_model
+from hmtas.model.network import SpottingModel
 from hmtas.training.batches import Batch
 from hmtas.training.stepping import Stepper, build_optimizer
 from tests.support.small import make_config

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, Metric, average_map
-from hmtas.model.network import build_model
-from hmtas.prediction.slide import Predictor, predict_half
+from hmtas.model.build import build_model
+from hmtas.prediction.slide import Predictor
 from hmtas.scoring.score import score_spots
 from hmtas.spotting.spots import spot
 from hmtas.store.local import EmbeddingStore
@@ -31,10 +31,8 @@ def found(
     model = build_model(store.streams, len(store.actions) + 1, config.model)
     weight_C = torch.ones(len(store.actions) + 1)
     result = validate(model, store, games, store.streams, config, weight_C=weight_C)
-    predictor = Predictor(model, store.streams, config.train.seq_len)
-    halves = {
-        half: predict_half(predictor, store.open_half(half)) for half in store.halves_of(games)
-    }
+    predictor = Predictor(model, store.streams, config)
+    halves = {half: predictor.predict(store.open_half(half)) for half in store.halves_of(games)}
     spots = spot(halves, store.actions, config.spotting)
     events, num = store.events_of(games), len(store.actions)
     tight = average_map(spots, events, num, TIGHT_S).average_map

@@ -1,0 +1,101 @@
+"""A trained model that labels steps, over a whole half: each second is encoded once."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from hmtas.config import Precision
+from hmtas.model.network import Encoder, Logits
+from hmtas.model.steps import Rates, StepModel
+from hmtas.prediction.shared_windows import DTYPES, Linear, SharedEncoder
+
+TOKENS_AT_ONCE = 2048  # of the fusion: few enough that its hidden layer stays in the cache
+
+
+class WholeHalf:
+    """A model in evaluation mode, for all rows of a half at once.
+
+    Matrices are laid out once, as in `hmtas.prediction.shared_windows`. When the weights change,
+    make a new one; the model itself is not changed.
+    """
+
+    def __init__(self, model: StepModel, precision: Precision = "fp32") -> None:
+        dtype = DTYPES[precision]
+        memo: dict[int, object] = {id(p): p for p in model.parameters()}
+        for module in model.modules():
+            if isinstance(module, Encoder) and module.sees_tokens:
+                memo[id(module)] = _InParts(SharedEncoder(module, 1, dtype))
+            elif isinstance(module, nn.Linear):
+                memo[id(module)] = _Packed(module, dtype)
+        self.model = copy.deepcopy(model, memo)
+
+    @torch.no_grad()
+    def logits(self, rows: Mapping[str, Tensor], present_E: Tensor | None, seq_len: int) -> Logits:
+        """Logits of the steps of a half.
+
+        Args:
+            rows: {stream: (T + L - 1, F)}, the first and the last row repeated at the ends.
+            present_E: False where a stream is missing; None where every stream is present.
+            seq_len: L, twice the margin of a context and 1.
+        """
+        x = {name: value[None] for name, value in rows.items()}
+        found: Logits = self.model(x, None if present_E is None else present_E[None], seq_len)
+        return found.map(Tensor.float)
+
+
+class _Packed(nn.Module):
+    """An `nn.Linear` in a given type, on matrices laid out for it."""
+
+    def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
+        super().__init__()
+        bias = linear.weight.new_zeros(len(linear.weight)) if linear.bias is None else linear.bias
+        self.linear = Linear(linear.weight, bias, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).float()
+
+
+class _InParts(nn.Module):
+    """The fusion, some rows at a time."""
+
+    def __init__(self, encoder: SharedEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x_BKD: Tensor, missing_BK: Tensor | None = None) -> Tensor:
+        at_once = max(1, TOKENS_AT_ONCE // x_BKD.shape[1])
+        parts = [
+            self.encoder(
+                x_BKD[start : start + at_once],
+                None if missing_BK is None else missing_BK[start : start + at_once],
+            )
+            for start in range(0, len(x_BKD), at_once)
+        ]
+        return torch.cat(parts)
+
+
+def moved(score_SA: Tensor, shift_SA: Tensor | None, rates: Rates) -> Tensor:
+    """Bring scores to where their displacements point, and to the output rate.
+
+    Args:
+        score_SA: In [0, 1], of steps of `rates.steps_hz`.
+        shift_SA: Seconds; None where there is no displacement.
+        rates: Of the model.
+
+    Returns:
+        (T', A) at `rates.output_hz`. The largest of the scores that come to one place wins
+        (Soares & Shah 2022); a place that none comes to has 0.
+    """
+    num_steps = len(score_SA)
+    if shift_SA is None and rates.output_hz == rates.steps_hz:
+        return score_SA
+    moment_s = torch.arange(num_steps, device=score_SA.device)[:, None] / rates.steps_hz
+    length = -(-num_steps * round(rates.output_hz) // round(rates.steps_hz))
+    if rates.output_hz == rates.steps_hz:
+        length = num_steps
+    place_s = moment_s if shift_SA is None else moment_s + shift_SA
+    place = (place_s * rates.output_hz).round().long().clamp(0, length - 1).expand_as(score_SA)
+    empty = score_SA.new_zeros(length, score_SA.shape[1])
+    return empty.scatter_reduce(0, place, score_SA, "amax")
