@@ -6,16 +6,18 @@ The curves are of real trials (`benchmarks/curves.py`). Between the tabulated po
 forest, fitted to the mean curve of every point, says how a point learns; a trial adds what one
 real training of a tabulated point near by differs from that point's mean. So the landscape is
 smoother than the real one, and its noise is real. The samplers and pruners are the ones that
-`hmtas tune model` uses; workers, their speed and the order in which they report are simulated.
+`hmtas tune model` uses; workers, their speed and the order in which they report are simulated. An
+epoch takes as long as it is work (hmtas.model.work): wide models and long windows take thirty times
+what the smallest do.
 
 A method picks by the held-out games, as a sweep does. `default` trains its best three again with
 two seeds each and picks by one half of the valid games. The truth is the mean curve on the other
 half. `full` is the default with every trial trained to its last epoch; the rivals (`random` search,
-`tpe` as Optuna has it, `asha` over random points) get exactly as many epochs as `default` took.
+`tpe` as Optuna has it, `asha` over random points) get as much work as `default` took.
 
-Keys: `epochs_share` (epochs of `default` over those of `full`, the second trainings included on
-both sides) and `regret_points` (true quality of `full` minus that of `default`, in points of
-Average-mAP); the same for each rival under its name.
+Keys: `work_share` and `epochs_share` (of `default` over those of `full`, the second trainings
+included on both sides) and `regret_points` (true quality of `full` minus that of `default`, in
+points of Average-mAP); the same for each rival under its name.
 """
 
 import argparse
@@ -38,10 +40,11 @@ from sklearn.ensemble import RandomForestRegressor
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import read_json
-from tune.search.pruning import make_pruner
+from hmtas.model.work import DataShape
+from tune.search.pruning import make_pruner, relative_cost
 from tune.search.samplers import make_sampler
 from tune.space.default import build_space
-from tune.space.dimensions import Choice, first_points, nearest_point, suggest
+from tune.space.dimensions import Choice, first_points, nearest_point, settings_of, suggest
 from tune.study.options import FINAL_SEEDS, TIGHT, TOP, Options
 from tune.study.settings import StudySettings, grace_of
 
@@ -60,6 +63,7 @@ class Learner:
         actions = [f"action {i}" for i in range(17)]
         self.space = build_space(self.base, actions, overrides=table["space"])
         self.epochs = self.base.train.max_epochs
+        self.shape = DataShape(table["streams"], len(actions))
         trials = table["trials"]
         points = {trial["point"]: trial["params"] for trial in trials}
         self.features = np.array([self._place(params) for params in points.values()])
@@ -100,6 +104,10 @@ class Learner:
         curves[0] = np.maximum.accumulate(curves[0])  # the best so far
         return curves
 
+    def cost(self, params: Mapping[str, Any]) -> float:
+        """Work of an epoch of a point, in epochs of the base configuration."""
+        return relative_cost(self.base, settings_of(params, self.space), self.shape)
+
     def _place(self, params: Mapping[str, Any]) -> np.ndarray:
         """A point as numbers from 0 to 1."""
         place = []
@@ -139,6 +147,15 @@ class Found(NamedTuple):
 
     quality: float  # true, in points
     epochs: int
+    work: float  # in epochs of the base configuration
+
+
+class Row(NamedTuple):
+    """A search beside full evaluation."""
+
+    work_share: float
+    epochs_share: float
+    regret: float  # points that it is behind
 
 
 @dataclass
@@ -158,12 +175,14 @@ class Running:
     trial: optuna.Trial
     params: dict[str, Any]
     curves: np.ndarray
-    speed: float
+    cost: float  # of an epoch, in epochs of the base configuration
+    slowness: float  # of its worker
     epochs: int = 0
     stand_in: Trial = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stand_in = cast(Trial, SimpleNamespace(trial_id=str(self.number)))
+        named = SimpleNamespace(trial_id=str(self.number), config=self.params)
+        self.stand_in = cast(Trial, named)
 
     @property
     def shown(self) -> float:
@@ -187,7 +206,7 @@ def search(
     seed: int,
     workers: int,
     num_trials: int,
-    most_epochs: int | None = None,
+    most_work: float | None = None,
 ) -> Found:
     """One simulated study.
 
@@ -196,8 +215,8 @@ def search(
         method: How to search.
         seed: Of the sampler, the trainings and the speed of the workers.
         workers: Trials at once.
-        num_trials: Points of the study, where its epochs are not given.
-        most_epochs: Points are tried until this many epochs are trained in all.
+        num_trials: Points of the study, where its work is not given.
+        most_work: Points are tried until this much is spent in all.
     """
     rng = np.random.default_rng([seed, workers])
     settings = make_settings(learner, method.options, num_trials, seed)
@@ -208,50 +227,54 @@ def search(
     )
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial(first_points(learner.base, learner.space)[0])
-    pruner = make_pruner(settings, NOWHERE)
+    pruner = make_pruner(settings, NOWHERE, learner.shape)
     trials: list[Running] = []
     waiting: list[tuple[float, int]] = []
-    clock, epochs = 0.0, 0
+    clock, epochs, work = 0.0, 0, 0.0
 
     def start() -> None:
         trial = study.ask()
         suggest(trial, space=learner.space)
-        curves = learner.train(trial.params, rng)
-        one = Running(len(trials), trial, dict(trial.params), curves, rng.lognormal(0, 0.2))
+        params = dict(trial.params)
+        curves, cost = learner.train(params, rng), learner.cost(params)
+        one = Running(len(trials), trial, params, curves, cost, rng.lognormal(0, 0.2))
         trials.append(one)
         pruner.on_trial_add(cast(Any, None), one.stand_in)
-        heapq.heappush(waiting, (clock + one.speed, one.number))
+        train_on(one)
+
+    def train_on(one: Running) -> None:
+        heapq.heappush(waiting, (clock + one.cost * one.slowness, one.number))
 
     def may_start() -> bool:
-        return len(trials) < num_trials if most_epochs is None else epochs < most_epochs
+        return len(trials) < num_trials if most_work is None else work < most_work
 
     while True:
         while len(waiting) < workers and may_start():
             start()
-        if not waiting or epochs == most_epochs:
+        if not waiting or (most_work is not None and work >= most_work):
             break
         clock, number = heapq.heappop(waiting)
         one = trials[number]
         one.epochs += 1
-        epochs += 1
+        epochs, work = epochs + 1, work + one.cost
         decision = pruner.on_trial_result(
             cast(Any, None), one.stand_in, {"epoch": one.epochs, TIGHT: one.shown}
         )
         if decision == TrialScheduler.STOP or one.epochs == learner.epochs:
             study.tell(one.trial, one.shown)
         else:
-            heapq.heappush(waiting, (clock + one.speed, number))
+            train_on(one)
     ended = sorted((one for one in trials if one.epochs), key=lambda one: -one.shown)
     if not method.again:
         best = ended[0]
-        return Found(100 * float(learner.mean(best.params)[2, best.epochs - 1]), epochs)
-    params, spent = train_again(learner, [one.params for one in ended], rng)
-    return Found(100 * float(learner.mean(params)[2, -1]), epochs + spent)
+        return Found(100 * float(learner.mean(best.params)[2, best.epochs - 1]), epochs, work)
+    again = train_again(learner, [one.params for one in ended], rng)
+    return Found(again.quality, epochs + again.epochs, work + again.work)
 
 
 def train_again(
     learner: Learner, ranked: Sequence[dict[str, Any]], rng: np.random.Generator
-) -> tuple[dict[str, Any], int]:
+) -> Found:
     """Train the best with fresh seeds and pick by one half of the valid games."""
     finalists: list[dict[str, Any]] = []
     for params in ranked:
@@ -262,7 +285,13 @@ def train_again(
         np.mean([learner.train(params, rng)[1, -1] for _ in range(FINAL_SEEDS)])
         for params in finalists
     ]
-    return finalists[int(np.argmax(scores))], len(finalists) * FINAL_SEEDS * learner.epochs
+    picked = finalists[int(np.argmax(scores))]
+    each = FINAL_SEEDS * learner.epochs
+    return Found(
+        100 * float(learner.mean(picked)[2, -1]),
+        each * len(finalists),
+        each * sum(learner.cost(params) for params in finalists),
+    )
 
 
 def make_settings(learner: Learner, options: Options, num_trials: int, seed: int) -> StudySettings:
@@ -299,7 +328,7 @@ def main() -> None:
         sys.stderr.write(f"error: {arguments.curves}: {error}\n")
         sys.exit(2)
     describe(learner, table)
-    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in ("default", *RIVALS)}
+    rows: dict[str, list[Row]] = {name: [] for name in ("default", *RIVALS)}
     full_quality = []
     for number in range(seeds):
         seed, workers = arguments.first_seed + number, WORKERS[number % len(WORKERS)]
@@ -308,11 +337,12 @@ def main() -> None:
         ours = search(learner, DEFAULT, **how)
         full_quality.append(full.quality)
         found = {"default": ours} | {
-            name: search(learner, rival, **how, most_epochs=ours.epochs)
+            name: search(learner, rival, **how, most_work=ours.work)
             for name, rival in RIVALS.items()
         }
         for name, one in found.items():
-            rows[name].append((one.epochs / full.epochs, full.quality - one.quality))
+            shares = one.work / full.work, one.epochs / full.epochs
+            rows[name].append(Row(*shares, full.quality - one.quality))
     result = show(rows, full_quality, arguments.trials)
     if arguments.json:
         print(json.dumps(result))
@@ -331,7 +361,7 @@ def describe(learner: Learner, table: Mapping[str, Any]) -> None:
 
 
 def show(
-    rows: Mapping[str, Sequence[tuple[float, float]]], full: Sequence[float], num_trials: int
+    rows: Mapping[str, Sequence[Row]], full: Sequence[float], num_trials: int
 ) -> dict[str, float]:
     """Print every method; the flat JSON of the benchmark."""
     print(
@@ -339,23 +369,26 @@ def show(
         f"full evaluation: {np.mean(full):.2f} points; regret by the number of workers"
     )
     print(
-        f"{'':8}{'epochs, %':>10}{'regret':>8}{'+-':>6}{'behind default':>16}{'+-':>6} |"
+        f"{'':8}{'work, %':>8}{'epochs, %':>11}"
+        f"{'regret':>8}{'+-':>6}{'behind default':>16}{'+-':>6} |"
         + "".join(f"{workers:7}" for workers in WORKERS)
     )
     result = {}
-    ours = np.array(rows["default"])[:, 1]
+    ours = np.array([row.regret for row in rows["default"]])
     for name, found in rows.items():
-        share, regret = np.array(found).T
+        work, epochs, regret = np.array(found).T
         # The same seeds, so the same points to begin with: differences vary less than regrets.
         behind = f"{(regret - ours).mean():16.2f}{_error(regret - ours):6.2f}"
         by_workers = [regret[i :: len(WORKERS)] for i in range(len(WORKERS))]
         print(
-            f"{name:8}{100 * share.mean():10.1f}{regret.mean():8.2f}{_error(regret):6.2f}"
+            f"{name:8}{100 * work.mean():8.1f}{100 * epochs.mean():11.1f}"
+            f"{regret.mean():8.2f}{_error(regret):6.2f}"
             f"{' ' * 22 if name == 'default' else behind} |"
             + "".join(f"{some.mean():7.2f}" if len(some) else f"{'-':>7}" for some in by_workers)
         )
         prefix = "" if name == "default" else f"{name}_"
-        result[f"{prefix}epochs_share"] = round(float(share.mean()), 4)
+        result[f"{prefix}work_share"] = round(float(work.mean()), 4)
+        result[f"{prefix}epochs_share"] = round(float(epochs.mean()), 4)
         result[f"{prefix}regret_points"] = round(float(regret.mean()), 4)
     return result
 

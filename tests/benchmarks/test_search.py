@@ -1,4 +1,4 @@
-"""The replay of searches counts its epochs, gives rivals as many, and finds what is there."""
+"""The replay of searches counts its work, gives rivals as much, and finds what is there."""
 
 import importlib.util
 import inspect
@@ -56,13 +56,14 @@ def table() -> dict[str, Any]:
             known = {"point": point, "seed": seed, "params": trial.params}
             trials.append({**known, **dict.fromkeys(names, curve)})
     return {
+        "streams": {"vtn": 4},
         "base": base.model_dump(mode="json"),
         "space": space_document(space),
         "trials": trials,
     }
 
 
-def test_every_epoch_is_counted(benchmark: ModuleType, table: dict[str, Any]) -> None:
+def test_every_epoch_and_its_work_are_counted(benchmark: ModuleType, table: dict[str, Any]) -> None:
     learner = benchmark.Learner(table)
     assert learner.explained > 0.9
     how = {"seed": 0, "workers": 4, "num_trials": 30}
@@ -71,13 +72,24 @@ def test_every_epoch_is_counted(benchmark: ModuleType, table: dict[str, Any]) ->
     assert full.epochs == 30 * EPOCHS + again
     ours = benchmark.search(learner, benchmark.DEFAULT, **how)
     assert 30 + again < ours.epochs < full.epochs
+    dearest = learner.cost({"train.seq_len": 7, "train.gamma": 0.7})
+    assert 2 < dearest < 3, "L = 7 beside the preset's 3"
     for rival in benchmark.RIVALS.values():
-        found = benchmark.search(learner, rival, **how, most_epochs=ours.epochs)
-        assert found.epochs == ours.epochs
+        found = benchmark.search(learner, rival, **how, most_work=ours.work)
+        assert ours.work <= found.work < ours.work + dearest
     best = 100 * 7 / 20 * (1 - 0.5**EPOCHS)  # L - 1 would have 5 points less
     # Both end at L = 7; between the 40 points the forest rounds the corners of the landscape.
     assert full.quality == pytest.approx(best, abs=4)
     assert ours.quality == pytest.approx(best, abs=4)
+
+
+def test_work_is_what_the_epochs_cost(
+    benchmark: ModuleType, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = benchmark.Learner(table)
+    monkeypatch.setattr(learner, "cost", lambda params: 2.5)
+    found = benchmark.search(learner, benchmark.DEFAULT, seed=0, workers=4, num_trials=12)
+    assert found.work == pytest.approx(2.5 * found.epochs)
 
 
 def test_a_search_is_the_same_for_the_same_seed(
@@ -122,11 +134,17 @@ def test_a_training_is_its_mean_and_the_noise_of_a_real_one(
 
 
 def test_numbers_by_hand(benchmark: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = {"default": [(0.3, 0.5), (0.5, -0.1)], "random": [(0.3, 1.5), (0.5, 1.9)]}
+    numbers = {
+        "default": [(0.1, 0.3, 0.5), (0.3, 0.5, -0.1)],
+        "random": [(0.1, 0.3, 1.5), (0.3, 0.5, 1.9)],
+    }
+    rows = {name: [benchmark.Row(*row) for row in found] for name, found in numbers.items()}
     found = benchmark.show(rows, [10.0, 12.0], 100)
     assert found == {
+        "work_share": 0.2,
         "epochs_share": 0.4,
         "regret_points": 0.2,
+        "random_work_share": 0.2,
         "random_epochs_share": 0.4,
         "random_regret_points": 1.7,
     }
@@ -157,6 +175,8 @@ def test_the_last_line_has_every_number(
     found = json.loads(printed.splitlines()[-1])
     rivals = ("", "random_", "tpe_", "asha_")
     assert list(found) == [
-        f"{rival}{key}" for rival in rivals for key in ("epochs_share", "regret_points")
+        f"{rival}{key}"
+        for rival in rivals
+        for key in ("work_share", "epochs_share", "regret_points")
     ]
-    assert 0 < found["epochs_share"] == found["tpe_epochs_share"]
+    assert 0 < found["work_share"] <= found["tpe_work_share"] < found["work_share"] + 0.05

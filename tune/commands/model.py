@@ -73,8 +73,8 @@ def model(
     pruner: Annotated[
         str,
         typer.Option(
-            help="What stops a weak trial: `asha` (others at its epoch), `wilcoxon` (a test over "
-            "games against the best), or `none`."
+            help="What stops a weak trial: `asha` (others that spent as much), `wilcoxon` (a test "
+            "over games against the best), or `none`."
         ),
     ] = "asha",
     top: Annotated[
@@ -93,7 +93,11 @@ def model(
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Most epochs of one trial.")] = None,
     grace_epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Epochs before a trial may be stopped; by default a tenth."),
+        typer.Option(
+            min=1,
+            help="Epochs before a trial may be stopped; by default a tenth. One whose epoch is "
+            "more or less work than the preset's may spend as much.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search and of every trial.")] = 0,
     split: PredictedSplit = "valid",

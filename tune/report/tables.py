@@ -154,7 +154,7 @@ def time_table(record: StudyRecord, budget: Budget) -> Table:
 def about_table(folder: Path, record: StudyRecord) -> Table:
     """What decides the result, beside the space and the base configuration."""
     settings, options, load = record.settings, record.settings.options, record.load
-    epochs = f"{settings.grace_epochs} before it may be stopped, at most "
+    epochs = f"the work of {settings.grace_epochs} before it may be stopped, at most "
     again = f"the best {options.top}, {options.final_seeds} times each"
     at_once = load.concurrent if load else None
     rows = [

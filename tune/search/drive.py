@@ -25,6 +25,7 @@ from ray.tune.experiment import Trial
 from hmtas.cluster.session import ray_session
 from hmtas.cluster.tasks import run_tasks
 from hmtas.files import full_disk
+from hmtas.model.work import DataShape
 from hmtas.runs.record import WEIGHTS, predictions_path
 from hmtas.store.remote import prefetch_games
 from hmtas.terminal.console import progress, say
@@ -187,12 +188,14 @@ def _tuner(folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox) -
         if nested
         else {"CPU": float(job.load.cpus_per_trial), "GPU": job.load.gpus_per_trial}
     )
+    store = job.open_store()
+    shape = DataShape(store.streams, len(store.actions), store.rate_hz)
     shutil.rmtree(folder / RAY, ignore_errors=True)
     return Tuner(
         with_resources(make_trainable(job), PlacementGroupFactory([own])),
         tune_config=TuneConfig(
             search_alg=StudySearch(folder, concurrent),
-            scheduler=make_pruner(record.settings, folder),
+            scheduler=make_pruner(record.settings, folder, shape),
             num_samples=record.num_trials,
             reuse_actors=not nested,  # one that waits for workers cannot take another trial
             trial_dirname_creator=_trial_folder,

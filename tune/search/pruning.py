@@ -1,14 +1,20 @@
 """What ends a weak trial early.
 
-`asha`      compares the best score so far with those of the trials that last reached the same epoch
+`asha`      compares the best score so far with those of the trials that last reached the same rung
             (L. Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020): a
             sampler that learns proposes better points as the study proceeds, and nearly all of them
             would beat the random ones that it began with.
-`wilcoxon`  tests, game by game, whether a trial is worse than the best one was at that epoch
+`wilcoxon`  tests, game by game, whether a trial is worse than the best one was for the same work
             (the signed-rank test, as Optuna's WilcoxonPruner). Scores are tight Average-mAP of
             single games: a loss would not do, as gamma and the class weights are part of it and
             differ from trial to trial.
 `none`      nothing; trials end by their own early stopping.
+
+Both compare trials by what they have spent: an epoch of one may be ten times the work of another's.
+Its unit is an epoch of the study's base configuration, so that where all trials cost the same they
+are compared by the epoch. Work follows from the configuration (hmtas.model.work), not from a clock:
+a study that is resumed decides as it would have. What is asked after each epoch is asked after the
+first at the earliest, however much it costs; a cheap trial may end before it has spent its grace.
 
 No pruner stops a trial at its last epoch: there it ends, and predicts, by itself. When the hours
 of a study are spent, every pruner stops the trials that run. Tune forgets what a scheduler knows
@@ -16,6 +22,8 @@ when a driver dies, so it is read again from the run folders of the trials that 
 that is started again reports its epochs again.
 """
 
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +33,30 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from scipy.stats import wilcoxon
 
+from hmtas.config import Config
 from hmtas.errors import InputError
+from hmtas.model.work import DataShape, epoch_flop
 from hmtas.runs.record import history_of
 from tune.search.trial import BestEpoch
+from tune.space.dimensions import settings_of
 from tune.study.budget import out_of_time
 from tune.study.options import GAMES, Objective, Options
 from tune.study.record import RECORD, read_study
 from tune.study.settings import StudySettings
 
-REDUCTION_FACTOR = 4  # ASHA lets one in this many of the trials at a rung continue
+REDUCTION_FACTOR = 4  # the work between two rungs; one in this many of the trials there continue
 RECENT_TRIALS = 12  # trials at a rung that the next one is compared with (docs/search.md)
 P_VALUE = 0.01  # of one test; a trial is tested after every epoch, and always against the best
 MIN_GAMES = 7  # with six, even the clearest difference has a p-value above that
 
 Report = dict[str, Any]  # what a trial reports after an epoch (tune.search.trial.BestEpoch)
+SPENT = "spent"  # in a report here: the work so far, in epochs of the base configuration
 
 
-def make_pruner(settings: StudySettings, folder: Path) -> TrialScheduler:
+def make_pruner(settings: StudySettings, folder: Path, shape: DataShape) -> TrialScheduler:
     """The scheduler of a study; it knows its metric, so that Tune need not be told of one."""
     pruners = {"none": Pruner, "asha": AshaPruner, "wilcoxon": WilcoxonPruner}
-    return pruners[settings.options.pruner](settings, folder)
+    return pruners[settings.options.pruner](settings, folder, shape)
 
 
 def check_pruner(options: Options, num_games: int) -> list[str]:
@@ -71,24 +83,31 @@ def check_pruner(options: Options, num_games: int) -> list[str]:
 class Pruner(FIFOScheduler):
     """Stops trials when the hours of the study are spent; its subclasses also stop weak ones."""
 
-    def __init__(self, settings: StudySettings, folder: Path) -> None:
+    def __init__(self, settings: StudySettings, folder: Path, shape: DataShape) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.folder = folder
+        self.folder, self.settings, self.shape = folder, settings, shape
         self.objective, self.score = settings.options.objective, settings.options.metrics[0]
         self.max_epochs = settings.base.train.max_epochs
-        self.grace_epochs = min(settings.grace_epochs, self.max_epochs)
+        self.grace = min(settings.grace_epochs, self.max_epochs)  # in the unit of what is spent
         self._knows_ended = False
+
+    def cost(self, point: Mapping[str, Any]) -> float:
+        """Work of an epoch of a trial with these settings, in epochs of the base configuration."""
+        return relative_cost(self.settings.base, point, self.shape)
 
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> str:
         """Decide whether a trial continues after an epoch."""
         if not self._knows_ended:
-            for name, reports in ended_reports(self.folder, self.objective).items():
+            for name, reports in ended_reports(self.folder, self.objective, self.cost).items():
                 self.recall(name, reports)
             self._knows_ended = True
-        weak = self.is_weak(trial.trial_id, result)
-        if result["epoch"] >= self.max_epochs:
+        epoch, weak = result["epoch"], False
+        if epoch:  # a point that is no valid configuration fails before its first, and has no cost
+            cost = self.cost(settings_of(trial.config, self.settings.space))
+            weak = self.is_weak(trial.trial_id, {**result, SPENT: epoch * cost})
+        if epoch >= self.max_epochs:
             return TrialScheduler.CONTINUE
         return TrialScheduler.STOP if weak or out_of_time(self.folder) else TrialScheduler.CONTINUE
 
@@ -103,32 +122,39 @@ class Pruner(FIFOScheduler):
 
 
 class AshaPruner(Pruner):
-    """Stops a trial that is not among the best quarter of those that reached a rung before it."""
+    """Stops a trial that is not among the best quarter of those that came last to its rung.
 
-    def __init__(self, settings: StudySettings, folder: Path) -> None:
-        super().__init__(settings, folder)
-        self._rungs: dict[int, dict[str, float]] = {}  # epoch to trial to score, in order
-        rung = self.grace_epochs
-        while rung <= self.max_epochs:
-            self._rungs = {rung: {}, **self._rungs}
-            rung *= REDUCTION_FACTOR
+    The first rung is the grace, and each further one is four times the work of the one before. A
+    trial is compared at the highest rung that it has reached, once. One whose epoch is so much
+    work that it skips rungs has spent less than four times the rung's; it is not held against
+    those that come to the lower ones.
+    """
+
+    def __init__(self, settings: StudySettings, folder: Path, shape: DataShape) -> None:
+        super().__init__(settings, folder, shape)
+        # Number of the rung, from 1, to trial to score, in order
+        self._rungs: dict[int, dict[str, float]] = defaultdict(dict)
+        self._reached: dict[str, int] = {}  # how many rungs a trial has come to
 
     def is_weak(self, name: str, report: Report) -> bool:
         """Compare a trial with those that came last to the highest rung that is new to it."""
-        for epoch, scores in self._rungs.items():
-            if report["epoch"] >= epoch and name not in scores:
-                recent = list(scores.values())[-RECENT_TRIALS:]
-                score = scores[name] = report[self.score]
-                share = 100 * (1 - 1 / REDUCTION_FACTOR)
-                return bool(recent) and bool(score < np.percentile(recent, share))
-        return False
+        number = self._reached.get(name, 0)
+        while report[SPENT] >= self.grace * REDUCTION_FACTOR**number:
+            number += 1
+        if number == self._reached.get(name, 0):
+            return False
+        self._reached[name] = number
+        recent = list(self._rungs[number].values())[-RECENT_TRIALS:]
+        score = self._rungs[number][name] = report[self.score]
+        share = 100 * (1 - 1 / REDUCTION_FACTOR)
+        return bool(recent) and bool(score < np.percentile(recent, share))
 
 
 class WilcoxonPruner(Pruner):
     """Stops a trial that is worse than the best one, by a signed-rank test over games."""
 
-    def __init__(self, settings: StudySettings, folder: Path) -> None:
-        super().__init__(settings, folder)
+    def __init__(self, settings: StudySettings, folder: Path, shape: DataShape) -> None:
+        super().__init__(settings, folder, shape)
         self._reports: dict[str, list[Report]] = {}
 
     def recall(self, name: str, reports: list[Report]) -> None:
@@ -136,18 +162,23 @@ class WilcoxonPruner(Pruner):
         self._reports[name] = reports
 
     def is_weak(self, name: str, report: Report) -> bool:
-        """Compare a trial with the best of the others, at the same epoch."""
-        epoch = report["epoch"]
+        """Compare a trial with the best of the others, when that had spent as much."""
+        epoch, spent = report["epoch"], report[SPENT]
         own = self._reports.setdefault(name, [])
         if not own or own[-1]["epoch"] < epoch:
-            own.append({key: report.get(key) for key in ("epoch", self.score, GAMES)})
+            own.append({key: report.get(key) for key in ("epoch", SPENT, self.score, GAMES)})
         others = [reports for trial, reports in self._reports.items() if trial != name]
-        best = max(others, key=lambda reports: reports[-1][self.score], default=None)
-        if epoch < self.grace_epochs or epoch >= self.max_epochs or best is None:
+        best = max(others, key=lambda reports: reports[-1][self.score], default=[])
+        then = [report for report in best if report[SPENT] <= spent]
+        if spent < self.grace or epoch >= self.max_epochs or not then:
             return False
-        then = [report for report in best if report["epoch"] <= epoch][-1]
-        behind = report[self.score] < then[self.score]
-        return bool(behind and is_worse(report.get(GAMES), then[GAMES]))
+        behind = report[self.score] < then[-1][self.score]
+        return bool(behind and is_worse(report.get(GAMES), then[-1][GAMES]))
+
+
+def relative_cost(base: Config, point: Mapping[str, Any], shape: DataShape) -> float:
+    """Work of an epoch with some settings changed, in epochs of a configuration."""
+    return epoch_flop(base.updated(point), shape) / epoch_flop(base, shape)
 
 
 def is_worse(games: list[float] | None, best: list[float] | None) -> bool:
@@ -160,8 +191,13 @@ def is_worse(games: list[float] | None, best: list[float] | None) -> bool:
     return bool(found.pvalue < P_VALUE)
 
 
-def ended_reports(folder: Path, objective: Objective) -> dict[str, list[Report]]:
-    """What the trials that have ended reported, by the epoch, from their run folders."""
+def ended_reports(
+    folder: Path, objective: Objective, cost: Callable[[Mapping[str, Any]], float]
+) -> dict[str, list[Report]]:
+    """What the trials that have ended reported, by the epoch, from their run folders.
+
+    `cost` is that of an epoch of a trial, by its settings.
+    """
     if not (folder / RECORD).is_file():
         return {}
     reports: dict[str, list[Report]] = {}
@@ -170,5 +206,8 @@ def ended_reports(folder: Path, objective: Objective) -> dict[str, list[Report]]
         # One that was stopped may have trained a little more before it heard of it.
         heard = () if row.is_open else history_of(folder / row.run)[: row.epochs]
         if heard:
-            reports[row.id] = [best.metrics(epoch) for epoch in heard]
+            each = cost(row.settings)
+            reports[row.id] = [
+                {**best.metrics(epoch), SPENT: epoch.epoch * each} for epoch in heard
+            ]
     return reports

@@ -28,7 +28,7 @@ class StudySettings(Frozen):
     base: Config  # what is held fixed, and where the search starts
     space: Space
     num_trials: int
-    grace_epochs: int  # no trial is stopped before
+    grace_epochs: int  # of `base`: no trial is stopped before it has spent their work
     seed: int = 0
     split: str = "valid"  # predicted by every trial
     workers_per_trial: int = Field(default=1, ge=1)  # each has games of its own: other results
