@@ -72,6 +72,7 @@ def main() -> None:
     header = {
         "store_checksum": store.checksum,
         "num_games": {split: len(store.games(split)) for split in ("train", "valid")},
+        "streams": store.streams,
         "base": base.model_dump(mode="json"),
         "space": space_document(space),
     }

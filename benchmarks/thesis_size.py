@@ -11,6 +11,7 @@ from torch.nn import functional
 from hmtas.formats.embeddings import THESIS_STREAMS as STREAMS
 from hmtas.model.build import build_model
 from hmtas.model.network import SpottingModel
+from hmtas.model.work import DataShape, forward_flop
 from hmtas.prediction.shared_windows import Linear
 from hmtas.presets import preset
 
@@ -48,19 +49,15 @@ def flop_per_row(*, shared: bool) -> int:
 
 
 def training_flop_per_window(chunk_windows: int = 0) -> float:
-    """Of matrix products per window of a training step.
+    """Of matrix products per window of a training step, forwards and backwards.
 
-    Forwards, and backwards as much again for the weights and for what went in; the embeddings
-    need no gradient. First-layer query, key and value differ from window to window: dropout
-    comes before them.
+    First-layer query, key and value differ from window to window: dropout comes before them.
 
     Args:
         chunk_windows: Windows of a chunk, whose rows are projected once; 0 for single windows.
     """
-    projection = 2 * CONFIG.model.width * sum(STREAMS.values())
-    rows = (chunk_windows + SEQ_LEN - 1) / chunk_windows if chunk_windows else SEQ_LEN
-    rest = flop_per_row(shared=False) - SEQ_LEN * projection
-    return 2 * rows * projection + 3 * rest
+    config = CONFIG.updated({"chunk_windows": chunk_windows})
+    return forward_flop(config, DataShape(STREAMS, NUM_OUTPUTS - 1)).training
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:

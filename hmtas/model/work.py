@@ -5,10 +5,13 @@ counts them; norms, dropout and the loss are left out. The same configuration ha
 any machine, so what is decided by it is decided the same again (tune.search.pruning).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from hmtas.config import Config
+from hmtas.model.reach import SMALLEST_BLOCK
+from hmtas.model.steps import rates_of
 
 
 class DataShape(NamedTuple):
@@ -18,9 +21,25 @@ class DataShape(NamedTuple):
     num_actions: int
     rate_hz: float = 1.0  # rows per second
 
+    def of(self, config: Config) -> "DataShape":
+        """What a model uses of it."""
+        excluded = config.model.exclude_streams
+        used = {name: width for name, width in self.streams.items() if name not in excluded}
+        return self._replace(streams=used)
+
+    @property
+    def width(self) -> int:
+        """Of the streams side by side."""
+        return sum(self.streams.values())
+
+    @property
+    def num_outputs(self) -> int:
+        """C, background and actions."""
+        return self.num_actions + 1
+
 
 class Forward(NamedTuple):
-    """Floating-point operations (FLOP) of the forward pass for one window."""
+    """Floating-point operations (FLOP) of the forward pass for one row that is labelled."""
 
     first: float  # of layers on the embeddings, which need no gradient
     rest: float
@@ -32,57 +51,100 @@ class Forward(NamedTuple):
 
 
 def epoch_flop(config: Config, shape: DataShape) -> float:
-    """FLOP of one epoch of training per row of the training games; each row has a window."""
+    """FLOP of one epoch of training per row of the training games; each row is labelled once.
+
+    Raises:
+        InputError: If a model that labels steps does not fit the rate of the rows.
+    """
     return config.train.windows_share * forward_flop(config, shape).training
 
 
 def forward_flop(config: Config, shape: DataShape) -> Forward:
-    """FLOP of the forward pass of training for one window."""
-    excluded = config.model.exclude_streams
-    widths = [width for name, width in shape.streams.items() if name not in excluded]
-    return FORWARD[config.model.kind](config, widths, shape.num_actions + 1)
+    """FLOP of the forward pass of training for one row: its window, or its share of a context."""
+    return FORWARD[config.model.kind](config, shape.of(config))
 
 
-def _fcnn(config: Config, widths: Sequence[int], num_outputs: int) -> Forward:
-    return Forward(_linear(sum(widths), num_outputs), 0)
+def _fcnn(config: Config, shape: DataShape) -> Forward:
+    return Forward(_linear(shape.width, shape.num_outputs), 0)
 
 
-def _encoder(config: Config, widths: Sequence[int], num_outputs: int) -> Forward:
-    width = config.model.width
-    window = _layers(config, config.train.seq_len) + _linear(width, num_outputs)
-    return Forward(_projection(config, widths), window)
+def _encoder(config: Config, shape: DataShape) -> Forward:
+    head = _linear(config.model.width, shape.num_outputs)
+    return Forward(_window_rows(config, shape), _pooled(config, config.train.seq_len) + head)
 
 
-def _hierarchy(config: Config, widths: Sequence[int], num_outputs: int) -> Forward:
-    width, num_streams = config.model.width, len(widths)
-    encoders = num_streams * _layers(config, config.train.seq_len) + _layers(config, num_streams)
+def _hierarchy(config: Config, shape: DataShape) -> Forward:
+    num_streams = len(shape.streams)
+    encoders = num_streams * _pooled(config, config.train.seq_len) + _pooled(config, num_streams)
     num_heads = 1 + num_streams * config.model.stream_heads
-    return Forward(_projection(config, widths), encoders + num_heads * _linear(width, num_outputs))
+    heads = num_heads * _linear(config.model.width, shape.num_outputs)
+    return Forward(_window_rows(config, shape), encoders + heads)
 
 
-FORWARD: dict[str, Callable[[Config, Sequence[int], int], Forward]] = {
+def _dense(config: Config, shape: DataShape) -> Forward:
+    model, num_streams = config.model, len(shape.streams)
+    reach, length = _reach(config, shape), round(config.train.context.context_s * shape.rate_hz)
+    # A block of rows attends to itself and a reach at each side; the last one is filled up
+    # (hmtas.model.reach).
+    block = min(max(reach, SMALLEST_BLOCK), length)
+    filled = math.ceil(length / block) * block / length
+    layer = _layer(config, filled * (block + 2 * reach))
+    num_layers = num_streams * model.num_layers + model.sequence_layers
+    row = num_layers * layer + _pooled(config, num_streams)
+    return _in_contexts(config, shape, row, num_heads=1 + num_streams * model.stream_heads)
+
+
+def _conv(config: Config, shape: DataShape) -> Forward:
+    model = config.model
+    num_blocks = model.num_layers * _reach(config, shape).bit_length()  # dilations 1, 2, 4 ...
+    block = _linear(3 * model.width, model.width) + _linear(model.width, model.width)
+    return _in_contexts(config, shape, num_blocks * block, num_heads=1)
+
+
+FORWARD: dict[str, Callable[[Config, DataShape], Forward]] = {
     "fcnn": _fcnn,
     "encoder": _encoder,
     "hierarchy": _hierarchy,
+    "dense": _dense,
+    "conv": _conv,
 }
 
 
-def _linear(num_in: int, num_out: int) -> int:
+def _linear(num_in: float, num_out: float) -> float:
     """A matrix product of one row."""
     return 2 * num_in * num_out
 
 
-def _projection(config: Config, widths: Sequence[int]) -> float:
-    """Of the rows of a window; a chunk of n windows projects n + L - 1 rows once."""
+def _layer(config: Config, num_seen: float) -> float:
+    """An encoder layer for one token: query, key, value, output and feed-forward; attention."""
+    width = config.model.width
+    return (4 + 2 * config.model.widening) * _linear(width, width) + 2 * _linear(width, num_seen)
+
+
+def _pooled(config: Config, num_tokens: int) -> float:
+    """An encoder of the thesis; one that takes the batch for the sequence attends to that."""
+    seen = num_tokens if config.model.attention == "time" else config.train.batch_size
+    return config.model.num_layers * num_tokens * _layer(config, seen)
+
+
+def _window_rows(config: Config, shape: DataShape) -> float:
+    """The projection of a window's rows; a chunk of n windows projects n + L - 1 rows once."""
     train = config.train
     num_windows = max(1, train.chunk_windows)
     rows = (num_windows + train.seq_len - 1) / num_windows
-    return rows * _linear(sum(widths), config.model.width)
+    return rows * _linear(shape.width, config.model.width)
 
 
-def _layers(config: Config, num_tokens: int) -> int:
-    """All layers of one encoder: query, key, value, output and feed-forward; then attention."""
-    model = config.model
-    seen = num_tokens if model.attention == "time" else config.train.batch_size
-    products = (4 + 2 * model.widening) * _linear(model.width, model.width)
-    return model.num_layers * num_tokens * (products + 2 * _linear(model.width, seen))
+def _reach(config: Config, shape: DataShape) -> int:
+    """How many rows a model of contexts sees to each side."""
+    return max(1, round(config.model.reach_s * shape.rate_hz))
+
+
+def _in_contexts(config: Config, shape: DataShape, row: float, num_heads: int) -> Forward:
+    """Rows of a context, its margins among them, and the heads of those that are labelled."""
+    model, context = config.model, config.train.context
+    rows = context.context_s / (context.context_s - 2 * context.margin_s)
+    num_outputs = num_heads * shape.num_outputs + model.displacement * shape.num_actions
+    steps = rates_of(model, shape.rate_hz).steps_per_row
+    projection = _linear(shape.width, model.width)
+    return Forward(rows * projection, rows * row + steps * _linear(model.width, num_outputs))
