@@ -113,7 +113,8 @@ def _mark_sizes(
     num_marks = len(marks.time_s)
     size_M = marks.size * profile.strength * np.exp(0.25 * rng.standard_normal(num_marks))
     # A lookalike fools a stream or it does not; that is why several streams are better than one.
-    overlooked_M = rng.random(num_marks) < np.where(marks.false, 0.5, MISS_RATE)
+    overlooked_share_M = np.where(marks.false, layout.false_overlooked, MISS_RATE)
+    overlooked_M = rng.random(num_marks) < overlooked_share_M
     size_M[overlooked_M] *= 0.1
     if profile.hears:
         size_M *= np.array([LOUDNESS.get(action, QUIET) for action in ACTIONS])[marks.action]

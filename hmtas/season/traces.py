@@ -54,6 +54,7 @@ class Layout:
     shared_size: float  # what a kind shares of its moments, beside the own part of 1
     num_features: int  # K; the first A show the moments
     delay_spread: float  # of a profile's `delay_spread_s`
+    false_overlooked: float  # share of the lookalikes of an action that a stream is not fooled by
     label_jitter_s: float  # standard deviation of an annotator
     traces: Callable[[StreamProfile], tuple[Trace, ...]]
 
@@ -82,9 +83,9 @@ def _context_traces(profile: StreamProfile) -> tuple[Trace, ...]:
     before_A = len(ACTIONS) + _MOMENT_A
     after_A = before_A + len(ACTIONS)
     return (
-        Trace(_MOMENT_A, 0.0, 0.0, 0.6 * blur_s, 0.8),
-        Trace(before_A, -17.0, 3.0, 4 * blur_s, 0.35 * profile.build_up, of_false_marks=False),
-        Trace(after_A, 14.0, 3.0, 4 * blur_s, 0.35 * profile.aftermath, of_false_marks=False),
+        Trace(_MOMENT_A, 0.0, 0.0, 0.5 * blur_s, 1.0),
+        Trace(before_A, -17.0, 3.0, 4 * blur_s, 0.5 * profile.build_up, of_false_marks=False),
+        Trace(after_A, 14.0, 3.0, 4 * blur_s, 0.5 * profile.aftermath, of_false_marks=False),
     )
 
 
@@ -93,14 +94,16 @@ NEAR = Layout(
     shared_size=0.6,
     num_features=len(ACTIONS) + 2 * len(KINDS),
     delay_spread=1.0,
+    false_overlooked=0.5,
     label_jitter_s=LABEL_JITTER_S,
     traces=_near_traces,
 )
 CONTEXT = Layout(
     kind_A=_index_of(LOOKALIKES),
-    shared_size=2.0,
+    shared_size=5.0,
     num_features=3 * len(ACTIONS),
-    delay_spread=0.3,
+    delay_spread=0.2,
+    false_overlooked=0.2,
     label_jitter_s=0.15,
     traces=_context_traces,
 )
