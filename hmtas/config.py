@@ -165,14 +165,14 @@ class ContextConfig(Frozen):
         default=3.0, gt=0, description="steps so close to an event are positive"
     )
     target: Literal["hard", "triangular", "gaussian"] = Field(
-        default="hard",
+        default="triangular",
         description="1 within the radius, or falling to 0 with the distance; gaussian has a "
         "standard deviation of half the radius",
     )
     displacement_radius_s: float = Field(
         default=6.0, gt=0, description="steps so close to an event learn how far it is"
     )
-    displacement_weight: float = Field(default=1.0, gt=0, description="of its loss, beside 1")
+    displacement_weight: float = Field(default=0.1, gt=0, description="of its loss, beside 1")
 
     @model_validator(mode="after")
     def _margins_leave_steps(self) -> "ContextConfig":

@@ -1,6 +1,6 @@
-"""Complete configurations: the ladder of thesis Table 5.2, and a small one to try things with."""
+"""Complete configurations: the ladder of thesis Table 5.2, its next rungs, and a small one."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hmtas.config import ClassWeights, Config, ModelConfig, TrainConfig
 from hmtas.errors import InputError, did_you_mean
@@ -54,6 +54,30 @@ _AUDIO_TOO = ModelConfig(stream_heads=False)
 # Without intermediate supervision the whole loss is the fused one: gamma 1 (Equation 4.3).
 _PLAIN = TrainConfig(gamma=1.0, class_weights=UNWEIGHTED)
 _WEIGHTED = TrainConfig(gamma=1.0)
+# Beyond the thesis: every second of a long context is labelled, and spots, not a loss, choose the
+# epoch. Steps are positive more often than windows, so positives weigh less.
+_LONG: dict[str, Any] = {
+    "kind": "dense",
+    "stream_dropout": 0.2,
+    "fusion_dropout": 0.2,
+    "head_dropout": 0.2,
+    "class_weights.default": 5.0,
+    "by_action": {},
+    "batch_size": 16,
+    "learning_rate": 5e-4,
+    "stop_on": "tight",
+    "stop_windows": "fitted",
+    "patience": 4,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "clip_norm": 1.0,
+}
+_FINER = {**_LONG, "output_rate_hz": 2, "displacement": True, "displacement_weight": 0.1}
+_CALM: dict[str, Any] = {"schedule": "cosine", "warmup_epochs": 0.5, "ema_decay": 0.99}
+_BALANCED = {"mixup_alpha": 0.2, "mixup_partner": "balanced"}
+_CONV = {"kind": "conv", "num_layers": 1, "reach_s": 63.0, "encoder_dropout": 0.2,
+         "gamma": 1.0, "context_s": 256.0,
+         "learning_rate": 1e-3}  # fmt: skip
 
 PRESETS = {
     "m0": Preset(
@@ -72,6 +96,18 @@ PRESETS = {
     "m5": Preset(Config(model=_VISUAL, train=_WEIGHTED), "m4 with class weights", 55.05),
     "m6": Preset(Config(model=_AUDIO_TOO, train=_WEIGHTED), "m5 with audio", 56.77),
     "m7": Preset(Config(), "m6 with intermediate supervision: HMTAS", 57.28),
+    "m8": Preset(Config().updated(_LONG), "m7 over a long context", None),
+    "m9": Preset(Config().updated(_FINER), "m8 at 2 Hz with displacement", None),
+    "m10": Preset(
+        Config().updated({**_FINER, **_CALM, **_BALANCED}),
+        "m9 with a schedule, averaged weights and balanced mix-up",
+        None,
+    ),
+    "conv": Preset(
+        Config().updated({**_LONG, **_CALM, **_CONV}),
+        "dilated convolutions over a long context",
+        None,
+    ),
     "smoke": Preset(
         Config(
             model=ModelConfig(width=32, num_heads=4, num_layers=1, widening=2, stream_dropout=0.1,

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from hmtas.ablation.scores import ScoredRun
-from hmtas.ablation.variants import REFERENCE, Planned, Study, rows_of, title_of
+from hmtas.ablation.variants import Planned, Study, rows_of, title_of
 from hmtas.metric.averages import TOLERANCES_S, Metric
 from hmtas.presets import PRESETS
 from hmtas.runs.record import RunRecord
@@ -222,7 +222,7 @@ def study_result(
     return StudyResult(
         name=study.name,
         title=study.title,
-        reference=None if study.is_ladder else REFERENCE,
+        reference=study.reference,
         num_comparisons=len(pairs),
         rows=tuple(rows),
     )
@@ -230,7 +230,7 @@ def study_result(
 
 def _thesis_tight(study: Study, plan: Planned) -> float | None:
     """The thesis's number, where the variant is one of its ladder."""
-    is_rung = study.is_ladder or plan.variant.name == REFERENCE
+    is_rung = study.is_ladder or plan.variant.name == study.reference
     percent = PRESETS[plan.variant.preset].thesis_tight if is_rung else None
     return None if percent is None else percent / 100
 

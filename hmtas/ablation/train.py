@@ -227,8 +227,8 @@ def _work(config: Config, num_streams: int) -> float:
     model, length = config.model, config.train.seq_len
     if model.kind == "fcnn":
         return 0.1 * length
-    streams = num_streams if model.kind == "hierarchy" else 1
-    return model.num_layers * streams * length
+    streams = num_streams if model.supervises_streams or model.kind == "hierarchy" else 1
+    return model.num_layers * streams * (1 if model.labels_steps else length)
 
 
 def _too_many(wanted: int, there: str, fits: int) -> InputError:

@@ -1,10 +1,11 @@
-"""What `hmtas ablate` trains: the ladder of thesis Table 5.2, and single settings against M7.
+"""What `hmtas ablate` trains: the ladder of thesis Table 5.2 and beyond, and single settings.
 
 A study is a list of variants and says what each is compared with. Variants that are the same on a
 store (M6 adds audio: without a stream for it, it is M5) are trained once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hmtas.config import Config
@@ -12,21 +13,24 @@ from hmtas.errors import InputError, did_you_mean
 from hmtas.presets import PRESETS
 
 LADDER = "ladder"
-LADDER_PRESETS = ("m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7")
-REFERENCE = "m7"  # what a single setting is changed in
+LADDER_PRESETS = ("m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9", "m10")
+REFERENCE = "m7"  # what a single setting of the thesis is changed in
+CONTEXT = "conv"  # and one of long contexts: of their kinds the one that trains fastest
 # What an ablation holds fixed. The games that stop come from the train split, so that validation
 # games stay clean.
 FIXED = {"train.stop_games": "held_out"}
 
 
 class Family(NamedTuple):
-    """One setting of M7 and the values to try."""
+    """One setting of a preset and the values to try."""
 
     title: str
     path: str  # of the setting
     values: tuple[Any, ...]
     label: str  # of a value
     off: str = ""  # label of the value 0, where it turns the setting off
+    reference: str = REFERENCE  # the preset
+    also: Mapping[str, Any] = MappingProxyType({})  # settings that go with each value
 
 
 FAMILIES = {
@@ -47,6 +51,94 @@ FAMILIES = {
         (32,),
         "chunks of {} windows",
         off="single windows",
+    ),
+    "body": Family(
+        "The body of a model of long contexts",
+        "model.kind",
+        ("dense",),
+        "kind {}",
+        reference=CONTEXT,
+        also={"model.reach_s": 16, "train.learning_rate": 5e-4},
+    ),
+    "context": Family(
+        "Length of a context, margins of an eighth",
+        "train.context.context_s",
+        (64, 128, 256, 512),
+        "{} s",
+        reference=CONTEXT,
+        also={"train.context.margin_s": 8},
+    ),
+    "reach": Family(
+        "Reach to each side", "model.reach_s", (3, 7, 15, 31, 63, 127), "{} s", reference=CONTEXT
+    ),
+    "radius": Family(
+        "Radius of a target", "train.context.radius_s", (1, 2, 3, 4, 6), "{} s", reference=CONTEXT
+    ),
+    "target": Family(
+        "Form of a target",
+        "train.context.target",
+        ("hard", "triangular", "gaussian"),
+        "{}",
+        reference=CONTEXT,
+    ),
+    "rate": Family("Output rate", "model.output_rate_hz", (1, 2), "{} Hz", reference=CONTEXT),
+    "displacement": Family(
+        "Weight of the displacement's loss",
+        "train.context.displacement_weight",
+        (0.01, 0.1, 1.0),
+        "displacement, weight {}",
+        reference=CONTEXT,
+        also={"model.displacement": True},
+    ),
+    "focal": Family(
+        "Focal exponent",
+        "train.focal_exponent",
+        (1.0, 2.0),
+        "|y - p| to the power {}",
+        reference=CONTEXT,
+    ),
+    "balanced": Family(
+        "Mix-up with balanced partners",
+        "train.mixup_alpha",
+        (0.2, 1.0),
+        "balanced mix-up alpha {}",
+        reference=CONTEXT,
+        also={"train.mixup_partner": "balanced"},
+    ),
+    "blend": Family(
+        "Mix-up of contexts", "train.mixup_alpha", (0.2,), "mix-up alpha {}", reference=CONTEXT
+    ),
+    "schedule": Family(
+        "Schedule of the learning rate",
+        "train.schedule",
+        ("constant", "linear", "cosine"),
+        "{}",
+        reference=CONTEXT,
+    ),
+    "average": Family(
+        "Average of the weights",
+        "train.ema_decay",
+        (0.0, 0.99, 0.999),
+        "decay {}",
+        off="none",
+        reference=CONTEXT,
+    ),
+    "optimizer": Family(
+        "Optimizer",
+        "train.optimizer",
+        ("amsgrad",),
+        "{}",
+        reference=CONTEXT,
+        also={"train.weight_decay": 1e-5},
+    ),
+    "clip": Family(
+        "Clipping of the gradient", "train.clip_norm", (0.0,), "{}", off="none", reference=CONTEXT
+    ),
+    "mask": Family(
+        "Masking of rows", "model.time_mask", (0.1, 0.3), "{} of the rows", reference=CONTEXT
+    ),
+    "drop": Family(
+        "Leaving streams out", "model.drop_streams", (0.1, 0.3), "each with {}", reference=CONTEXT
     ),
 }
 STUDIES = (LADDER, *FAMILIES)
@@ -73,6 +165,11 @@ class Study(NamedTuple):
         """Is each variant a step from the one before?"""
         return self.name == LADDER
 
+    @property
+    def reference(self) -> str | None:
+        """What all are compared with; None for the ladder."""
+        return None if self.is_ladder else FAMILIES[self.name].reference
+
 
 class Planned(NamedTuple):
     """A variant on a store."""
@@ -91,7 +188,7 @@ class Planned(NamedTuple):
 def choose(what: Iterable[str]) -> tuple[Study, ...]:
     """The studies that some words name: whole studies, or single variants such as "length-5".
 
-    They come in the order of `STUDIES`; a study of single settings starts with M7.
+    They come in the order of `STUDIES`; a study of single settings starts with its reference.
 
     Raises:
         InputError: If a word names neither.
@@ -151,13 +248,14 @@ def plan(
 
 
 def rows_of(study: Study, planned: Mapping[str, Planned]) -> list[Planned]:
-    """The variants of a study as it is shown: M7's own value of a setting is not shown twice."""
+    """The variants of a study as it is shown: the reference's own value is not shown twice."""
+    reference = study.reference
     return [
         planned[variant.name]
         for variant in study.variants
-        if study.is_ladder
-        or variant.name == REFERENCE
-        or planned[variant.name].same_as != planned[REFERENCE].same_as
+        if reference is None
+        or variant.name == reference
+        or planned[variant.name].same_as != planned[reference].same_as
     ]
 
 
@@ -176,33 +274,41 @@ def configuration(variant: Variant, settings: Mapping[str, Any], seed: int) -> C
 
 def title_of(study: Study, planned: Planned) -> str:
     """The title of a variant in a study: the reference shows its value of the setting."""
-    if study.is_ladder or planned.variant.name != REFERENCE:
+    if planned.variant.name != study.reference:
         return planned.variant.title
     family = FAMILIES[study.name]
     value = planned.config.flat()[family.path]
     label = family.off if family.off and not value else family.label.format(value)
-    return f"{REFERENCE}: {label}"
+    return f"{study.reference}: {label}"
 
 
 def _every_study() -> tuple[Study, ...]:
-    rungs = tuple(Variant(name, PRESETS[name].title, name, {}) for name in LADDER_PRESETS)
-    studies = [Study(LADDER, "The ladder (thesis Table 5.2)", rungs)]
+    def whole(preset: str) -> Variant:
+        return Variant(preset, PRESETS[preset].title, preset, {})
+
+    rungs = tuple(whole(name) for name in LADDER_PRESETS)
+    studies = [Study(LADDER, "The ladder (thesis Table 5.2, then beyond it)", rungs)]
     for name, family in FAMILIES.items():
         values = tuple(
-            Variant(f"{name}-{value}", family.label.format(value), REFERENCE, {family.path: value})
+            Variant(
+                f"{name}-{value}",
+                family.off if family.off and not value else family.label.format(value),
+                family.reference,
+                {**family.also, family.path: value},
+            )
             for value in family.values
         )
-        studies.append(Study(name, family.title, (rungs[-1], *values)))
+        studies.append(Study(name, family.title, (whole(family.reference), *values)))
     return tuple(studies)
 
 
 def _is_of(study: Study, variant: Variant) -> bool:
-    """M7 stands in every study, and belongs to the ladder."""
-    return study.is_ladder or variant.name != REFERENCE
+    """A reference stands in several studies, and M7 belongs to the ladder."""
+    return variant.name != study.reference
 
 
 def _part(study: Study, wanted: set[str]) -> Study | None:
-    """The part of a study that is wanted; M7 comes along where others are compared with it."""
+    """The part of a study that is wanted; the reference comes along with what it is held to."""
     if study.name in wanted:
         return study
     named = [v for v in study.variants if v.name in wanted and _is_of(study, v)]

@@ -88,6 +88,7 @@ def space_of(
 ) -> "Space":
     """The space around `base` for a store, with the changes of a file."""
     from hmtas.store.names import check_names
+    from tune.space.contexts import Season
     from tune.space.default import Weights, build_space
     from tune.space.dimensions import EXCLUDED
 
@@ -96,12 +97,15 @@ def space_of(
     overrides = read_json(space_file) if space_file else {}
     if not isinstance(overrides, dict):
         raise InputError(f"{space_file}: must be an object from setting names to ranges")
+    halves = store.halves_of(store.some_games("train"))
+    longest_s = max(store.halves[half].num_rows for half in halves) / store.rate_hz
     try:
         found = build_space(
             base,
             store.actions,
             weights=one_of("weights", weights, Weights),
             search_windows=search_windows,
+            season=Season(store.rate_hz, longest_s),
             overrides=overrides,
         )
     except InputError as error:

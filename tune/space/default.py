@@ -7,14 +7,14 @@ from typing import Any, Literal
 from hmtas.config import Config
 from hmtas.errors import InputError, join_problems
 from hmtas.validation import validated
+from tune.space.contexts import Season, by_kind, portfolio
 from tune.space.dimensions import BY_ACTION, POWER, SCALE, WINDOWS, Choice, Range, Space
-from tune.space.file import HEADS, WIDTH, check_point, read_entry, read_when, resolve
+from tune.space.file import GAMMA, HEADS, WIDTH, check_point, read_entry, read_when, resolve
 
 Weights = Literal["rate", "group", "per_action", "fixed"]
 Dimensions = dict[str, Range | Choice]
 
 SEQ_LEN = "train.seq_len"
-GAMMA = "train.gamma"
 LEARNING_RATE = "train.learning_rate"
 DROPOUT = "model.stream_dropout"
 THRESHOLD = "spotting.threshold"
@@ -41,6 +41,7 @@ def build_space(
     *,
     weights: Weights = "rate",
     search_windows: bool = False,
+    season: Season | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Space:
     """The default space around a configuration, with a user's changes.
@@ -51,6 +52,8 @@ def build_space(
         weights: Class weights as two numbers (`rate`), one per group of actions (`group`), one
             per action (`per_action`), or left as they are in `base` (`fixed`).
         search_windows: Also search the NMS window of each action, 7 to 20 s, and the threshold.
+        season: What long contexts can be on a store, to search over their kinds of models too;
+            None leaves the kind as it is in `base`.
         overrides: Setting name to `{"low": ..., "high": ..., "log": ..., "step": ...}`, to a list
             of choices or `{"choices": [...]}`, or to one value that fixes it; a dimension may
             have `"when": {setting: values}`. `points` is a list of settings to try first. With
@@ -68,12 +71,14 @@ def build_space(
         draft.dimensions, draft.fixed, draft.tied = _defaults(
             base, actions, weights, search_windows
         )
+        if season is not None:
+            draft.dimensions = by_kind(base, season, draft.dimensions)
         draft.take(wanted, untie=True)
     space = draft.finish()
     if not isinstance(points, list):
         raise InputError(f"bad space: points must be a list of settings, got {points!r}")
     read = tuple(check_point(base, space, i, point, actions) for i, point in enumerate(points, 1))
-    return space.model_copy(update={"points": read})
+    return space.model_copy(update={"points": read or portfolio(base, space)})
 
 
 class _SpaceBuilder:
@@ -109,9 +114,12 @@ class _SpaceBuilder:
             with self._collect():
                 key = resolve(name, self.actions)
                 default = self.dimensions.get(key)
-                entry, when = read_entry(self.base, key, value, default, apart=apart)
+                entry, when = read_entry(
+                    self.base, key, value, default, actions=self.actions, apart=apart
+                )
                 if untie:
                     self._untie(key)
+                    self._take_place(key)
                 if isinstance(entry, Range | Choice):
                     self.dimensions[key] = entry
                     conditions[key] = when
@@ -119,6 +127,8 @@ class _SpaceBuilder:
                     self.dimensions.pop(key, None)
                     tied = self.tied.pop(key, ()) if untie else ()
                     self.fixed |= dict.fromkeys((key, *tied), entry)
+        if untie:
+            self.dimensions = _settled(self.dimensions, self.fixed)
         for key, when in conditions.items():
             with self._collect():
                 found = read_when(key, when, self.dimensions, self.actions)
@@ -137,6 +147,12 @@ class _SpaceBuilder:
             "tied": self.tied,
         }
         return validated(Space, fields, "bad space")
+
+    def _take_place(self, key: str) -> None:
+        """A setting without a label takes the place of those that differ by condition."""
+        labelled = [other for other in self.dimensions if other.startswith(f"{key}@")]
+        for other in labelled:
+            del self.dimensions[other]
 
     def _untie(self, key: str) -> None:
         self.tied = {h: tuple(t for t in tail if t != key) for h, tail in self.tied.items()}
@@ -227,7 +243,7 @@ def _fit_heads(base: Config, fixed: Mapping[str, Any], dimensions: Dimensions) -
     if not {WIDTH, HEADS} <= dimensions.keys():
         for path in {WIDTH, HEADS} & dimensions.keys():
             for value in _values(path, dimensions[path]):
-                base.updated({**fixed, path: value})
+                base.updated({GAMMA: 1.0, **fixed, path: value})
         return dimensions
     widths, heads = _values(WIDTH, dimensions[WIDTH]), _values(HEADS, dimensions[HEADS])
     fits = {width: tuple(h for h in heads if width % h == 0) for width in widths}
@@ -257,6 +273,24 @@ def _values(path: str, dimension: Range | Choice) -> list[int]:
             "give a list of choices, or a step"
         )
     return values
+
+
+def _settled(dimensions: Dimensions, fixed: Mapping[str, Any]) -> Dimensions:
+    """Dimensions whose conditions can hold, without the conditions that always do."""
+    found: Dimensions = {}
+    for key, dimension in dimensions.items():
+        when: dict[str, tuple[Any, ...]] = {}
+        for other, values in dimension.when.items():
+            if other in fixed:
+                left = tuple(value for value in values if value == fixed[other])
+            else:
+                left = tuple(value for value in values if dimensions[other].contains(value))
+                when |= {other: left}
+            if not left:
+                break
+        else:
+            found[key] = dimension.model_copy(update={"when": when})
+    return found
 
 
 def _ordered(dimensions: Dimensions) -> Dimensions:

@@ -19,6 +19,8 @@ from tune.space.dimensions import (
 
 WIDTH = "model.width"
 HEADS = "model.num_heads"
+KIND = "model.kind"
+GAMMA = "train.gamma"
 _BY_ACTION = tuple(f"{prefix}." for path in (BY_ACTION, WINDOWS) for prefix in short_names(path))
 
 
@@ -41,7 +43,13 @@ def resolve(name: str, actions: Sequence[str]) -> str:
 
 
 def read_entry(
-    base: Config, key: str, wanted: Any, default: Range | Choice | None, *, apart: bool
+    base: Config,
+    key: str,
+    wanted: Any,
+    default: Range | Choice | None,
+    *,
+    actions: Sequence[str],
+    apart: bool,
 ) -> tuple[Range | Choice | Any, Any]:
     """One entry of a user: a dimension, or the value that fixes it; its ends must be valid.
 
@@ -73,9 +81,10 @@ def read_entry(
         tried: tuple[Any, ...] = (entry.nearest(entry.low), entry.nearest(entry.high))
     else:
         tried = entry.choices if isinstance(entry, Choice) else (entry,)
+    beside = _beside(when, actions)
     for value in tried:
         try:
-            base.updated(_alone(path, value) if apart else {path: value})
+            base.updated(beside | (_alone(path, value) if apart or path == KIND else {path: value}))
         except InputError as error:
             raise InputError(str(error).removeprefix("bad settings: ")) from None
     return entry, when
@@ -122,12 +131,13 @@ def check_point(
     if not isinstance(point, dict):
         raise InputError(f"{place} must be an object from settings to values, got {point!r}")
     settings = {resolve(name, actions): value for name, value in point.items()}
+    beside = _alone(KIND, settings[KIND]) if KIND in settings else {}
     searched = {setting_of(key) for key in space.dimensions}
     for path, value in settings.items():
         if path not in searched:
             raise InputError(f"{place}: {path} is not searched; a point names dimensions only")
         try:
-            base.updated(_alone(path, value))
+            base.updated(beside | _alone(path, value))
         except InputError as error:
             raise InputError(f"{place}: {str(error).removeprefix('bad settings: ')}") from None
     for key in nearest_point(base, space, settings):
@@ -137,8 +147,25 @@ def check_point(
     return settings
 
 
+def _beside(when: Any, actions: Sequence[str]) -> dict[str, Any]:
+    """Settings under which a condition holds, so that a value is judged where it may come."""
+    if not isinstance(when, dict):
+        return {}
+    beside: dict[str, Any] = {}
+    for name, values in when.items():
+        path = setting_of(resolve(name, actions))
+        value = values[0] if isinstance(values, list) and values else values
+        beside |= _alone(path, value)
+    return beside
+
+
 def _alone(path: str, value: Any) -> dict[str, Any]:
-    """A width or a number of heads is judged without the other: they are fitted later."""
+    """A width or a number of heads is judged without the other: they are fitted later.
+
+    So is a kind without gamma: each has a gamma of its own.
+    """
+    if path == KIND:
+        return {KIND: value, GAMMA: 1.0}
     if path == WIDTH:
         return {WIDTH: value, HEADS: 1}
     if path == HEADS and isinstance(value, int):

@@ -5,7 +5,7 @@ from typing import Any
 from hmtas.config import Config
 from hmtas.terminal.table import Table
 from hmtas.terminal.text import counted
-from tune.space.default import GAMMA, LEARNING_RATE, SEQ_LEN, THRESHOLD
+from tune.space.default import LEARNING_RATE, SEQ_LEN, THRESHOLD
 from tune.space.dimensions import (
     BY_ACTION,
     POWER,
@@ -17,7 +17,7 @@ from tune.space.dimensions import (
     nearest_point,
     setting_of,
 )
-from tune.space.file import WIDTH
+from tune.space.file import GAMMA, KIND, WIDTH
 
 _NAMES = {
     SEQ_LEN: "window length L",
@@ -29,7 +29,7 @@ _NAMES = {
     "model.stream_dropout": "dropout",
     "train.mixup_alpha": "mix-up alpha",
 }
-_FIRST = (SEQ_LEN, GAMMA, SCALE, POWER, BY_ACTION, LEARNING_RATE, WIDTH)
+_FIRST = (KIND, SEQ_LEN, GAMMA, SCALE, POWER, BY_ACTION, LEARNING_RATE, WIDTH)
 _LAST = (THRESHOLD, WINDOWS)
 
 

@@ -14,16 +14,20 @@ def names(what: str) -> dict[str, list[str]]:
 
 
 def test_words_name_studies_or_single_variants() -> None:
-    assert names("ladder") == {"ladder": [f"m{rung}" for rung in range(8)]}
+    assert names("ladder") == {"ladder": [f"m{rung}" for rung in range(11)]}
     assert names("m7,m0") == {"ladder": ["m0", "m7"]}, "in the order of the ladder"
     assert names("length-5,m1") == {"ladder": ["m1"], "length": ["m7", "length-5"]}
     assert names("attention,mixup") == {
         "attention": ["m7", "attention-batch"],
         "mixup": ["m7", "mixup-0.2"],
     }
+    assert names("radius-2,target-hard") == {
+        "radius": ["conv", "radius-2"],
+        "target": ["conv", "target-hard"],
+    }, "a setting of long contexts is changed in a model of long contexts"
 
 
-@pytest.mark.parametrize("what", ["m8", "ladder,lenght", ""])
+@pytest.mark.parametrize("what", ["m11", "ladder,lenght", ""])
 def test_an_unknown_word_is_refused_with_those_that_are_known(what: str) -> None:
     with pytest.raises(InputError, match=r"--what: unknown .*length \(length-2, length-3"):
         choose([word for word in what.split(",") if word])
@@ -35,7 +39,7 @@ def test_without_a_stream_for_audio_m6_is_m5() -> None:
     assert planned["m6"].same_as == "m5"
     assert planned["m6"].why_same == "this store has no stream vggish"
     trained = [name for name, found in planned.items() if found.is_trained]
-    assert trained == ["m0", "m1", "m2", "m3", "m4", "m5", "m7"]
+    assert trained == ["m0", "m1", "m2", "m3", "m4", "m5", "m7", "m8", "m9", "m10"]
     with_audio = plan(studies, {}, BOTH)
     assert all(found.is_trained for found in with_audio.values())
 
@@ -66,15 +70,15 @@ def test_every_value_of_a_setting_is_trained_once_and_shown_once() -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_variant_differs_from_m7_in_its_setting_alone(name: str) -> None:
+def test_a_variant_differs_from_its_reference_in_its_setting_alone(name: str) -> None:
     reference, *others = choose([name])[0].variants
     assert others
     before = configuration(reference, {"width": 64}, seed=4)
-    section, field = FAMILIES[name].path.split(".")
     for variant, value in zip(others, FAMILIES[name].values, strict=True):
         found = configuration(variant, {"width": 64}, seed=4)
-        assert found == before.updated({FAMILIES[name].path: value})
-        assert getattr(getattr(found, section), field) == value
+        family = FAMILIES[name]
+        assert found == before.updated({**family.also, family.path: value})
+        assert found.flat()[family.path] == value
 
 
 def test_all_stop_on_train_games_and_differ_by_seed() -> None:
