@@ -347,6 +347,29 @@ class Config(Frozen):
         return dict(leaves(self, self.model_dump(mode="json"), ""))
 
 
+    def used(self) -> dict[str, Any]:
+        """`flat` without what a kind of model does not read: windows, or contexts."""
+        other = _OF_WINDOWS if self.model.labels_steps else _OF_CONTEXTS
+        return {path: value for path, value in self.flat().items() if not path.startswith(other)}
+
+
+_OF_WINDOWS = ("train.seq_len", "train.chunk_windows")
+_OF_CONTEXTS = (
+    "train.context.",
+    *(
+        f"model.{name}"
+        for name in (
+            "reach_s",
+            "sequence_layers",
+            "output_rate_hz",
+            "displacement",
+            "time_mask",
+            "drop_streams",
+        )
+    ),
+)
+
+
 def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     """Read `name=value` words of the command line; a value is JSON, else plain text."""
     settings: dict[str, Any] = {}

@@ -56,7 +56,8 @@ def _runs_table(
     cells = []
     for row in rows:
         gamma = NOTHING if row.gamma is None else f"{row.gamma:.2f}"
-        found = [row.name, row.kind, str(row.seq_len or NOTHING), gamma]
+        sees = str(row.seq_len or NOTHING) if row.context_s is None else f"{row.context_s:g} s"
+        found = [row.name, row.kind, sees, gamma]
         found.append(str(row.best_epoch or NOTHING))
         for split in splits:
             tight, ends, loose = _score_cells(row.scores.get(split))

@@ -41,7 +41,7 @@ class Provenance(Frozen):
     home: str | None = None  # folder of the file when it was written; None once it is read
     actions: tuple[str, ...]  # names of the columns
     rate_hz: float
-    seq_len: int | None = None  # rows of a window of the model; None for an ensemble
+    seq_len: int | None = None  # rows of a window of the model, if it has windows
     precision: Precision = "fp32"  # of matrix products; fp32 in files that do not say
     fitted_games: tuple[str, ...]  # games whose labels the parameters were fitted on
     stopped_games: tuple[str, ...] = ()  # games whose labels chose the epoch
@@ -85,7 +85,7 @@ def store_predictions(
         "run": record.name,
         "split": split,
         "rate_hz": predicted[0].rate_hz if predicted else record.rate_hz,
-        "seq_len": record.config.train.seq_len if record.kind == "model" else None,
+        "seq_len": record.config.used().get("train.seq_len") if record.kind == "model" else None,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **about,
     }

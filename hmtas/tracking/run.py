@@ -276,7 +276,7 @@ def _params_of(record: RunRecord) -> dict[str, Any]:
     if record.ensemble is not None:
         settings = record.ensemble.model_dump(mode="json")
         return params | {f"ensemble.{name}": value for name, value in settings.items()}
-    for path, value in record.config.flat().items():
+    for path, value in record.config.used().items():
         if record.in_epochs or not path.startswith("train.") or path == "train.seq_len":
             params[path] = value
     return params | record.model_dump(include={"streams", "num_parameters", "num_workers"})

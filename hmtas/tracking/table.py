@@ -45,7 +45,8 @@ class ComparedRun(NamedTuple):
     kind: str  # "model" or "ensemble"
     status: str  # MLflow's: RUNNING, FINISHED, FAILED, ...
     run_dir: str
-    seq_len: int | None  # L; None for an ensemble
+    seq_len: int | None  # L; None for an ensemble, or a model of contexts
+    context_s: float | None  # of a model of contexts
     gamma: float | None
     best_epoch: int | None
     store_checksum: str | None  # of what it was trained on; None in runs of older versions
@@ -178,7 +179,8 @@ def _row(run: "Run") -> ComparedRun:
         status=run.info.status,
         run_dir=tags.get(RUN_DIR, ""),
         seq_len=int(params["train.seq_len"]) if "train.seq_len" in params else None,
-        gamma=float(params["train.gamma"]) if "train.gamma" in params else None,
+        context_s=_number(params.get("train.context.context_s")),
+        gamma=_number(params.get("train.gamma")),
         best_epoch=int(tags["hmtas.best_epoch"]) if "hmtas.best_epoch" in tags else None,
         store_checksum=tags.get("hmtas.store_checksum"),
         scores={
@@ -186,6 +188,10 @@ def _row(run: "Run") -> ComparedRun:
             for split in sorted(splits, key=lambda split: (split != "valid", split))
         },
     )
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def _split_score(
