@@ -89,7 +89,7 @@ class ModelConfig(Frozen):
     reach_s: float = Field(
         default=16.0,
         gt=0,
-        description="dense: how far a layer attends to each side; conv: how far the stack sees",
+        description="dense: how far a layer attends to each side; conv: how far a pass sees",
     )
     sequence_layers: int = Field(
         default=0, ge=0, description="dense: layers over the fused sequence"

@@ -196,7 +196,8 @@ class DenseHMTAS(StepModel):
 class ConvStack(StepModel):
     """Dilated residual convolutions over all embeddings side by side; a missing one is zeros.
 
-    The dilations 1, 2, 4 ... see `reach_s` to each side; `num_layers` such passes follow another.
+    The dilations 1, 2, 4 ... of a pass see `reach_s` to each side, the last one being what is left
+    of it; `num_layers` passes follow each other.
     """
 
     def __init__(
@@ -205,7 +206,8 @@ class ConvStack(StepModel):
         super().__init__(num_features, num_outputs, config, rates)
         self.projection = RowProjection(sum(num_features.values()), config)
         reach = _rows(config.reach_s, rates.rows_hz)
-        dilations = [2**i for i in range(reach.bit_length())]
+        doubling = [2**i for i in range(reach.bit_length() - 1)]
+        dilations = [*doubling, reach - sum(doubling)]
         self.blocks = nn.Sequential(
             *(
                 DilatedBlock(config.width, dilation, config.encoder_dropout)
@@ -220,7 +222,9 @@ class ConvStack(StepModel):
         """Put the embeddings side by side and convolve them over time."""
         parts = [x[name] for name in self.names]
         if present_KE is not None:
-            parts = [part * present_KE[:, i, None, None] for i, part in enumerate(parts)]
+            parts = [
+                part.masked_fill(~present_KE[:, i, None, None], 0.0) for i, part in enumerate(parts)
+            ]
         return self.blocks(self.projection(torch.cat(parts, dim=-1))), []
 
 
