@@ -96,6 +96,7 @@ def moved(score_SA: Tensor, shift_SA: Tensor | None, rates: Rates) -> Tensor:
     if rates.output_hz == rates.steps_hz:
         length = num_steps
     place_s = moment_s if shift_SA is None else moment_s + shift_SA
-    place = (place_s * rates.output_hz).round().long().clamp(0, length - 1).expand_as(score_SA)
+    # Halves go up: `round` takes them to even places, so that every other one would have more rows.
+    place = (place_s * rates.output_hz + 0.5).floor().long().clamp(0, length - 1)
     empty = score_SA.new_zeros(length, score_SA.shape[1])
-    return empty.scatter_reduce(0, place, score_SA, "amax")
+    return empty.scatter_reduce(0, place.expand_as(score_SA), score_SA, "amax")
