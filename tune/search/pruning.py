@@ -90,6 +90,7 @@ class Pruner(FIFOScheduler):
         self.max_epochs = settings.base.train.max_epochs
         self.grace = min(settings.grace_epochs, self.max_epochs)  # in the unit of what is spent
         self._knows_ended = False
+        self._costs: dict[str, float] = {}  # of an epoch, by trial
 
     def cost(self, point: Mapping[str, Any]) -> float:
         """Work of an epoch of a trial with these settings, in epochs of the base configuration."""
@@ -105,8 +106,10 @@ class Pruner(FIFOScheduler):
             self._knows_ended = True
         epoch, weak = result["epoch"], False
         if epoch:  # a point that is no valid configuration fails before its first, and has no cost
-            cost = self.cost(settings_of(trial.config, self.settings.space))
-            weak = self.is_weak(trial.trial_id, {**result, SPENT: epoch * cost})
+            name = trial.trial_id
+            if name not in self._costs:
+                self._costs[name] = self.cost(settings_of(trial.config, self.settings.space))
+            weak = self.is_weak(name, {**result, SPENT: epoch * self._costs[name]})
         if epoch >= self.max_epochs:
             return TrialScheduler.CONTINUE
         return TrialScheduler.STOP if weak or out_of_time(self.folder) else TrialScheduler.CONTINUE
