@@ -346,7 +346,6 @@ class Config(Frozen):
 
         return dict(leaves(self, self.model_dump(mode="json"), ""))
 
-
     def used(self) -> dict[str, Any]:
         """`flat` without what a kind of model does not read: windows, or contexts."""
         other = _OF_WINDOWS if self.model.labels_steps else _OF_CONTEXTS

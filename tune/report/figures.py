@@ -29,7 +29,7 @@ from tune.report.importance import Importances
 from tune.report.scores import Estimate, Scores
 from tune.report.style import SERIES, STATES, hover_of, plain, styled
 from tune.space.dimensions import Choice, Space, point_of
-from tune.space.labels import in_order, label_of, text_of
+from tune.space.labels import in_order, label_of, searched, text_of
 from tune.study.options import LOOSE, TIGHT
 from tune.study.optuna_trials import point_in
 from tune.study.record import StudyRecord, TrialRow, pareto_front, ranked
@@ -112,7 +112,7 @@ def drawn_dimensions(record: StudyRecord) -> list[str]:
     """The dimensions, in order, that some scored trial has a value of: Optuna draws these."""
     space = record.settings.space
     points = [point_of(row.settings, space) for row in ranked(record)]
-    return [key for key in in_order(space) if any(key in point for point in points)]
+    return [key for key in searched(space) if any(key in point for point in points)]
 
 
 def most_important(keys: Sequence[str], found: Importances) -> list[str]:

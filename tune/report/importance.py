@@ -49,7 +49,8 @@ def importances(record: StudyRecord) -> Importances:
     points = [point_of(row.settings, space) for row, _ in scored]
     taken = {key: [p[key] for p in points if key in p] for key in space.dimensions}
     keys = [key for key, values in taken.items() if len(set(values)) > 1]
-    left_out = tuple(key for key in space.dimensions if key not in keys)
+    searched = [key for key, dimension in space.dimensions.items() if dimension.num_values > 1]
+    left_out = tuple(key for key in searched if key not in keys)
     num = len(scored)
     num_best = math.ceil(_quantile(num) * num)
     if num < FEWEST or not keys:

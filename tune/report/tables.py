@@ -13,7 +13,7 @@ from hmtas.terminal.text import NOTHING, counted, duration, estimate, interval, 
 from tune.report.scores import Scores
 from tune.report.style import STATES
 from tune.space.dimensions import point_of
-from tune.space.labels import in_order, label_of, text_of
+from tune.space.labels import label_of, searched, text_of
 from tune.study.budget import Budget
 from tune.study.finalists import ComparedToPicked, Final
 from tune.study.record import StudyRecord, pareto_front, score_of
@@ -68,7 +68,7 @@ def action_table(scores: Scores) -> Table:
 def trial_table(record: StudyRecord) -> Table:
     """Every trial with its settings, best first."""
     space, objective = record.settings.space, record.settings.options.objective
-    keys = in_order(space)
+    keys = searched(space)
     rows = []
     for row in sorted(record.trials, key=lambda row: -(score_of(row, objective) or -1.0)):
         point = point_of(row.settings, space)

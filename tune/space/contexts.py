@@ -97,9 +97,10 @@ class Season(NamedTuple):
 
     @property
     def output_rates(self) -> tuple[int, ...]:
-        """The output rates that fit the rows."""
+        """The output rates that fit the rows, their own first."""
         ratios = {rate: max(rate / self.rate_hz, self.rate_hz / rate) for rate in (1, 2)}
-        return tuple(rate for rate, ratio in ratios.items() if math.isclose(ratio, round(ratio)))
+        fit = [rate for rate, ratio in ratios.items() if math.isclose(ratio, round(ratio))]
+        return tuple(sorted(fit, key=ratios.__getitem__))
 
 
 def by_kind(

@@ -47,7 +47,7 @@ def label_of(key: str, space: Space) -> str:
 
 
 def in_order(space: Space) -> list[str]:
-    """Dimensions: L, gamma and class weights first, NMS windows last."""
+    """Dimensions: kind, L, gamma and class weights first, NMS windows last."""
 
     def place(key: str) -> int:
         for i, head in enumerate(_FIRST):
@@ -57,6 +57,11 @@ def in_order(space: Space) -> list[str]:
         return len(_FIRST) + late
 
     return sorted(space.dimensions, key=place)
+
+
+def searched(space: Space) -> list[str]:
+    """`in_order` without what has one value alone: a setting that comes with a kind of model."""
+    return [key for key in in_order(space) if space.dimensions[key].num_values > 1]
 
 
 def range_text(dimension: Range | Choice) -> str:

@@ -322,7 +322,7 @@ def test_no_free_disk(games: Path, tmp_path: Path, hmtas: Run) -> None:
 def test_what_is_not_there(tmp_path: Path, hmtas: Run) -> None:
     assert "no run here" in hmtas("predict", tmp_path / "run", "--split", "test")
     assert str(tmp_path / "store") in hmtas("train", tmp_path / "store", "--out", tmp_path / "r")
-    assert "unknown preset 'm8'" in hmtas("train", tmp_path, "--preset", "m8", "--out", tmp_path)
+    assert "unknown preset 'm99'" in hmtas("train", tmp_path, "--preset", "m99", "--out", tmp_path)
     (tmp_path / "c.json").write_text(json.dumps({"model": {"widht": 3}}))
     line = hmtas("train", tmp_path, "--config", tmp_path / "c.json", "--out", tmp_path)
     assert "model.widht" in line

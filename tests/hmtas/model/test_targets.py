@@ -44,7 +44,7 @@ def test_a_radius_of_2_s_around_second_4(target: str, expected: list[float]) -> 
 
 def test_at_2_hz_a_radius_has_twice_the_steps() -> None:
     events = make_events((2.0, 0))
-    assert targets(events, 8, hz=2.0, radius_s=1.0)[:, 1].tolist() == [0, 0, 1, 1, 1, 1, 1, 0]
+    assert targets(events, 8, hz=2.0, radius_s=1.0, target="hard")[:, 1].tolist() == [0, 0, 1, 1, 1, 1, 1, 0]
     soft = targets(events, 8, hz=2.0, radius_s=1.0, target="triangular")[:, 1]
     np.testing.assert_allclose(soft, [0, 0, 1 / 3, 2 / 3, 1, 2 / 3, 1 / 3, 0], atol=1e-7)
 
@@ -71,7 +71,7 @@ def test_of_two_events_near_each_other_the_nearer_counts() -> None:
 
 def test_an_event_past_the_end_counts_for_the_last_step() -> None:
     events = make_events((9.0, 1))
-    assert targets(events, 6, radius_s=1.0)[:, 2].tolist() == [0, 0, 0, 0, 1, 1]
+    assert targets(events, 6, radius_s=1.0, target="hard")[:, 2].tolist() == [0, 0, 0, 0, 1, 1]
     shifts = step_shifts(events, 6, NUM_ACTIONS, 1.0, radius_s=1.0)
     assert shifts[3:, 1].tolist()[1:] == [1, 0]
     assert np.isnan(shifts[3, 1])

@@ -299,7 +299,7 @@ def test_bad_words_on_the_command_line_are_input_errors(
     command = build()
     words = ["tune", "model", str(store.path), "--name", "s", "--out", str(tmp_path)]
     for extra, message in (
-        (["--preset", "m9"], "unknown preset 'm9'"),
+        (["--preset", "m99"], "unknown preset 'm99'"),
         (["--set", "gama=1"], "unknown setting 'gama', did you mean 'gamma'"),
         (["--weights", "both"], "--weights must be one of"),
         (["--split", "holiday"], "holiday"),
