@@ -40,8 +40,8 @@ from sklearn.ensemble import RandomForestRegressor
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import read_json
-from hmtas.model.work import DataShape
-from tune.search.pruning import make_pruner, relative_cost
+from hmtas.model.work import DataShape, epoch_flop
+from tune.search.pruning import make_pruner
 from tune.search.samplers import make_sampler
 from tune.space.default import build_space
 from tune.space.dimensions import Choice, first_points, nearest_point, settings_of, suggest
@@ -106,7 +106,8 @@ class Learner:
 
     def cost(self, params: Mapping[str, Any]) -> float:
         """Work of an epoch of a point, in epochs of the base configuration."""
-        return relative_cost(self.base, settings_of(params, self.space), self.shape)
+        config = self.base.updated(settings_of(params, self.space))
+        return epoch_flop(config, self.shape) / epoch_flop(self.base, self.shape)
 
     def _place(self, params: Mapping[str, Any]) -> np.ndarray:
         """A point as numbers from 0 to 1."""

@@ -10,11 +10,12 @@
             differ from trial to trial.
 `none`      nothing; trials end by their own early stopping.
 
-Both compare trials by what they have spent: an epoch of one may be ten times the work of another's.
-Its unit is an epoch of the study's base configuration, so that where all trials cost the same they
-are compared by the epoch. Work follows from the configuration (hmtas.model.work), not from a clock:
-a study that is resumed decides as it would have. What is asked after each epoch is asked after the
-first at the earliest, however much it costs; a cheap trial may end before it has spent its grace.
+Both compare trials by what they have spent: an epoch of one kind of model may be ten times the work
+of another's. The unit is an epoch of the study's base configuration, so that trials of its kind are
+compared by the epoch (docs/search.md has why their sizes do not count). Work follows from the
+configuration (hmtas.model.work), not from a clock: a study that is resumed decides as it would
+have. What is asked after each epoch is asked after the first at the earliest, however much it
+costs; a cheap trial may end before it has spent its grace.
 
 No pruner stops a trial at its last epoch: there it ends, and predicts, by itself. When the hours
 of a study are spent, every pruner stops the trials that run. Tune forgets what a scheduler knows
@@ -39,6 +40,7 @@ from hmtas.model.work import DataShape, epoch_flop
 from hmtas.runs.record import history_of
 from tune.search.trial import BestEpoch
 from tune.space.dimensions import settings_of
+from tune.space.file import GAMMA, KIND
 from tune.study.budget import out_of_time
 from tune.study.options import GAMES, Objective, Options
 from tune.study.record import RECORD, read_study
@@ -48,6 +50,8 @@ REDUCTION_FACTOR = 4  # the work between two rungs; one in this many of the tria
 RECENT_TRIALS = 12  # trials at a rung that the next one is compared with (docs/search.md)
 P_VALUE = 0.01  # of one test; a trial is tested after every epoch, and always against the best
 MIN_GAMES = 7  # with six, even the clearest difference has a p-value above that
+
+SHARE = "train.windows_share"
 
 Report = dict[str, Any]  # what a trial reports after an epoch (tune.search.trial.BestEpoch)
 SPENT = "spent"  # in a report here: the work so far, in epochs of the base configuration
@@ -93,7 +97,7 @@ class Pruner(FIFOScheduler):
         self._costs: dict[str, float] = {}  # of an epoch, by trial
 
     def cost(self, point: Mapping[str, Any]) -> float:
-        """Work of an epoch of a trial with these settings, in epochs of the base configuration."""
+        """Work of an epoch of such a trial, in epochs of the base configuration."""
         return relative_cost(self.settings.base, point, self.shape)
 
     def on_trial_result(
@@ -180,8 +184,16 @@ class WilcoxonPruner(Pruner):
 
 
 def relative_cost(base: Config, point: Mapping[str, Any], shape: DataShape) -> float:
-    """Work of an epoch with some settings changed, in epochs of a configuration."""
-    return epoch_flop(base.updated(point), shape) / epoch_flop(base, shape)
+    """Work of an epoch of the kind of model of a trial, in epochs of the base configuration.
+
+    Its kind counts, with its layers where it is another than the base's, and its share of the
+    windows; width, L and the like do not: compared at the work of its own size a large model, which
+    is often a good one, would be held to what small ones had learned from more of the data.
+    """
+    kind = point.get(KIND, base.model.kind)
+    counts = (KIND, SHARE) if kind == base.model.kind else (KIND, SHARE, "model.num_layers")
+    changed = {path: point[path] for path in counts if path in point}
+    return epoch_flop(base.updated({**changed, GAMMA: 1.0}), shape) / epoch_flop(base, shape)
 
 
 def is_worse(games: list[float] | None, best: list[float] | None) -> bool:

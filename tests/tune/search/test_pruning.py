@@ -187,7 +187,11 @@ def test_a_trial_that_skips_rungs_is_compared_at_the_highest_alone(tmp_path: Pat
 def test_the_work_of_a_trial_follows_from_its_model(tmp_path: Path) -> None:
     scheduler: Any = make(tmp_path, "asha")
     assert scheduler.cost({}) == 1.0
-    assert scheduler.cost({"model.width": 16}) > 3.5 * scheduler.cost({"model.width": 8})
+    assert scheduler.cost({"model.width": 16, "train.seq_len": 7}) == 1.0, "its kind is the same"
+    conv, dense = (scheduler.cost({"model.kind": kind}) for kind in ("conv", "dense"))
+    assert conv < dense
+    few = scheduler.cost({"model.kind": "conv", "model.num_layers": 1})
+    assert few < scheduler.cost({"model.kind": "conv", "model.num_layers": 3}) / 2
     assert scheduler.cost({"train.windows_share": 1.0}) == pytest.approx(10)
 
 
