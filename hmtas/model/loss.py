@@ -19,6 +19,7 @@ def weighted_nll(
     weight_C: Tensor,
     present: Tensor | None = None,
     *,
+    count_missing: bool = False,
     focal: float = 0.0,
 ) -> Tensor:
     """Mean negative log-likelihood, positives of class c weighted by w_c (Equation 4.1).
@@ -30,6 +31,8 @@ def weighted_nll(
         target: (..., C) in [0, 1], same dtype as `logits`.
         weight_C: (C,), 1 for an unweighted class.
         present: (...) bool, False for what is left out of the mean; None for all of it.
+        count_missing: What is left out costs nothing, and still counts in the mean: then workers
+            that average their gradients do as one with the whole batch.
         focal: Each term is weighed by |target - probability| to this power, which has no gradient:
             1 is the loss of ASTRA (Xarles et al. 2023), and with hard targets any other is the
             focal loss (Lin et al. 2017).
@@ -44,7 +47,8 @@ def weighted_nll(
         each = each * (logits.detach().sigmoid() - target).abs().pow(focal)
     if present is None:
         return each.mean()
-    return (each.mean(dim=-1) * present).sum() / present.sum().clamp(min=1)
+    total = (each.mean(dim=-1) * present).sum()
+    return total / (present.numel() if count_missing else present.sum().clamp(min=1))
 
 
 def displacement_loss(shift_BA: Tensor, target_BA: Tensor) -> Tensor:
@@ -65,6 +69,7 @@ def hmtas_loss(
     gamma: float,
     weight_C: Tensor,
     present_BE: Tensor | None = None,
+    count_missing: bool = False,
     focal: float = 0.0,
 ) -> Tensor:
     """Fused loss and intermediate supervision, mixed by gamma (Equation 4.3).
@@ -75,13 +80,21 @@ def hmtas_loss(
         gamma: Share of the fused loss, in [0, 1]; the thesis uses 0.7.
         weight_C: (C,) positive-class weights.
         present_BE: (B, E) bool; a missing stream has no loss of its own.
+        count_missing: As in `weighted_nll`.
         focal: As in `weighted_nll`.
     """
     fused = weighted_nll(logits.fused_BC, target_BC, weight_C, focal=focal)
     if logits.streams_BEC.shape[1] == 0:
         return fused
     target_BEC = target_BC.unsqueeze(1).expand_as(logits.streams_BEC)
-    streams = weighted_nll(logits.streams_BEC, target_BEC, weight_C, present_BE, focal=focal)
+    streams = weighted_nll(
+        logits.streams_BEC,
+        target_BEC,
+        weight_C,
+        present_BE,
+        count_missing=count_missing,
+        focal=focal,
+    )
     return gamma * fused + (1 - gamma) * streams
 
 
@@ -93,6 +106,7 @@ def training_loss(
     *,
     weight_C: Tensor,
     present_BE: Tensor | None = None,
+    count_missing: bool = False,
 ) -> Tensor:
     """All that a configuration has a model learn: Equation 4.3, and displacements where given.
 
@@ -103,6 +117,7 @@ def training_loss(
         config: Gamma, focal exponent, weight of the displacements.
         weight_C: (C,) positive-class weights.
         present_BE: (B, E) bool; None where every stream is present.
+        count_missing: As in `weighted_nll`; the models that label steps are trained so.
     """
     loss = hmtas_loss(
         logits,
@@ -110,6 +125,7 @@ def training_loss(
         gamma=config.gamma,
         weight_C=weight_C,
         present_BE=present_BE,
+        count_missing=count_missing,
         focal=config.focal_exponent,
     )
     if logits.shift_BA is None or shift_BA is None:

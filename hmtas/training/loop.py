@@ -186,6 +186,7 @@ class _Training:
             seq_len=labels.layout.seq_len if labels.layout.chunk_windows else None,
             steps_per_epoch=self._steps(),
             average=self.average,
+            count_missing=self.config.model.labels_steps,
         )
 
     @property

@@ -65,8 +65,10 @@ class Stepper:
         seq_len: int | None = None,
         steps_per_epoch: int = 1,
         average: WeightAverage | None = None,
+        count_missing: bool = False,
     ) -> None:
-        """See `hmtas.model.network.SpottingModel` for `seq_len`."""
+        """See `hmtas.model.network.SpottingModel` for `seq_len`, `training_loss` for the last."""
+        self.count_missing = count_missing
         self.seq_len, self.steps_per_epoch, self.average = seq_len, steps_per_epoch, average
         self.model, self.optimizer, self.config = model, optimizer, config
         self.weight_C, self.device = weight_C, device
@@ -143,6 +145,7 @@ class Stepper:
             train,
             weight_C=self.weight_C,
             present_BE=batch.present_by_window,
+            count_missing=self.count_missing,
         )
 
     def _read_losses(

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hmtas.config import Config, TrainConfig
+from hmtas.config import Config
 from hmtas.metric.averages import TOLERANCES_S, Metric, score
 from hmtas.metric.counts import histograms
 from hmtas.model.loss import training_loss, weighted_nll
@@ -93,7 +93,7 @@ def validate(
     losses = _losses(
         Logits.join(kept),
         Targeted(torch.cat(targets), torch.cat(shifts) if shifts else None, torch.cat(present)),
-        config.train,
+        config,
         weight_C.cpu(),
     )
     return Validation(
@@ -111,13 +111,19 @@ def _by_label(values: np.ndarray, width: int) -> Tensor:
     return torch.from_numpy(values.reshape(-1, width).astype(np.float32))
 
 
-def _losses(logits: Logits, wanted: Targeted, config: TrainConfig, weight_C: Tensor) -> list[float]:
+def _losses(logits: Logits, wanted: Targeted, config: Config, weight_C: Tensor) -> list[float]:
     """The whole loss, then that of each stream head, if there are any."""
     target_BC, shift_BA, present_BE = wanted
     loss = training_loss(
-        logits, target_BC, shift_BA, config, weight_C=weight_C, present_BE=present_BE
+        logits,
+        target_BC,
+        shift_BA,
+        config.train,
+        weight_C=weight_C,
+        present_BE=present_BE,
+        count_missing=config.model.labels_steps,
     )
-    focal = config.focal_exponent
+    focal = config.train.focal_exponent
     heads = [
         weighted_nll(logits.streams_BEC[:, i], target_BC, weight_C, present_BE[:, i], focal=focal)
         for i in range(logits.streams_BEC.shape[1])
