@@ -129,6 +129,15 @@ class ModelConfig(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _batch_attention_is_of_windows(self) -> "ModelConfig":
+        if self.labels_steps and self.attention == "batch":
+            raise ValueError(
+                "attention='batch' repeats a mistake that was made with windows; a model of kind "
+                f"{self.kind} has none"
+            )
+        return self
+
     @property
     def labels_steps(self) -> bool:
         """Does it label every step of a context, and not the middle of a window?"""
