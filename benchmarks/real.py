@@ -29,10 +29,10 @@ WIDTH = "64"
 # the rows in an epoch, so that all kinds cost about the same.
 SWEEP = (
     *("--preset", "conv", "--trials", "10", "--max-epochs", "7", "--top", "0"),
-    *("--set", "num_heads=4", "--set", "widening=2", "--set", "patience=7"),
+    *("--set", "width=96", "--set", "num_heads=4", "--set", "widening=2", "--set", "patience=7"),
 )
 SPACE = {
-    "width": [64, 96],
+    "width": [64, 96, 128],
     "windows_share@windows": {"choices": [0.12], "when": {"kind": "hierarchy"}},
     "windows_share@dense": {"choices": [0.25], "when": {"kind": "dense"}},
 }

@@ -60,8 +60,10 @@ _CONV: dict[str, Any] = {
     "train.mixup_alpha": 0.0,
     "train.learning_rate": 1e-3,
     "train.batch_size": 16,
-    "model.stream_dropout": 0.2,
-    "model.encoder_dropout": 0.2,
+    "model.stream_dropout": 0.3,
+    "model.encoder_dropout": 0.3,
+    "model.time_mask": 0.1,
+    "model.drop_streams": 0.1,
     SCALE: 5.0,
     POWER: 0.0,
 }
@@ -138,6 +140,8 @@ def by_kind(
         "train.ema_decay": Choice(choices=(0.99, 0.999, 0.0)),
         "train.focal_exponent": Range(low=0.0, high=2.0),
         "train.mixup_alpha": Range(low=0.0, high=0.5),
+        "model.time_mask": Range(low=0.0, high=0.3),
+        "model.drop_streams": Range(low=0.0, high=0.3),
     }
     if season.output_rates:
         searched["model.output_rate_hz"] = Choice(choices=season.output_rates)
