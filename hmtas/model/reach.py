@@ -8,7 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hmtas.model.dropout import Dropout
+
 SMALLEST_BLOCK = 16  # rows; products of fewer do not pay
+
+
+class ReluLinear(nn.Linear):
+    """A linear layer and ReLU, which prediction computes as one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., inputs) to (..., outputs)."""
+        return super().forward(x).relu()
 
 
 class ReachLayer(nn.Module):
@@ -26,20 +36,32 @@ class ReachLayer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.widen = nn.Linear(width, widening * width)
+        self.widen = ReluLinear(width, widening * width)
         self.narrow = nn.Linear(widening * width, width)
         self.bias_HR = nn.Parameter(torch.zeros(num_heads, 2 * reach + 1))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_NSD: Tensor) -> Tensor:
         """Map rows to rows; those before the first and after the last are not attended to."""
-        qkv = self.qkv(self.norm1(x_NSD))
-        heads = (*x_NSD.shape[:2], 3, self.num_heads, -1)
+        return self.after(x_NSD, self.attend(self.before(x_NSD)))
+
+    def before(self, x_NSD: Tensor) -> Tensor:
+        """Queries, keys and values (N, S, 3D), each row by itself."""
+        qkv: Tensor = self.qkv(self.norm1(x_NSD))
+        return qkv
+
+    def attend(self, qkv: Tensor) -> Tensor:
+        """What the rows gather from each other, (N, S, D)."""
+        heads = (*qkv.shape[:2], 3, self.num_heads, -1)
         q, k, v = qkv.view(heads).permute(2, 0, 3, 1, 4).unbind(0)
         attended = attend_within(q, k, v, self.bias_HR.to(q.dtype))
-        x_NSD = x_NSD + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
-        wide = self.widen(self.norm2(x_NSD)).relu()
-        out: Tensor = x_NSD + self.dropout(self.narrow(self.dropout(wide)))
+        return attended.transpose(1, 2).flatten(2)
+
+    def after(self, x_NSD: Tensor, attended_NSD: Tensor) -> Tensor:
+        """The rest of the layer, each row by itself."""
+        x_NSD = x_NSD + self.dropout(self.out(attended_NSD))
+        wide = self.dropout(self.widen(self.norm2(x_NSD)))
+        out: Tensor = x_NSD + self.dropout(self.narrow(wide))
         return out
 
 
@@ -55,39 +77,40 @@ def attend_within(q: Tensor, k: Tensor, v: Tensor, bias_HR: Tensor) -> Tensor:
     Returns:
         (N, H, S, D / H).
     """
-    num, heads, length, _ = q.shape
+    num, heads, length, size = q.shape
     reach = bias_HR.shape[1] // 2
     block = min(max(reach, SMALLEST_BLOCK), length)
     blocks = -(-length // block)
     padding = blocks * block - length
-    span = block + 2 * reach
-    q = F.pad(q, (0, 0, 0, padding)).reshape(num, heads * blocks, block, -1)
+    if padding:
+        q, k, v = (F.pad(x, (0, 0, 0, padding)) for x in (q, k, v))
+    # All sequences lie one after the other, so that the keys and values of blocks are overlapping
+    # views and nothing is copied for each; what a block sees of another sequence is masked.
     k, v = (
-        F.pad(x, (0, 0, reach, reach + padding)).unfold(2, span, block).flatten(1, 2)
+        F.pad(x.reshape(-1, size), (0, 0, reach, reach)).unfold(0, block + 2 * reach, block)
         for x in (k, v)
     )
-    mask = _mask(bias_HR, blocks, block, length).flatten(0, 1)
-    # `unfold` puts the rows last: the keys lie as the product takes them.
-    scores = torch.baddbmm(
-        mask.expand(num, -1, -1, -1).flatten(0, 1),
-        (q * q.shape[-1] ** -0.5).flatten(0, 1),
-        k.flatten(0, 1),
+    scores = q.reshape(-1, block, size) @ k  # `unfold` puts the rows last
+    scores = torch.add(
+        _mask(bias_HR, blocks, block, length),
+        scores.view(num, heads, blocks, block, -1),
+        alpha=size**-0.5,
     )
-    attended = scores.softmax(dim=-1) @ v.flatten(0, 1).transpose(1, 2)
-    return attended.view(num, heads, blocks * block, -1)[:, :, :length]
+    attended = scores.softmax(dim=-1).flatten(0, 2) @ v.transpose(1, 2)
+    return attended.view(num, heads, blocks * block, size)[:, :, :length]
 
 
 def _mask(bias_HR: Tensor, blocks: int, block: int, length: int) -> Tensor:
     """(H, blocks, block, block + 2 r): the bias, minus infinity beyond the reach or the rows."""
     reach = bias_HR.shape[1] // 2
     device = bias_HR.device
-    row, key = torch.arange(block, device=device), torch.arange(block + 2 * reach, device=device)
-    offset = key - row[:, None]  # 0 is -r
-    within = (offset >= 0) & (offset <= 2 * reach)
-    bias = bias_HR[:, offset.clamp(0, 2 * reach)].masked_fill(~within, -torch.inf)
-    place = torch.arange(blocks, device=device)[:, None] * block + key - reach
+    row = torch.arange(block, device=device)[:, None]
+    key = torch.arange(block + 2 * reach, device=device)
+    offset = key - row  # 0 is -r
+    first = torch.arange(blocks, device=device)[:, None, None] * block
+    place = first + key - reach
+    seen = (offset >= 0) & (offset <= 2 * reach) & (place >= 0) & (place < length)
     # A row past the last one would attend to nothing, which has no softmax; nobody reads it.
-    beyond = (place < 0) | (place >= length)
-    unread = torch.arange(blocks, device=device)[:, None] * block + row >= length
-    mask = bias[:, None].masked_fill(beyond[:, None], -torch.inf)
-    return mask.masked_fill(unread[:, :, None], 0.0)
+    seen |= first + row >= length
+    bias = bias_HR[:, offset.clamp(0, 2 * reach)]
+    return torch.where(seen, bias[:, None], -torch.inf)

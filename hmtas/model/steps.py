@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from hmtas.config import ModelConfig
 from hmtas.errors import InputError
+from hmtas.model.dropout import Dropout, draw_cheaply
 from hmtas.model.network import Encoder, Logits, SpottingModel
 from hmtas.model.reach import ReachLayer
 
@@ -75,9 +76,12 @@ class StepModel(SpottingModel):
 
     @abstractmethod
     def encode(
-        self, x: Mapping[str, Tensor], present_KE: Tensor | None
+        self, x: Mapping[str, Tensor], present_KE: Tensor | None, margin: int
     ) -> tuple[Tensor, list[Tensor]]:
-        """Map {stream: (K, S, F)} to fused rows (K, S, D), and those of each supervised stream."""
+        """Map {stream: (K, S, F)} to fused rows (K, n, D), and those of each supervised stream.
+
+        n is S less a margin at each end.
+        """
 
     def forward(
         self,
@@ -93,13 +97,12 @@ class StepModel(SpottingModel):
             seq_len: Margins of floor(L / 2) rows at both ends are read and not labelled, as if
                 each row were the middle of a window of L; None labels every row.
         """
-        fused, streams = self.encode(x, self.keep_streams(x[self.names[0]], present_BE))
         margin = 0 if seq_len is None else seq_len // 2
-        inner = slice(margin, fused.shape[1] - margin)
-        fused = fused[:, inner]
+        present_KE = self.keep_streams(x[self.names[0]], present_BE)
+        fused, streams = self.encode(x, present_KE, margin)
         logits = self.head(fused).reshape(-1, self.num_outputs)
         heads = [
-            head(rows[:, inner]).reshape(-1, self.num_outputs)
+            head(rows).reshape(-1, self.num_outputs)
             for head, rows in zip(self.supervised_heads(), streams, strict=False)
         ]
         none_BEC = logits.new_empty(len(logits), 0, self.num_outputs)
@@ -137,7 +140,7 @@ class RowProjection(nn.Module):
         super().__init__()
         self.linear = nn.Linear(num_features, config.width, bias=False)
         self.norm = nn.LayerNorm(config.width)
-        self.dropout = nn.Dropout(config.stream_dropout)
+        self.dropout = Dropout(config.stream_dropout)
         self.time_mask = config.time_mask
         self.mask_D = nn.Parameter(torch.zeros(config.width)) if config.time_mask else None
 
@@ -164,7 +167,9 @@ class DenseHMTAS(StepModel):
             {name: _sequence(config, config.num_layers, rates.rows_hz) for name in num_features}
         )
         self.fusion = Encoder(config, config.fusion_dropout)
+        draw_cheaply(self.fusion)
         self.sequence = _sequence(config, config.sequence_layers, rates.rows_hz)
+        self.sequence_reach = config.sequence_layers * _rows(config.reach_s, rates.rows_hz)
         self.stream_heads = nn.ModuleDict(
             {name: _head(config, self.num_steps, num_outputs) for name in num_features}
             if config.stream_heads
@@ -172,11 +177,17 @@ class DenseHMTAS(StepModel):
         )
 
     def encode(
-        self, x: Mapping[str, Tensor], present_KE: Tensor | None
+        self, x: Mapping[str, Tensor], present_KE: Tensor | None, margin: int
     ) -> tuple[Tensor, list[Tensor]]:
-        """Encode each stream over time, then the streams of each row (Figure 4.1)."""
+        """Encode each stream over time, then the streams of each row (Figure 4.1).
+
+        Of the margins only those rows are fused that the encoder of the fused sequence reads.
+        """
         tokens = [self.encoders[name](self.projections[name](x[name])) for name in self.names]
-        return self.sequence(self.fuse(torch.stack(tokens, dim=2), present_KE)), tokens
+        unread = max(0, margin - self.sequence_reach)
+        read = torch.stack([_inner(rows, unread) for rows in tokens], dim=2)
+        fused = self.sequence(self.fuse(read, present_KE))
+        return _inner(fused, margin - unread), [_inner(rows, margin) for rows in tokens]
 
     def fuse(self, tokens_KSED: Tensor, present_KE: Tensor | None) -> Tensor:
         """Fuse the streams of every row: (K, S, E, D) to (K, S, D)."""
@@ -217,7 +228,7 @@ class ConvStack(StepModel):
         )
 
     def encode(
-        self, x: Mapping[str, Tensor], present_KE: Tensor | None
+        self, x: Mapping[str, Tensor], present_KE: Tensor | None, margin: int
     ) -> tuple[Tensor, list[Tensor]]:
         """Put the embeddings side by side and convolve them over time."""
         parts = [x[name] for name in self.names]
@@ -225,7 +236,7 @@ class ConvStack(StepModel):
             parts = [
                 part.masked_fill(~present_KE[:, i, None, None], 0.0) for i, part in enumerate(parts)
             ]
-        return self.blocks(self.projection(torch.cat(parts, dim=-1))), []
+        return _inner(self.blocks(self.projection(torch.cat(parts, dim=-1))), margin), []
 
 
 class DilatedBlock(nn.Module):
@@ -238,7 +249,7 @@ class DilatedBlock(nn.Module):
         self.taps = nn.Linear(3 * width, width)
         self.norm = nn.LayerNorm(width)
         self.point = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_KSD: Tensor) -> Tensor:
         """Beyond the ends of a context there are zeros."""
@@ -247,6 +258,11 @@ class DilatedBlock(nn.Module):
         taps = torch.cat([padded[:, :length], x_KSD, padded[:, 2 * apart :]], dim=-1)
         out: Tensor = x_KSD + self.dropout(self.point(self.norm(self.taps(taps)).relu()))
         return out
+
+
+def _inner(rows_KSD: Tensor, margin: int) -> Tensor:
+    """Without so many rows at each end."""
+    return rows_KSD[:, margin : rows_KSD.shape[1] - margin]
 
 
 def _rows(seconds: float, rate_hz: float) -> int:
@@ -273,5 +289,5 @@ def _sequence(config: ModelConfig, num_layers: int, rate_hz: float) -> nn.Sequen
 def _head(config: ModelConfig, num_steps: int, num_outputs: int) -> nn.Sequential:
     """Dropout and a linear layer to the outputs of every step of a row."""
     return nn.Sequential(
-        nn.Dropout(config.head_dropout), nn.Linear(config.width, num_steps * num_outputs)
+        Dropout(config.head_dropout), nn.Linear(config.width, num_steps * num_outputs)
     )

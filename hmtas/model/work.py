@@ -82,15 +82,14 @@ def _hierarchy(config: Config, shape: DataShape) -> Forward:
 
 
 def _dense(config: Config, shape: DataShape) -> Forward:
-    model, num_streams = config.model, len(shape.streams)
-    reach, length = _reach(config, shape), round(config.train.context.context_s * shape.rate_hz)
-    # A block of rows attends to itself and a reach at each side; the last one is filled up
-    # (hmtas.model.reach).
-    block = min(max(reach, SMALLEST_BLOCK), length)
-    filled = math.ceil(length / block) * block / length
-    layer = _layer(config, filled * (block + 2 * reach))
-    num_layers = num_streams * model.num_layers + model.sequence_layers
-    row = num_layers * layer + _pooled(config, num_streams)
+    model, context, num_streams = config.model, config.train.context, len(shape.streams)
+    length, margin = _in_rows(context.context_s, shape), _in_rows(context.margin_s, shape)
+    # Of the margins only what the encoder of the fused sequence reads is fused.
+    unread = max(0, margin - model.sequence_layers * _reach(config, shape))
+    fused = length - 2 * unread
+    layers = num_streams * model.num_layers * _reach_layer(config, shape, length)
+    sequence = model.sequence_layers * _reach_layer(config, shape, fused)
+    row = layers + fused / length * (_pooled(config, num_streams) + sequence)
     return _in_contexts(config, shape, row, num_heads=1 + num_streams * model.stream_heads)
 
 
@@ -121,6 +120,17 @@ def _layer(config: Config, num_seen: float) -> float:
     return (4 + 2 * config.model.widening) * _linear(width, width) + 2 * _linear(width, num_seen)
 
 
+def _reach_layer(config: Config, shape: DataShape, length: int) -> float:
+    """A layer of local attention for one of so many rows (hmtas.model.reach).
+
+    A block of rows attends to itself and a reach at each side; the last one is filled up.
+    """
+    reach = _reach(config, shape)
+    block = min(max(reach, SMALLEST_BLOCK), length)
+    filled = math.ceil(length / block) * block / length
+    return _layer(config, filled * (block + 2 * reach))
+
+
 def _pooled(config: Config, num_tokens: int) -> float:
     """An encoder of the thesis; one that takes the batch for the sequence attends to that."""
     seen = num_tokens if config.model.attention == "time" else config.train.batch_size
@@ -137,7 +147,11 @@ def _window_rows(config: Config, shape: DataShape) -> float:
 
 def _reach(config: Config, shape: DataShape) -> int:
     """How many rows a model of contexts sees to each side."""
-    return max(1, round(config.model.reach_s * shape.rate_hz))
+    return max(1, _in_rows(config.model.reach_s, shape))
+
+
+def _in_rows(seconds: float, shape: DataShape) -> int:
+    return round(seconds * shape.rate_hz)
 
 
 def _in_contexts(config: Config, shape: DataShape, row: float, num_heads: int) -> Forward:
