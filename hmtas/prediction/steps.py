@@ -1,17 +1,18 @@
 """A trained model that labels steps, over a whole half: each second is encoded once."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from hmtas.config import Precision
 from hmtas.model.network import Encoder, Logits
+from hmtas.model.reach import ReachLayer, ReluLinear
 from hmtas.model.steps import Rates, StepModel
 from hmtas.prediction.shared_windows import DTYPES, Linear, SharedEncoder
 
-TOKENS_AT_ONCE = 2048  # of the fusion: few enough that its hidden layer stays in the cache
+TOKENS_AT_ONCE = 768  # of a layer on a CPU: few enough that its hidden layer stays in the cache
 
 
 class WholeHalf:
@@ -26,9 +27,12 @@ class WholeHalf:
         memo: dict[int, object] = {id(p): p for p in model.parameters()}
         for module in model.modules():
             if isinstance(module, Encoder) and module.sees_tokens:
-                memo[id(module)] = _InParts(SharedEncoder(module, 1, dtype))
+                memo[id(module)] = _FusionInParts(SharedEncoder(module, 1, dtype))
             elif isinstance(module, nn.Linear):
                 memo[id(module)] = _Packed(module, dtype)
+        for module in model.modules():
+            if isinstance(module, ReachLayer):
+                memo[id(module)] = _LayerInParts(copy.deepcopy(module, memo))
         self.model = copy.deepcopy(model, memo)
 
     @torch.no_grad()
@@ -46,18 +50,34 @@ class WholeHalf:
 
 
 class _Packed(nn.Module):
-    """An `nn.Linear` in a given type, on matrices laid out for it."""
+    """An `nn.Linear` in a given type, on matrices laid out for it; the result is float32."""
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
         bias = linear.weight.new_zeros(len(linear.weight)) if linear.bias is None else linear.bias
-        self.linear = Linear(linear.weight, bias, dtype)
+        self.is_hidden = isinstance(linear, ReluLinear)
+        then = "relu" if self.is_hidden else "none"
+        self.linear = Linear(linear.weight, bias, dtype, then)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x).float()
+        y = self.linear(x)
+        # The next product takes a hidden layer as it is.
+        return y if self.is_hidden else y.float()
 
 
-class _InParts(nn.Module):
+class _LayerInParts(nn.Module):
+    """What a layer does to each row by itself, some rows at a time."""
+
+    def __init__(self, layer: ReachLayer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x_NSD: Tensor) -> Tensor:
+        qkv = _in_parts(self.layer.before, x_NSD, dim=1)
+        return _in_parts(self.layer.after, x_NSD, self.layer.attend(qkv), dim=1)
+
+
+class _FusionInParts(nn.Module):
     """The fusion, some rows at a time."""
 
     def __init__(self, encoder: SharedEncoder) -> None:
@@ -65,15 +85,19 @@ class _InParts(nn.Module):
         self.encoder = encoder
 
     def forward(self, x_BKD: Tensor, missing_BK: Tensor | None = None) -> Tensor:
-        at_once = max(1, TOKENS_AT_ONCE // x_BKD.shape[1])
-        parts = [
-            self.encoder(
-                x_BKD[start : start + at_once],
-                None if missing_BK is None else missing_BK[start : start + at_once],
-            )
-            for start in range(0, len(x_BKD), at_once)
-        ]
-        return torch.cat(parts)
+        given = (x_BKD,) if missing_BK is None else (x_BKD, missing_BK)
+        return _in_parts(self.encoder, *given, dim=0, tokens_per_row=x_BKD.shape[1])
+
+
+def _in_parts(
+    work: Callable[..., Tensor], *given: Tensor, dim: int, tokens_per_row: int = 1
+) -> Tensor:
+    """Some rows at a time on a CPU, all at once on other devices."""
+    length = given[0].shape[dim]
+    is_cpu = given[0].device.type == "cpu"
+    at_once = max(1, TOKENS_AT_ONCE // tokens_per_row) if is_cpu else length
+    parts = zip(*(torch.split(values, at_once, dim) for values in given), strict=True)
+    return torch.cat([work(*part) for part in parts], dim)
 
 
 def moved(score_SA: Tensor, shift_SA: Tensor | None, rates: Rates) -> Tensor:
