@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch.nn import functional
 
+from hmtas.config import Config
 from hmtas.formats.embeddings import THESIS_STREAMS as STREAMS
 from hmtas.model.build import build_model
 from hmtas.model.network import SpottingModel
@@ -18,12 +19,13 @@ from hmtas.presets import preset
 NUM_OUTPUTS = 18
 CONFIG = preset("m7")
 SEQ_LEN = CONFIG.train.seq_len
+DENSE = CONFIG.updated({"kind": "dense"})  # attends 16 s far in contexts of 128 s
 
 
-def thesis_model() -> SpottingModel:
+def thesis_model(config: Config = CONFIG) -> SpottingModel:
     """48.7 million fresh parameters."""
     torch.manual_seed(0)
-    return build_model(STREAMS, NUM_OUTPUTS, CONFIG.model)
+    return build_model(STREAMS, NUM_OUTPUTS, config.model)
 
 
 def flop_per_row(*, shared: bool) -> int:
@@ -48,15 +50,17 @@ def flop_per_row(*, shared: bool) -> int:
     return (1 if shared else SEQ_LEN) * row + streams + fusion + heads
 
 
-def training_flop_per_window(chunk_windows: int = 0) -> float:
-    """Of matrix products per window of a training step, forwards and backwards.
+def dense_flop_per_row() -> float:
+    """The same of the model of contexts; the two margins of a whole half are left out."""
+    found = forward_flop(DENSE.updated({"margin_s": 0.0}), DataShape(STREAMS, NUM_OUTPUTS - 1))
+    return found.first + found.rest
+
+
+def training_flop_per_row(config: Config) -> float:
+    """Of matrix products per row that is labelled in a training step, forwards and backwards.
 
     First-layer query, key and value differ from window to window: dropout comes before them.
-
-    Args:
-        chunk_windows: Windows of a chunk, whose rows are projected once; 0 for single windows.
     """
-    config = CONFIG.updated({"chunk_windows": chunk_windows})
     return forward_flop(config, DataShape(STREAMS, NUM_OUTPUTS - 1)).training
 
 

@@ -1,7 +1,8 @@
-"""Training steps at the thesis's size: batches of windows against chunks, in fp32 and bf16."""
+"""Training steps at the thesis's size: windows against chunks and long contexts, fp32 and bf16."""
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,22 +11,28 @@ from rich.console import Console
 from rich.table import Table
 from thesis_size import (
     CONFIG,
+    DENSE,
     NUM_OUTPUTS,
-    SEQ_LEN,
     STREAMS,
     interleaved,
     matmul_peak,
     thesis_model,
-    training_flop_per_window,
+    training_flop_per_row,
 )
 
+from hmtas.config import Config
 from hmtas.training.batches import Batch
+from hmtas.training.labels import labels_of
 from hmtas.training.stepping import Stepper, build_optimizer
 
-CHUNK = 32
+BATCHES = {"windows": CONFIG, "chunks": CONFIG.updated({"chunk_windows": 32}), "contexts": DENSE}
 THESIS_WINDOWS = 300 * 5400 * 7  # 300 games of 5,400 s, 7 epochs
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-TARGETS = {"chunks_over_windows_fp32": 1.2, "chunks_over_windows_bf16": 1.9}
+TARGETS = {
+    "chunks_over_windows_fp32": 1.2,
+    "chunks_over_windows_bf16": 1.9,
+    "dense_over_windows_training": 1.6,
+}
 
 
 def main() -> None:
@@ -37,16 +44,21 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    rates = measure(
+    seconds = measure(
         device, arguments.windows, 2 if arguments.quick else 7, compiled=arguments.compile
     )
+    # Of a row that is labelled: a window, or a second of a context without its margins.
+    medians = {name: float(np.median(each)) for name, each in seconds.items()}
+    rates = {name: 1 / median for name, median in medians.items()}
     shares = shares_of_peak(rates, device)
     windows = rates["windows, fp32"]
     console = Console(width=100)
-    table = Table(title=f"Training, {arguments.windows} windows a step, {device}")
+    table = Table(
+        title=f"Training, {arguments.windows} windows a step, or as many seconds, {device}"
+    )
     for name in (
         "batch",
-        "windows per second",
+        "seconds of video per second",
         "over windows, fp32",
         "share of matmul peak",
         "the thesis's training, hours",
@@ -57,13 +69,19 @@ def main() -> None:
         cells = f"{rate:,.0f}", f"{rate / windows:.2f}", f"{shares[name]:.0%}", f"{hours:,.1f}"
         table.add_row(name, *cells)
     console.print(table)
+    # Of the steps of one round each, which were disturbed alike.
     found = {
-        "chunks_over_windows_fp32": rates["chunks, fp32"] / windows,
-        "chunks_over_windows_bf16": rates["chunks, bf16"] / windows,
+        key: float(np.median(seconds[f"windows, {precision}"] / seconds[f"{kind}, {precision}"]))
+        for key, kind, precision in (
+            ("chunks_over_windows_fp32", "chunks", "fp32"),
+            ("chunks_over_windows_bf16", "chunks", "bf16"),
+            ("dense_over_windows_training", "contexts", "fp32"),
+            ("dense_over_windows_training_bf16", "contexts", "bf16"),
+        )
     }
     for name, target in TARGETS.items():
         met = "met" if found[name] >= target else "missed"
-        console.print(f"{name:26} {found[name]:5.2f}  target >= {target}: {met}")
+        console.print(f"{name:28} {found[name]:5.2f}  target >= {target}: {met}")
     if arguments.json:
         found |= rates | {f"share of peak, {name}": share for name, share in shares.items()}
         print(json.dumps({k: round(v, 3) for k, v in found.items()}))
@@ -71,15 +89,17 @@ def main() -> None:
 
 def measure(
     device: torch.device, num_windows: int, rounds: int, *, compiled: bool
-) -> dict[str, float]:
-    """Windows per second of each kind of batch: medians of interleaved steps."""
+) -> dict[str, np.ndarray]:
+    """Seconds for each row that is labelled, by kind of batch, in each interleaved round."""
     works: dict[str, Callable[[], object]] = {}
+    num_labelled = []
     for precision in DTYPES:
-        for chunk in (0, CHUNK):
-            name = f"{'chunks' if chunk else 'windows'}, {precision}"
-            works[name] = _step(device, num_windows, chunk, precision, compiled)
-    seconds = np.median(interleaved(list(works.values()), rounds, device), axis=0)
-    return {name: num_windows / s for name, s in zip(works, seconds, strict=True)}
+        for kind, config in BATCHES.items():
+            step, labelled = _step(device, num_windows, config, precision, compiled)
+            works[f"{kind}, {precision}"] = step
+            num_labelled.append(labelled)
+    seconds = np.array(interleaved(list(works.values()), rounds, device)) / num_labelled
+    return dict(zip(works, seconds.T, strict=True))
 
 
 def shares_of_peak(rates: dict[str, float], device: torch.device) -> dict[str, float]:
@@ -87,35 +107,41 @@ def shares_of_peak(rates: dict[str, float], device: torch.device) -> dict[str, f
     peaks = {name: matmul_peak(device, dtype) for name, dtype in DTYPES.items()}
     return {
         f"{kind}, {precision}": rates[f"{kind}, {precision}"]
-        * training_flop_per_window(chunk)
+        * training_flop_per_row(config)
         / peaks[precision]
         for precision in DTYPES
-        for kind, chunk in (("windows", 0), ("chunks", CHUNK))
+        for kind, config in BATCHES.items()
     }
 
 
 def _step(
-    device: torch.device, num_windows: int, chunk: int, precision: str, compiled: bool
-) -> Callable[[], object]:
-    """One step of the real training on a batch of random embeddings."""
-    config = CONFIG.updated(
-        {"batch_size": num_windows, "chunk_windows": chunk, "precision": precision}
-    ).train
-    model = thesis_model().to(device).train()
-    optimizer = build_optimizer(model, config)
-    wrapped = torch.compile(model) if compiled else model
+    device: torch.device, num_windows: int, config: Config, precision: str, compiled: bool
+) -> tuple[Callable[[], object], int]:
+    """One step of the real training on a batch of random embeddings, and how many rows it labels.
+
+    They are as many as the windows, or what fills the last context.
+    """
+    train = config.updated({"batch_size": num_windows, "precision": precision}).train
+    cut = labels_of(config, rate_hz=1.0).layout
+    num_samples = math.ceil(num_windows / cut.num_windows)
+    labelled = num_samples * cut.num_windows
+    model = thesis_model(config).to(device).train()
+    optimizer = build_optimizer(model, train)
     stepper = Stepper(
-        wrapped, optimizer, config, weight_C=torch.ones(NUM_OUTPUTS, device=device), device=device
+        torch.compile(model) if compiled else model,
+        optimizer,
+        train,
+        weight_C=torch.ones(NUM_OUTPUTS, device=device),
+        device=device,
+        seq_len=cut.seq_len if cut.chunk_windows else None,
     )
-    per_sample = max(1, chunk)
-    shape = (num_windows // per_sample, per_sample + SEQ_LEN - 1)
     batch = Batch(
-        {name: torch.randn(*shape, width).half() for name, width in STREAMS.items()},
+        {name: torch.randn(num_samples, cut.num_rows, f).half() for name, f in STREAMS.items()},
         None,
-        (torch.rand(num_windows, NUM_OUTPUTS) < 0.05).float(),
+        (torch.rand(labelled, NUM_OUTPUTS) < 0.05).float(),
     )
     rng = np.random.default_rng(0)
-    return lambda: stepper.step(batch, rng)
+    return lambda: stepper.step(batch, rng), labelled
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from hmtas.model.build import count_parameters
+from hmtas.training.labels import labels_of
 from tests.support.paths import ROOT
 
 
@@ -29,16 +31,39 @@ def test_the_work_of_a_second_of_video_by_hand(thesis_size: ModuleType) -> None:
     assert count_parameters(thesis_size.thesis_model()) == 48_660_606
 
 
-@pytest.mark.parametrize("chunk", [0, 4])
-def test_the_work_of_a_training_step_is_what_torch_counts(
-    thesis_size: ModuleType, chunk: int
+def test_the_work_of_a_second_in_a_long_context_by_hand(thesis_size: ModuleType) -> None:
+    square = 512 * 512
+    layer = 24 * square  # query, key, value, output, feed-forward there and back
+    rows = 2 * 512 * 8704 + 6 * 2 * (layer + 4 * (16 + 2 * 16) * 512)  # blocks of 16 see 48
+    fusion = 6 * 2 * (layer + 4 * 6 * 512)
+    heads = 7 * 2 * 512 * 18
+    assert thesis_size.dense_flop_per_row() == rows + fusion + heads
+    assert rows + fusion + heads == pytest.approx(160e6, rel=0.02)
+
+
+def test_the_work_of_a_second_in_a_long_context_is_what_torch_counts(
+    thesis_size: ModuleType,
 ) -> None:
-    model = thesis_size.thesis_model().train()
-    num_windows, rows = (chunk, chunk + 2) if chunk else (2, 3)
-    samples = 1 if chunk else num_windows
-    x = {name: torch.randn(samples, rows, f) for name, f in thesis_size.STREAMS.items()}
+    config = thesis_size.DENSE
+    model = thesis_size.thesis_model(config).eval()
+    x = {name: torch.randn(1, 64, f) for name, f in thesis_size.STREAMS.items()}
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x)
+    assert counter.get_total_flops() == pytest.approx(
+        64 * thesis_size.dense_flop_per_row(), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("settings", [{}, {"chunk_windows": 4}, {"kind": "dense"}])
+def test_the_work_of_a_training_step_is_what_torch_counts(
+    thesis_size: ModuleType, settings: dict[str, Any]
+) -> None:
+    config = thesis_size.CONFIG.updated({"batch_size": 4, **settings})
+    model = thesis_size.thesis_model(config).train()
+    cut = labels_of(config, rate_hz=1.0).layout
+    x = {name: torch.randn(1, cut.num_rows, f) for name, f in thesis_size.STREAMS.items()}
     with FlopCounterMode(display=False) as counter:
-        logits = model(x, None, 3 if chunk else None)
+        logits = model(x, None, cut.seq_len if settings else None)
         (logits.fused_BC.sum() + logits.streams_BEC.sum()).backward()
-    expected = num_windows * thesis_size.training_flop_per_window(chunk)
+    expected = cut.num_windows * thesis_size.training_flop_per_row(config)
     assert counter.get_total_flops() == pytest.approx(expected, rel=1e-3)
