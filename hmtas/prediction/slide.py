@@ -77,17 +77,15 @@ class Predictor:
         """
         present = [name in half.streams for name in self.widths]
         present_E = None if all(present) else torch.tensor(present, device=self.device)
-        x = {
-            name: _rows(half, name, width).to(self.device).float()
-            for name, width in self.widths.items()
-        }
+        x = {name: _rows(half, name, width).to(self.device) for name, width in self.widths.items()}
         if self.half is not None:
-            padded = {name: pad_rows(value, self.seq_len) for name, value in x.items()}
+            padded = {name: pad_rows(value, self.seq_len).float() for name, value in x.items()}
             return self.half.logits(padded, present_E, self.seq_len).map(Tensor.cpu)
         windows = self.windows
         assert windows is not None
         rows = windows.project(
-            x, None if present_E is None else present_E.expand(half.num_rows, -1)
+            {name: value.float() for name, value in x.items()},
+            None if present_E is None else present_E.expand(half.num_rows, -1),
         )
         rows = {name: pad_rows(value, self.seq_len) for name, value in rows.items()}
         parts = [

@@ -73,7 +73,7 @@ class _LayerInParts(nn.Module):
         self.layer = layer
 
     def forward(self, x_NSD: Tensor) -> Tensor:
-        qkv = _in_parts(self.layer.before, x_NSD, dim=1)
+        qkv = self.layer.before(x_NSD)
         return _in_parts(self.layer.after, x_NSD, self.layer.attend(qkv), dim=1)
 
 
