@@ -4,8 +4,8 @@ Against the thesis's way: files per window, read and stacked for every batch; on
 one for the targets, or, as in the thesis's code, one for all visual streams side by side. Private
 memory is what a fresh process has written for itself (Private_Dirty of smaps_rollup): pages of
 mapped files are shared with every process on the machine, and can be dropped. It is measured for a
-process that reads an epoch, and for one that trains and validates: with a model of next to no
-size, as model, optimizer and activations are left out.
+process that reads an epoch, and for ones that train and validate, on windows and on long contexts:
+with a model of next to no size, as model, optimizer and activations are left out.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -166,7 +167,7 @@ def show_memory(
     """Peak private memory of fresh processes that read an epoch, or train one."""
     found = {}
     table = Table(title="Peak private memory of a process, model excluded")
-    for column in ("games", "features", "store, GB", "imports", "reading, MB", "training, MB"):
+    for column in ("games", "features", "store, GB", "imports", *(f"{work}, MB" for work in WORKS)):
         table.add_column(column, justify="right")
     cases = [(50, SMALL), (500, SMALL)] + ([(full_width, THESIS)] if full_width else [])
     for num_games, streams in cases:
@@ -187,6 +188,7 @@ def show_memory(
         name = "full_width" if streams is THESIS else f"{num_games}_games"
         found[f"private_mb_{name}"] = peaks["reading"]
         found[f"training_private_mb_{name}"] = peaks["training"]
+        found[f"contexts_private_mb_{name}"] = peaks["on contexts"]
     Console(width=100).print(table)
     growth = found["private_mb_500_games"] / found["private_mb_50_games"]
     met = max(found.values()) <= TARGET_MB
@@ -212,16 +214,18 @@ def read_epoch(store: EmbeddingStore, share: float) -> None:
             break
 
 
-def train_epoch(store: EmbeddingStore, share: float) -> None:
+def train_epoch(store: EmbeddingStore, share: float, **settings: object) -> None:
     """Train on a share of every half's windows, and validate on a tenth of the games."""
-    settings = {"width": 8, "num_heads": 2, "stop_games": "held_out", "max_epochs": 1}
-    config = preset("smoke").updated({**settings, "windows_share": share * TRAINED_SHARE})
-    fit(store, config, store.path.with_suffix(".run"), name="memory")
+    small = {"width": 8, "num_heads": 2, "stop_games": "held_out", "max_epochs": 1}
+    share *= TRAINED_SHARE
+    config = preset("smoke").updated({**small, "windows_share": share, **settings})
+    fit(store, config, store.path.with_suffix(f".{config.model.kind}"), name="memory")
 
 
 WORKS: dict[str, Callable[[EmbeddingStore, float], None]] = {
     "reading": read_epoch,
     "training": train_epoch,
+    "on contexts": partial(train_epoch, kind="dense", batch_size=8),
 }
 
 
