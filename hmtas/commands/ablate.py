@@ -47,9 +47,9 @@ def ablate(
     what: Annotated[
         str,
         typer.Option(
-            help=f"Studies, with commas between: `{LADDER}` (M0 to M7, each against the one "
-            f"before), or one setting of M7 changed: {_FAMILIES}. Or single variants: "
-            "m0,m4,m7 or length-5,gamma-0.5."
+            help=f"Studies, with commas between: `{LADDER}` (M0 to M10, each against the one "
+            f"before), or one setting of M7 or of `conv` changed: {_FAMILIES}. Or single "
+            "variants: m0,m4,m7 or length-5,radius-2."
         ),
     ] = LADDER,
     seeds: Annotated[int, typer.Option(min=1, help="Train every variant with seeds 0 to N-1.")] = 1,
@@ -76,7 +76,7 @@ def ablate(
     experiment: Experiment = "hmtas",
     as_json: Json = False,
 ) -> None:
-    """Train the ladder of the thesis, M0 to M7, and say what each step is worth on your games.
+    """Train the ladder of the thesis and beyond, and say what each step is worth on your games.
 
     Prints Table 5.2 (tight and loose with 95 % intervals, the thesis's number beside them, and the
     paired difference to the rung before: better, worse or cannot tell), Table 5.5 (by action) and
