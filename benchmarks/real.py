@@ -28,19 +28,9 @@ WIDTH = "64"
 # The default space, sized for two cores: a network of windows, or one that attends, sees a share of
 # the rows in an epoch, so that all kinds cost about the same.
 SWEEP = (
-    *(
-        "--preset",
-        "conv",
-        "--trials",
-        "10",
-        "--max-epochs",
-        "7",
-        "--grace-epochs",
-        "3",
-        "--top",
-        "0",
-    ),
-    *("--set", "width=96", "--set", "num_heads=4", "--set", "widening=2", "--set", "patience=7"),
+    *("--preset", "conv", "--trials", "10", "--max-epochs", "7", "--grace-epochs", "3"),
+    *("--top", "0", "--set", "width=96", "--set", "num_heads=4", "--set", "widening=2"),
+    *("--set", "patience=7"),
 )
 SPACE = {
     "width": [64, 96, 128],
