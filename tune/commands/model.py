@@ -95,8 +95,8 @@ def model(
         int | None,
         typer.Option(
             min=1,
-            help="Epochs before a trial may be stopped; by default a tenth. One whose epoch is "
-            "more or less work than the preset's may spend as much.",
+            help="Epochs before a trial may be stopped; by default a tenth. One of another kind of "
+            "model than the preset's may spend as much work.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search and of every trial.")] = 0,
