@@ -18,9 +18,9 @@ from hmtas.commands.options import (
     Settings,
     StorePlace,
 )
-from hmtas.config import parse_settings
 from hmtas.errors import InputError
 from hmtas.place import check_folder
+from hmtas.settings import parse_settings
 from hmtas.terminal.console import emit, progress, say, show
 from hmtas.terminal.signals import Interrupted
 

@@ -16,12 +16,13 @@ from hmtas.commands.options import (
     StorePlace,
     device_here,
 )
-from hmtas.config import Config, Precision, parse_settings, read_config
+from hmtas.config import Config, Precision, read_config
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.place import check_folder, check_space
 from hmtas.presets import PRESETS, preset
 from hmtas.runs.record import predict_line, predictions_path, read_run
+from hmtas.settings import parse_settings
 from hmtas.terminal.console import emit, progress, say
 from hmtas.terminal.text import counted, percent
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtas.commands.options import Address, Experiment, Json, MovedStore, Settings, StorePlace
-from hmtas.config import parse_settings
 from hmtas.errors import InputError
 from hmtas.place import check_folder
 from hmtas.presets import preset
+from hmtas.settings import parse_settings
 from hmtas.validation import one_of
 from tune.commands.space import (
     PredictedSplit,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtas.commands.options import Json, Settings, StorePlace
-from hmtas.config import parse_settings
 from hmtas.errors import InputError
 from hmtas.files import read_json
 from hmtas.presets import PRESETS, preset
+from hmtas.settings import parse_settings
 from hmtas.terminal.console import emit, say, show
 from hmtas.validation import one_of
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hmtas.config import Config, locate_setting, short_names
+from hmtas.config import Config, locate_setting
 from hmtas.errors import InputError, did_you_mean
+from hmtas.settings import short_names
 from hmtas.validation import validated
 from tune.space.dimensions import (
     BY_ACTION,

@@ -12,9 +12,10 @@ import pytest
 from ensemble.build.build import fit_ensembles
 from ensemble.build.plan import plan_fit
 from hmtas.cli import main
-from hmtas.config import ELSEWHERE, Config, locate_setting
+from hmtas.config import Config, locate_setting
 from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
+from hmtas.settings import ELSEWHERE
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
 from tests.support.members import SPLITS, model, write_store

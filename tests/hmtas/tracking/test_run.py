@@ -19,6 +19,7 @@ from hmtas.config import Config
 from hmtas.errors import InputError, TransientError
 from hmtas.files import read_json, write_json
 from hmtas.formats.labels import ACTIONS
+from hmtas.presets import preset
 from hmtas.tracking.client import check_store, connect, public_uri, tracking_uri, ui_line
 from hmtas.tracking.parent import Parent
 from hmtas.tracking.run import sync_run
@@ -205,6 +206,18 @@ def test_an_ensemble_logs_its_own_settings(client: MlflowClient, tmp_path: Path)
     assert "ensemble.fusion" not in params
     assert "train.seq_len" not in params
     assert "fusion.safetensors" in artifacts(client, run_id)
+
+
+def test_a_model_of_contexts_has_no_windows_in_its_parameters(
+    client: MlflowClient, tmp_path: Path
+) -> None:
+    both = [make_run(tmp_path / name, config=preset(name)) for name in ("m7", "conv")]
+    windows, contexts = (client.get_run(sync_run(run)).data.params for run in both)
+    assert {"train.seq_len", "train.chunk_windows"} <= windows.keys() - contexts.keys()
+    assert {"train.context.context_s", "model.reach_s"} <= contexts.keys() - windows.keys()
+    rows = {row.name: row for row in read_table("hmtas")}
+    assert (rows["m7"].seq_len, rows["m7"].context_s) == (3, None)
+    assert (rows["conv"].seq_len, rows["conv"].context_s) == (None, 256.0)
 
 
 def test_artifacts_lie_beside_the_database(
