@@ -4,6 +4,8 @@ The rows are cut into blocks; the queries of a block meet the keys of that block
 at each side, so the work grows with rows times reach and not with the square of the rows.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,9 +43,13 @@ class ReachLayer(nn.Module):
         self.bias_HR = nn.Parameter(torch.zeros(num_heads, 2 * reach + 1))
         self.dropout = Dropout(dropout)
 
-    def forward(self, x_NSD: Tensor) -> Tensor:
-        """Map rows to rows; those before the first and after the last are not attended to."""
-        return self.after(x_NSD, self.attend(self.before(x_NSD)))
+    def forward(self, x_NSD: Tensor, unread: int = 0) -> Tensor:
+        """Map rows to rows; those before the first and after the last are not attended to.
+
+        So many rows at each end are left out of the result, though others attend to them.
+        """
+        attended = self.attend(self.before(x_NSD))
+        return self.after(inner(x_NSD, unread), inner(attended, unread))
 
     def before(self, x_NSD: Tensor) -> Tensor:
         """Queries, keys and values (N, S, 3D), each row by itself."""
@@ -63,6 +69,31 @@ class ReachLayer(nn.Module):
         wide = self.dropout(self.widen(self.norm2(x_NSD)))
         out: Tensor = x_NSD + self.dropout(self.narrow(wide))
         return out
+
+
+class ReachEncoder(nn.Module):
+    """Layers with attention within a reach, and the norm that pre-norm layers end with."""
+
+    def __init__(self, layers: Iterable[ReachLayer], width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.norm = nn.LayerNorm(width) if self.layers else nn.Identity()
+
+    def forward(self, x_NSD: Tensor, unread: int = 0) -> Tensor:
+        """Map (N, S, D) to (N, S - 2 * unread, D): rows at the ends that nobody reads are left out.
+
+        Without layers it is what it is given.
+        """
+        for number, layer in enumerate(self.layers, 1):
+            last = number == len(self.layers)
+            x_NSD = layer(x_NSD, unread if last else 0)
+        out: Tensor = self.norm(x_NSD if self.layers else inner(x_NSD, unread))
+        return out
+
+
+def inner(rows_KSD: Tensor, margin: int) -> Tensor:
+    """Without so many rows at each end."""
+    return rows_KSD[:, margin : rows_KSD.shape[1] - margin]
 
 
 def attend_within(q: Tensor, k: Tensor, v: Tensor, bias_HR: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from hmtas.config import ModelConfig
 from hmtas.errors import InputError
 from hmtas.model.dropout import Dropout, draw_cheaply
 from hmtas.model.network import Encoder, Logits, SpottingModel
-from hmtas.model.reach import ReachLayer
+from hmtas.model.reach import ReachEncoder, ReachLayer, inner
 
 PRIOR_LOGIT = -4.0  # of an action before training: most steps have none (Lin et al. 2017)
 
@@ -181,13 +181,16 @@ class DenseHMTAS(StepModel):
     ) -> tuple[Tensor, list[Tensor]]:
         """Encode each stream over time, then the streams of each row (Figure 4.1).
 
-        Of the margins only those rows are fused that the encoder of the fused sequence reads.
+        Of the margins only those rows are encoded to the end and fused that the encoder of the
+        fused sequence reads.
         """
-        tokens = [self.encoders[name](self.projections[name](x[name])) for name in self.names]
         unread = max(0, margin - self.sequence_reach)
-        read = torch.stack([_inner(rows, unread) for rows in tokens], dim=2)
-        fused = self.sequence(self.fuse(read, present_KE))
-        return _inner(fused, margin - unread), [_inner(rows, margin) for rows in tokens]
+        tokens = [
+            self.encoders[name](self.projections[name](x[name]), unread) for name in self.names
+        ]
+        fused = self.fuse(torch.stack(tokens, dim=2), present_KE)
+        left = margin - unread
+        return self.sequence(fused, left), [inner(rows, left) for rows in tokens]
 
     def fuse(self, tokens_KSED: Tensor, present_KE: Tensor | None) -> Tensor:
         """Fuse the streams of every row: (K, S, E, D) to (K, S, D)."""
@@ -236,7 +239,7 @@ class ConvStack(StepModel):
             parts = [
                 part.masked_fill(~present_KE[:, i, None, None], 0.0) for i, part in enumerate(parts)
             ]
-        return _inner(self.blocks(self.projection(torch.cat(parts, dim=-1))), margin), []
+        return inner(self.blocks(self.projection(torch.cat(parts, dim=-1))), margin), []
 
 
 class DilatedBlock(nn.Module):
@@ -260,20 +263,12 @@ class DilatedBlock(nn.Module):
         return out
 
 
-def _inner(rows_KSD: Tensor, margin: int) -> Tensor:
-    """Without so many rows at each end."""
-    return rows_KSD[:, margin : rows_KSD.shape[1] - margin]
-
-
 def _rows(seconds: float, rate_hz: float) -> int:
     return max(1, round(seconds * rate_hz))
 
 
-def _sequence(config: ModelConfig, num_layers: int, rate_hz: float) -> nn.Sequential:
-    """Layers with attention within the reach, and the norm that pre-norm layers end with."""
-    if not num_layers:
-        return nn.Sequential()
-    layers = [
+def _sequence(config: ModelConfig, num_layers: int, rate_hz: float) -> ReachEncoder:
+    layers = (
         ReachLayer(
             config.width,
             config.num_heads,
@@ -282,8 +277,8 @@ def _sequence(config: ModelConfig, num_layers: int, rate_hz: float) -> nn.Sequen
             dropout=config.encoder_dropout,
         )
         for _ in range(num_layers)
-    ]
-    return nn.Sequential(*layers, nn.LayerNorm(config.width))
+    )
+    return ReachEncoder(layers, config.width)
 
 
 def _head(config: ModelConfig, num_steps: int, num_outputs: int) -> nn.Sequential:

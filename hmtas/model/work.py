@@ -84,12 +84,12 @@ def _hierarchy(config: Config, shape: DataShape) -> Forward:
 def _dense(config: Config, shape: DataShape) -> Forward:
     model, context, num_streams = config.model, config.train.context, len(shape.streams)
     length, margin = _in_rows(context.context_s, shape), _in_rows(context.margin_s, shape)
-    # Of the margins only what the encoder of the fused sequence reads is fused.
+    # Of the margins only what the encoder of the fused sequence reads is encoded to the end.
     unread = max(0, margin - model.sequence_layers * _reach(config, shape))
-    fused = length - 2 * unread
-    layers = num_streams * model.num_layers * _reach_layer(config, shape, length)
-    sequence = model.sequence_layers * _reach_layer(config, shape, fused)
-    row = layers + fused / length * (_pooled(config, num_streams) + sequence)
+    fused, labelled = length - 2 * unread, length - 2 * margin
+    streams = num_streams * _reach_encoder(config, shape, model.num_layers, length, fused)
+    sequence = _reach_encoder(config, shape, model.sequence_layers, fused, labelled)
+    row = (streams + fused * _pooled(config, num_streams) + sequence) / length
     return _in_contexts(config, shape, row, num_heads=1 + num_streams * model.stream_heads)
 
 
@@ -118,6 +118,18 @@ def _layer(config: Config, num_seen: float) -> float:
     """An encoder layer for one token: query, key, value, output and feed-forward; attention."""
     width = config.model.width
     return (4 + 2 * config.model.widening) * _linear(width, width) + 2 * _linear(width, num_seen)
+
+
+def _reach_encoder(
+    config: Config, shape: DataShape, num_layers: int, num_rows: int, num_read: int
+) -> float:
+    """Layers over some rows; the last one ends after the attention where nobody reads a row."""
+    if not num_layers:
+        return 0
+    width = config.model.width
+    after = (1 + 2 * config.model.widening) * _linear(width, width)
+    whole = num_layers * num_rows * _reach_layer(config, shape, num_rows)
+    return whole - (num_rows - num_read) * after
 
 
 def _reach_layer(config: Config, shape: DataShape, length: int) -> float:

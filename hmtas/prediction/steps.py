@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hmtas.config import Precision
 from hmtas.model.network import Encoder, Logits
-from hmtas.model.reach import ReachLayer, ReluLinear
+from hmtas.model.reach import ReachLayer, ReluLinear, inner
 from hmtas.model.steps import Rates, StepModel
 from hmtas.prediction.shared_windows import DTYPES, Linear, SharedEncoder
 
@@ -72,9 +72,9 @@ class _LayerInParts(nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, x_NSD: Tensor) -> Tensor:
-        qkv = self.layer.before(x_NSD)
-        return _in_parts(self.layer.after, x_NSD, self.layer.attend(qkv), dim=1)
+    def forward(self, x_NSD: Tensor, unread: int = 0) -> Tensor:
+        attended = self.layer.attend(self.layer.before(x_NSD))
+        return _in_parts(self.layer.after, inner(x_NSD, unread), inner(attended, unread), dim=1)
 
 
 class _FusionInParts(nn.Module):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hmtas.model.reach import SMALLEST_BLOCK, ReachLayer, attend_within
+from hmtas.model.reach import SMALLEST_BLOCK, ReachEncoder, ReachLayer, attend_within
 
 BLOCK = SMALLEST_BLOCK
 
@@ -74,3 +74,12 @@ def test_positions_are_relative() -> None:
         whole, later = layer(x), layer(x[:, 7:])
     torch.testing.assert_close(whole[:, 7 + 5 :], later[:, 5:])
     assert not torch.allclose(whole[:, 7:9], later[:, :2])  # these see the rows before
+
+
+@pytest.mark.parametrize("num_layers", [0, 1, 2])
+def test_rows_that_nobody_reads_are_left_out_and_attended_to(num_layers: int) -> None:
+    torch.manual_seed(0)
+    layers = (ReachLayer(8, 2, 2, reach=3, dropout=0.0) for _ in range(num_layers))
+    encoder = ReachEncoder(layers, 8).eval()
+    x = torch.randn(2, 40, 8)
+    torch.testing.assert_close(encoder(x, 5), encoder(x)[:, 5:-5])
