@@ -171,7 +171,7 @@ def test_the_longest_runs_start_first(store: EmbeddingStore) -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--what", "m99"], "--what: unknown 'm99'; choose studies or variants of: ladder"),
+        (["--what", "xyz"], "--what: unknown 'xyz'; choose studies or variants of: ladder"),
         (["--split", "spring"], "no split 'spring'; this store has train, valid, test"),
         (["--split", "challenge"], "has no labels of 1 of 1 games"),
         (["--split", "train"], "--split train: m7 would fit on 1 of 2 games"),
