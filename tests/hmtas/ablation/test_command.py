@@ -89,7 +89,7 @@ def test_three_variants_with_two_seeds(
     printed = capsys.readouterr()
     assert "trained already: 6 runs" in printed.err
     assert weights(out) == first
-    assert printed.out.splitlines()[0].startswith("The ladder (thesis Table 5.2)  2 games of test")
+    assert printed.out.splitlines()[0].startswith("The ladder (thesis Table 5.2, then")
     assert f"{100 * mean:.2f}" in printed.out
 
 
