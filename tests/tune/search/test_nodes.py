@@ -45,7 +45,9 @@ def test_a_sweep_survives_a_node(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     store = make_store(tmp_path)
     # Long trials, none stopped: the first must still run when the third has begun.
+    write_json(tmp_path / "space.json", {"kind": "hierarchy"})
     extra = ("--pruner", "none", "--max-epochs", "40", "--set", "patience=40")
+    extra += ("--space", str(tmp_path / "space.json"))
     sweep = Sweep(tmp_path / "sweep", store, cluster.address, uri, concurrent=3, extra=extra)
     sweep.start()
     until = time.monotonic() + 90
