@@ -46,7 +46,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     },
     "conv": {"model.num_layers": 1, GAMMA: 1.0},
 }
-# Tried after the preset: what did well on commentary and on the synthetic season (docs/search.md).
+# Tried after the preset: what did well on commentary and on the synthetic season (docs/contexts.md).
 _CONV: dict[str, Any] = {
     KIND: "conv",
     "train.context.context_s": 256.0,
@@ -60,10 +60,10 @@ _CONV: dict[str, Any] = {
     "train.mixup_alpha": 0.0,
     "train.learning_rate": 1e-3,
     "train.batch_size": 16,
-    "model.stream_dropout": 0.3,
-    "model.encoder_dropout": 0.3,
-    "model.time_mask": 0.1,
-    "model.drop_streams": 0.1,
+    "model.stream_dropout": 0.2,
+    "model.encoder_dropout": 0.2,
+    "model.time_mask": 0.0,
+    "model.drop_streams": 0.0,
     SCALE: 5.0,
     POWER: 0.0,
 }
