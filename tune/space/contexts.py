@@ -46,7 +46,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     },
     "conv": {"model.num_layers": 1, GAMMA: 1.0},
 }
-# Tried after the preset: what did well on commentary and on the synthetic season (docs/contexts.md).
+# Tried after the preset: what did well on commentary and on a synthetic season (docs/contexts.md).
 _CONV: dict[str, Any] = {
     KIND: "conv",
     "train.context.context_s": 256.0,
