@@ -364,17 +364,12 @@ class Config(Frozen):
 _OF_WINDOWS = ("train.seq_len", "train.chunk_windows")
 _OF_CONTEXTS = (
     "train.context.",
-    *(
-        f"model.{name}"
-        for name in (
-            "reach_s",
-            "sequence_layers",
-            "output_rate_hz",
-            "displacement",
-            "time_mask",
-            "drop_streams",
-        )
-    ),
+    "model.reach_s",
+    "model.sequence_layers",
+    "model.output_rate_hz",
+    "model.displacement",
+    "model.time_mask",
+    "model.drop_streams",
 )
 
 

@@ -1,6 +1,7 @@
 """A trained model that labels steps, over a whole half: each second is encoded once."""
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -116,9 +117,7 @@ def moved(score_SA: Tensor, shift_SA: Tensor | None, rates: Rates) -> Tensor:
     if shift_SA is None and rates.output_hz == rates.steps_hz:
         return score_SA
     moment_s = torch.arange(num_steps, device=score_SA.device)[:, None] / rates.steps_hz
-    length = -(-num_steps * round(rates.output_hz) // round(rates.steps_hz))
-    if rates.output_hz == rates.steps_hz:
-        length = num_steps
+    length = math.ceil(num_steps * rates.output_hz / rates.steps_hz - 1e-9)
     place_s = moment_s if shift_SA is None else moment_s + shift_SA
     # Halves go up: `round` takes them to even places, so that every other one would have more rows.
     place = (place_s * rates.output_hz + 0.5).floor().long().clamp(0, length - 1)

@@ -9,22 +9,11 @@ from safetensors.torch import load_file
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.model.checkpoint import CHECKPOINT, PREVIOUS, load_model
-from hmtas.runs.record import WEIGHTS, EpochRecord, RunRecord, read_run, write_run
+from hmtas.runs.record import WEIGHTS, EpochRecord, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
+from tests.support.killed import KilledError, killed_after, killed_before_record
 from tests.support.small import make_config
-
-
-class KilledError(Exception):
-    """Stands for the end of the process between two epochs."""
-
-
-def stop_after(epoch: int):  # type: ignore[no-untyped-def]
-    def report(entry: EpochRecord) -> None:
-        if entry.epoch == epoch:
-            raise KilledError
-
-    return report
 
 
 def test_a_run_folder_holds_everything(store: EmbeddingStore, tmp_path: Path) -> None:
@@ -56,7 +45,7 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(
     config = make_config(max_epochs=3, patience=3)
     whole = fit(store, config, tmp_path / "whole", name="run")
     with pytest.raises(KilledError):
-        fit(store, config, tmp_path / "killed", name="run", report=stop_after(2))
+        fit(store, config, tmp_path / "killed", name="run", report=killed_after(2))
     resumed = fit(store, config, tmp_path / "killed", name="run")
     assert [e.val_loss for e in resumed.history] == [e.val_loss for e in whole.history]
     first, second = (load_file(tmp_path / name / WEIGHTS) for name in ("whole", "killed"))
@@ -69,13 +58,7 @@ def test_an_epoch_that_died_between_its_checkpoint_and_its_record_is_reported(
     config = make_config(max_epochs=3, patience=3)
     whole = fit(store, config, tmp_path / "whole", name="run")
     seen: list[EpochRecord] = []
-
-    def write_until_2(run: Path, record: RunRecord) -> None:
-        if len(record.history) == 2:
-            raise KilledError
-        write_run(run, record)
-
-    monkeypatch.setattr("hmtas.training.loop.write_run", write_until_2)
+    monkeypatch.setattr("hmtas.training.loop.write_run", killed_before_record(2))
     with pytest.raises(KilledError):
         fit(store, config, tmp_path / "killed", name="run", report=seen.append)
     monkeypatch.undo()
@@ -90,7 +73,7 @@ def test_a_training_that_goes_on_elsewhere_says_so(
 ) -> None:
     config = make_config()
     with pytest.raises(KilledError):
-        fit(store, config, tmp_path, name="run", report=stop_after(1))
+        fit(store, config, tmp_path, name="run", report=killed_after(1))
     begun = read_run(tmp_path).environment
     assert begun is not None
     assert begun.threads == torch.get_num_threads()
@@ -136,7 +119,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
 
 def test_a_finished_run_is_not_trained_again(store: EmbeddingStore, tmp_path: Path) -> None:
     first = fit(store, make_config(), tmp_path, name="run")
-    assert fit(store, make_config(), tmp_path, name="run", report=stop_after(1)) == first
+    assert fit(store, make_config(), tmp_path, name="run", report=killed_after(1)) == first
 
 
 @pytest.mark.parametrize(
@@ -180,7 +163,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
     whole = fit(store, config, tmp_path / "whole", name="run")
     run = tmp_path / "killed"
     with pytest.raises(KilledError):
-        fit(store, config, run, name="run", report=stop_after(3))
+        fit(store, config, run, name="run", report=killed_after(3))
     data = bytearray((run / CHECKPOINT).read_bytes())
     data[-1] ^= 1
     (run / CHECKPOINT).write_bytes(bytes(data))
@@ -197,7 +180,7 @@ def test_damage_after_damage_costs_an_epoch_each_time(
     config = make_config(max_epochs=4, patience=4)
     for _ in range(2):
         with pytest.raises(KilledError):
-            fit(store, config, tmp_path, name="run", report=stop_after(3))
+            fit(store, config, tmp_path, name="run", report=killed_after(3))
         (tmp_path / CHECKPOINT).write_bytes(b"cut short")
     record = fit(store, config, tmp_path, name="run")
     assert len(record.history) == 4
@@ -208,7 +191,7 @@ def test_damage_after_damage_costs_an_epoch_each_time(
 
 def test_two_damaged_checkpoints(store: EmbeddingStore, tmp_path: Path) -> None:
     with pytest.raises(KilledError):
-        fit(store, make_config(), tmp_path, name="run", report=stop_after(2))
+        fit(store, make_config(), tmp_path, name="run", report=killed_after(2))
     for name in (CHECKPOINT, PREVIOUS):
         (tmp_path / name).write_bytes(b"not safetensors")
     with pytest.raises(InputError, match=r"damaged checkpoint .* start this run again"):

@@ -10,9 +10,10 @@ from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import read_json, write_json
 from hmtas.model.checkpoint import CHECKPOINT, load_model
-from hmtas.runs.record import RECORD, WEIGHTS, EpochRecord, RunRecord, write_run
+from hmtas.runs.record import RECORD, WEIGHTS, EpochRecord, RunRecord
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
+from tests.support.killed import KilledError, killed_after, killed_before_record
 from tests.support.small import make_config
 
 CONTEXTS = {"reach_s": 4.0, "context_s": 32.0, "margin_s": 6.0, "batch_size": 4}
@@ -41,10 +42,6 @@ def everything(kind: str = "dense", **settings: object) -> Config:
     return make_config(**{"kind": kind, **EVERYTHING, **both, **settings})
 
 
-class KilledError(Exception):
-    """Stands for the end of the process."""
-
-
 def seen_of(record: RunRecord) -> list[EpochRecord]:
     return [entry.model_copy(update={"seconds": 0}) for entry in record.history]
 
@@ -68,13 +65,8 @@ def test_a_killed_training_ends_as_one_that_was_not(
     last: int, whole: tuple[RunRecord, Path], store: EmbeddingStore, tmp_path: Path
 ) -> None:
     record, out = whole
-
-    def report(entry: EpochRecord) -> None:
-        if entry.epoch == last:
-            raise KilledError
-
     with pytest.raises(KilledError):
-        fit(store, record.config, tmp_path, name="run", report=report)
+        fit(store, record.config, tmp_path, name="run", report=killed_after(last))
     resumed = fit(store, record.config, tmp_path, name="run")
     assert seen_of(resumed) == seen_of(record)
     assert same_weights(tmp_path, out)
@@ -87,13 +79,7 @@ def test_so_does_one_that_died_between_its_checkpoint_and_its_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     record, out = whole
-
-    def write_until_2(run: Path, entry: RunRecord) -> None:
-        if len(entry.history) == 2:
-            raise KilledError
-        write_run(run, entry)
-
-    monkeypatch.setattr("hmtas.training.loop.write_run", write_until_2)
+    monkeypatch.setattr("hmtas.training.loop.write_run", killed_before_record(2))
     with pytest.raises(KilledError):
         fit(store, record.config, tmp_path, name="run")
     monkeypatch.undo()
@@ -147,17 +133,13 @@ def test_a_checkpoint_of_another_kind_of_model(
     change: dict[str, object], store: EmbeddingStore, tmp_path: Path
 ) -> None:
     """Copied into a folder whose record says something else."""
-
-    def report(entry: EpochRecord) -> None:
-        raise KilledError
-
     begun, copied = tmp_path / "begun", tmp_path / "copied"
     for run, config in (
         (begun, everything("dense")),
         (copied, everything(**{"kind": "dense", **change})),
     ):
         with pytest.raises(KilledError):
-            fit(store, config, run, name="run", report=report)
+            fit(store, config, run, name="run", report=killed_after(1))
     before = (begun / RECORD).read_bytes()
     (begun / CHECKPOINT).write_bytes((copied / CHECKPOINT).read_bytes())
     with pytest.raises(InputError, match="another kind of model than the record") as caught:
