@@ -213,13 +213,13 @@ def train_worker(training: Training, num_threads: int) -> bool:
     return True
 
 
-def describe_epoch(entry: EpochRecord) -> str:
-    """One line on an epoch for the terminal."""
+def describe_epoch(entry: EpochRecord, unit: str = "windows") -> str:
+    """One line on an epoch for the terminal; `unit` is what the model labels."""
     words = [f"epoch {entry.epoch}: train loss {entry.train_loss:.4f}"]
     if entry.val_loss is not None and entry.tight is not None:
         words.append(f"validation loss {entry.val_loss:.4f}")
         words.append(f"tight Average-mAP {100 * entry.tight:.2f} %")
-    words.append(f"{entry.windows / max(entry.seconds, 1e-9):,.0f} windows/s")
+    words.append(f"{entry.windows / max(entry.seconds, 1e-9):,.0f} {unit}/s")
     return ", ".join(words)
 
 

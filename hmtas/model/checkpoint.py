@@ -178,6 +178,12 @@ def _restore(
     models: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer,
 ) -> None:
+    kinds = {name.partition(".")[0] for name in tensors} - {"optimizer"}
+    if kinds != set(models):
+        raise InputError(
+            f"{path}: holds {', '.join(sorted(kinds))}, not {', '.join(sorted(models))}, as the "
+            "record beside it describes (ema_decay); was it copied from another run?"
+        )
     for kind, model in models.items():
         begin = f"{kind}."
         _load(model, {k[len(begin) :]: v for k, v in tensors.items() if k.startswith(begin)}, path)

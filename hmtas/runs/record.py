@@ -42,7 +42,7 @@ class EpochRecord(Frozen):
     # 95 %, over games, of `tight` or `loose`
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     seconds: float
-    windows: int  # training windows seen in the epoch
+    windows: int  # training windows seen in the epoch, or steps of contexts
 
 
 class RunRecord(Frozen):

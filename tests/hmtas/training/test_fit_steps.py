@@ -128,21 +128,33 @@ def test_weights_of_another_kind_of_model(whole: tuple[RunRecord, Path], tmp_pat
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("change", [{"kind": "conv", "gamma": 1.0}, {"ema_decay": 0.0}])
-def test_a_checkpoint_of_another_kind_of_model(
-    change: dict[str, object], store: EmbeddingStore, tmp_path: Path
+PLAIN = {"ema_decay": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "match"),
+    [
+        ({}, {"kind": "conv", "gamma": 1.0}, "another kind of model than the record"),
+        ({}, PLAIN, "holds model, not average, model"),
+        (PLAIN, {}, r"holds average, model, not model, .*ema_decay"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_of_training(
+    mine: dict[str, object],
+    theirs: dict[str, object],
+    match: str,
+    store: EmbeddingStore,
+    tmp_path: Path,
 ) -> None:
     """Copied into a folder whose record says something else."""
     begun, copied = tmp_path / "begun", tmp_path / "copied"
-    for run, config in (
-        (begun, everything("dense")),
-        (copied, everything(**{"kind": "dense", **change})),
-    ):
+    for run, settings in ((begun, mine), (copied, theirs)):
         with pytest.raises(KilledError):
+            config = everything(**{"kind": "dense", **settings})
             fit(store, config, run, name="run", report=killed_after(1))
     before = (begun / RECORD).read_bytes()
     (begun / CHECKPOINT).write_bytes((copied / CHECKPOINT).read_bytes())
-    with pytest.raises(InputError, match="another kind of model than the record") as caught:
-        fit(store, everything("dense"), begun, name="run")
+    with pytest.raises(InputError, match=match) as caught:
+        fit(store, everything(**{"kind": "dense", **mine}), begun, name="run")
     assert "\n" not in str(caught.value)
     assert (begun / RECORD).read_bytes() == before
