@@ -149,8 +149,8 @@ def test_a_checkpoint_of_another_kind_of_training(
     """Copied into a folder whose record says something else."""
     begun, copied = tmp_path / "begun", tmp_path / "copied"
     for run, settings in ((begun, mine), (copied, theirs)):
+        config = everything(**{"kind": "dense", **settings})
         with pytest.raises(KilledError):
-            config = everything(**{"kind": "dense", **settings})
             fit(store, config, run, name="run", report=killed_after(1))
     before = (begun / RECORD).read_bytes()
     (begun / CHECKPOINT).write_bytes((copied / CHECKPOINT).read_bytes())

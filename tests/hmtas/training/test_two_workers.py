@@ -1,9 +1,13 @@
 """Workers that average their gradients over parts of a batch do as one with the whole batch."""
 
+from datetime import timedelta
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributed, multiprocessing, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from hmtas.model.build import build_model
 from hmtas.training.batches import Batch
@@ -27,14 +31,13 @@ def make_batch(present_KE: Tensor | None) -> Batch:
     return Batch(x, present_KE, target, shift.masked_fill(~near, torch.nan))
 
 
-def gradients(kind: str, present_KE: Tensor | None, parts: list[Tensor]) -> dict[str, Tensor]:
-    """The mean over the workers of the gradients of their parts."""
+def make_stepper(kind: str) -> Stepper:
     gamma = 0.7 if kind == "dense" else 1.0
     more = {"focal_exponent": 1.0, "gamma": gamma}
     config = make_config(kind=kind, **{**SMALL, **QUIET, **more})
     torch.manual_seed(0)
     model = build_model(STREAMS, NUM_OUTPUTS, config.model).train()
-    stepper = Stepper(
+    return Stepper(
         model,
         build_optimizer(model, config.train),
         config.train,
@@ -43,11 +46,38 @@ def gradients(kind: str, present_KE: Tensor | None, parts: list[Tensor]) -> dict
         seq_len=13,
         count_missing=config.model.labels_steps,
     )
+
+
+def gradients(kind: str, present_KE: Tensor | None, parts: list[Tensor]) -> dict[str, Tensor]:
+    """The mean over the workers of the gradients of their parts."""
+    stepper = make_stepper(kind)
     for part in parts:
         batch = make_batch(present_KE).at(part)
         loss = stepper.loss(batch, np.random.default_rng(0)) / len(parts)
         loss.backward()  # type: ignore[no-untyped-call]
+    return gradients_of(stepper.model)
+
+
+def gradients_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def work(rank: int, folder: Path, kind: str, present_KE: Tensor, part: Tensor) -> None:
+    """One of two processes that average as those of Ray Train do: by torch's DDP, over gloo."""
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meeting",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=60),
+    )
+    stepper = make_stepper(kind)
+    model = stepper.model
+    stepper.model = DistributedDataParallel(model)
+    loss = stepper.loss(make_batch(present_KE).at(part), np.random.default_rng(0))
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.save(gradients_of(model), folder / f"{rank}.pt")
+    distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("kind", ["dense", "conv"])
@@ -67,3 +97,25 @@ def test_two_workers_have_the_gradient_of_one(kind: str, present: list[list[int]
     assert whole.keys() == halves.keys()
     for name, gradient in whole.items():
         torch.testing.assert_close(halves[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_two_processes_have_the_gradient_of_one(kind: str, tmp_path: Path) -> None:
+    present_KE = torch.tensor([[1, 0], [1, 0], [1, 1], [0, 1]]).bool()
+    everything = torch.arange(NUM)
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=work, args=(rank, tmp_path, kind, present_KE, part))
+        for rank, part in enumerate(everything.chunk(2))
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    whole = gradients(kind, present_KE, [everything])
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert found.keys() == whole.keys()
+        for name, gradient in whole.items():
+            torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
