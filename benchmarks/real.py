@@ -26,9 +26,10 @@ from hmtas.terminal.signals import Interrupted
 EXPERIMENT = "real"
 WIDTH = "64"
 # The default space, sized for two cores: a network of windows, or one that attends, sees a share of
-# the rows in an epoch, so that all kinds cost about the same.
+# the rows in an epoch, so that all kinds cost about the same. No training is stopped: there are
+# few, and each may be a member of an ensemble.
 SWEEP = (
-    *("--preset", "conv", "--trials", "10", "--max-epochs", "7", "--grace-epochs", "3"),
+    *("--preset", "conv", "--trials", "10", "--max-epochs", "7", "--pruner", "none"),
     *("--top", "0", "--set", "width=96", "--set", "num_heads=4", "--set", "widening=2"),
     *("--set", "patience=7"),
 )

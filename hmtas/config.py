@@ -50,6 +50,7 @@ THESIS_WEIGHTS = {
 }
 
 Precision = Literal["fp32", "bf16"]
+StopOn = Literal["loss", "tight", "loose", "mean"]
 NmsKind = Literal["hard", "thesis", "linear", "squared", "gaussian"]
 _OneOrByAction = Annotated[
     Annotated[NmsKind, Tag("kind")] | Annotated[dict[str, NmsKind], Tag("by action")],
@@ -211,7 +212,11 @@ class TrainConfig(Frozen):
     )
     max_epochs: int = Field(default=30, ge=1)
     patience: int = Field(default=2, ge=1, description="epochs without improvement")
-    stop_on: Literal["loss", "tight", "loose"] = "loss"
+    stop_on: StopOn = Field(
+        default="loss",
+        description="what chooses the epoch; 'mean' of tight and loose Average-mAP is less at the "
+        "mercy of few games than tight alone (docs/contexts.md)",
+    )
     stop_games: Literal["valid", "held_out"] = Field(
         default="valid", description="'held_out' is a seeded tenth of the train games"
     )

@@ -55,17 +55,17 @@ _AUDIO_TOO = ModelConfig(stream_heads=False)
 _PLAIN = TrainConfig(gamma=1.0, class_weights=UNWEIGHTED)
 _WEIGHTED = TrainConfig(gamma=1.0)
 # Beyond the thesis: every second of a long context is labelled, and spots, not a loss, choose the
-# epoch. Steps are positive more often than windows, so positives weigh less.
+# epoch. Rare actions weigh more, by how rare they are.
 _LONG: dict[str, Any] = {
     "kind": "dense",
     "stream_dropout": 0.2,
     "fusion_dropout": 0.2,
     "head_dropout": 0.2,
-    "class_weights.default": 5.0,
-    "by_action": {},
+    "class_weights.scale": 8.0,
+    "class_weights.power": 0.3,
     "batch_size": 16,
     "learning_rate": 5e-4,
-    "stop_on": "tight",
+    "stop_on": "mean",
     "stop_windows": "fitted",
     "patience": 4,
     "optimizer": "adamw",
@@ -75,9 +75,16 @@ _LONG: dict[str, Any] = {
 _FINER = {**_LONG, "output_rate_hz": 2, "displacement": True, "displacement_weight": 0.1}
 _CALM: dict[str, Any] = {"schedule": "cosine", "warmup_epochs": 0.5, "ema_decay": 0.99}
 _BALANCED = {"mixup_alpha": 0.2, "mixup_partner": "balanced"}
-_CONV = {"kind": "conv", "num_layers": 1, "reach_s": 63.0, "encoder_dropout": 0.2,
-         "gamma": 1.0, "context_s": 256.0,
-         "learning_rate": 1e-3}  # fmt: skip
+_CONV: dict[str, Any] = {
+    "kind": "conv",
+    "width": 128,
+    "num_layers": 1,
+    "reach_s": 63.0,
+    "context_s": 256.0,
+    "encoder_dropout": 0.2,
+    "gamma": 1.0,
+    "learning_rate": 3e-3,
+}
 
 PRESETS = {
     "m0": Preset(

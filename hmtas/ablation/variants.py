@@ -58,7 +58,17 @@ FAMILIES = {
         ("dense",),
         "kind {}",
         reference=CONTEXT,
-        also={"model.reach_s": 16, "train.learning_rate": 5e-4},
+        also={"model.reach_s": 8, "train.context.context_s": 128, "train.batch_size": 8},
+    ),
+    "learning": Family(
+        "Learning rate", "train.learning_rate", (1e-3, 3e-3, 6e-3), "{:g}", reference=CONTEXT
+    ),
+    "weights": Family(
+        "Weights of rare actions",
+        "train.class_weights.power",
+        (0.0, 0.3, 0.6),
+        "by rate, to the power {}",
+        reference=CONTEXT,
     ),
     "context": Family(
         "Length of a context, margins of an eighth",

@@ -14,7 +14,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from hmtas.config import Config
+from hmtas.config import Config, StopOn
 from hmtas.errors import InputError
 from hmtas.files import files_of, write_json
 from hmtas.place import home_of, where_now
@@ -43,6 +43,13 @@ class EpochRecord(Frozen):
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     seconds: float
     windows: int  # training windows seen in the epoch, or steps of contexts
+
+    def merit(self, stop_on: StopOn) -> float:
+        """What the best epoch has most of; without games that stop the training 0."""
+        if stop_on == "loss":
+            return -(self.val_loss or 0.0)
+        tight, loose = self.tight or 0.0, self.loose or 0.0
+        return {"tight": tight, "loose": loose, "mean": (tight + loose) / 2}[stop_on]
 
 
 class RunRecord(Frozen):

@@ -292,7 +292,7 @@ class _Training:
         """Add an epoch to the record and save; a run without stopping keeps its last epoch."""
         train = self.config.train
         history = (*self.record.history, entry)
-        best = min(history, key=lambda e: _stopping_key(e, train.stop_on))
+        best = max(history, key=lambda each: each.merit(train.stop_on))
         better = entry.tight is None or entry == best
         update: dict[str, object] = {"history": history}
         if better:
@@ -340,10 +340,3 @@ def _environment(device: torch.device) -> Environment:
         torch.cuda.get_device_name(device) if is_gpu else torch.backends.cpu.get_cpu_capability()
     )
     return this_environment(device.type, found, torch.get_num_threads())
-
-
-def _stopping_key(entry: EpochRecord, stop_on: str) -> float:
-    """What the kept epoch has least of."""
-    if stop_on == "loss":
-        return entry.val_loss or 0.0
-    return -((entry.tight if stop_on == "tight" else entry.loose) or 0.0)

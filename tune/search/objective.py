@@ -64,7 +64,7 @@ def run_trial(
         FloatingPointError: If the metric is not finite.
     """
     config = job.settings.base.updated(settings_of(params, job.settings.space))
-    best = BestEpoch(job.settings.options.objective)
+    best = BestEpoch(config.train.stop_on)
     train(job.trials / trial_id, config, job, lambda epoch: report(best.metrics(epoch)))
 
 

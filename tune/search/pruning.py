@@ -34,7 +34,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from scipy.stats import wilcoxon
 
-from hmtas.config import Config
+from hmtas.config import Config, StopOn
 from hmtas.errors import InputError
 from hmtas.model.work import DataShape, epoch_flop
 from hmtas.runs.record import history_of
@@ -42,7 +42,7 @@ from tune.search.trial import BestEpoch
 from tune.space.dimensions import settings_of
 from tune.space.file import GAMMA, KIND
 from tune.study.budget import out_of_time
-from tune.study.options import GAMES, Objective, Options
+from tune.study.options import GAMES, Options
 from tune.study.record import RECORD, read_study
 from tune.study.settings import StudySettings
 
@@ -90,7 +90,7 @@ class Pruner(FIFOScheduler):
     def __init__(self, settings: StudySettings, folder: Path, shape: DataShape) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.folder, self.settings, self.shape = folder, settings, shape
-        self.objective, self.score = settings.options.objective, settings.options.metrics[0]
+        self.stop_on, self.score = settings.base.train.stop_on, settings.options.metrics[0]
         self.max_epochs = settings.base.train.max_epochs
         self.grace = min(settings.grace_epochs, self.max_epochs)  # in the unit of what is spent
         self._knows_ended = False
@@ -105,7 +105,7 @@ class Pruner(FIFOScheduler):
     ) -> str:
         """Decide whether a trial continues after an epoch."""
         if not self._knows_ended:
-            for name, reports in ended_reports(self.folder, self.objective, self.cost).items():
+            for name, reports in ended_reports(self.folder, self.stop_on, self.cost).items():
                 self.recall(name, reports)
             self._knows_ended = True
         epoch, weak = result["epoch"], False
@@ -207,7 +207,7 @@ def is_worse(games: list[float] | None, best: list[float] | None) -> bool:
 
 
 def ended_reports(
-    folder: Path, objective: Objective, cost: Callable[[Mapping[str, Any]], float]
+    folder: Path, stop_on: StopOn, cost: Callable[[Mapping[str, Any]], float]
 ) -> dict[str, list[Report]]:
     """What the trials that have ended reported, by the epoch, from their run folders.
 
@@ -217,7 +217,7 @@ def ended_reports(
         return {}
     reports: dict[str, list[Report]] = {}
     for row in read_study(folder).trials:
-        best = BestEpoch(objective)
+        best = BestEpoch(stop_on)
         # One that was stopped may have trained a little more before it heard of it.
         heard = () if row.is_open else history_of(folder / row.run)[: row.epochs]
         if heard:

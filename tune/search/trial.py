@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hmtas.config import StopOn
 from hmtas.files import locked
 from hmtas.model.checkpoint import remove_checkpoints
 from hmtas.runs.record import RECORD, EpochRecord
-from tune.study.options import GAMES, LOOSE, TIGHT, Objective
+from tune.study.options import GAMES, LOOSE, TIGHT
 from tune.study.record import TRIALS, StudyRecord
 from tune.study.settings import Load, StudySettings
 
@@ -76,12 +77,11 @@ def writer_lock(run: Path) -> AbstractContextManager[None]:
 class BestEpoch:
     """The best epoch of a trial so far, which is what it reports.
 
-    It is the best by loose Average-mAP where that alone is the objective, else by tight; the other
-    number is of the same epoch.
+    It is the one that the training keeps; both numbers are of it.
     """
 
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
+    def __init__(self, stop_on: StopOn) -> None:
+        self.stop_on = stop_on
         self._best: EpochRecord | None = None
 
     def metrics(self, epoch: EpochRecord) -> dict[str, Any]:
@@ -90,22 +90,16 @@ class BestEpoch:
         Raises:
             FloatingPointError: If its score is not finite.
         """
-        if self._best is None or self._value(epoch) > self._value(self._best):
+        for name, value in (("tight", epoch.tight), ("loose", epoch.loose)):
+            if value is not None and not math.isfinite(value):
+                raise FloatingPointError(f"epoch {epoch.epoch}: {name} is {value}")
+        if self._best is None or epoch.merit(self.stop_on) > self._best.merit(self.stop_on):
             self._best = epoch
         best = self._best
         values = {TIGHT: best.tight or 0.0}
         if best.loose is not None:  # records of older versions have none
             values[LOOSE] = best.loose
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(f"epoch {epoch.epoch}: {name} is {value}")
         losses = {"train_loss": epoch.train_loss, "val_loss": epoch.val_loss, "tight": epoch.tight}
         found = {name: value for name, value in losses.items() if value is not None}
         games = {GAMES: list(best.game_tight)} if best.game_tight is not None else {}
         return {**values, "epoch": epoch.epoch, **found, **games}
-
-    def _value(self, epoch: EpochRecord) -> float:
-        value = epoch.loose if self.objective == "loose" else epoch.tight
-        if value is not None and not math.isfinite(value):
-            raise FloatingPointError(f"epoch {epoch.epoch}: {self.objective} is {value}")
-        return value or 0.0

@@ -58,14 +58,14 @@ _CONV: dict[str, Any] = {
     "train.ema_decay": 0.99,
     "train.focal_exponent": 0.0,
     "train.mixup_alpha": 0.0,
-    "train.learning_rate": 1e-3,
+    "train.learning_rate": 3e-3,
     "train.batch_size": 16,
     "model.stream_dropout": 0.2,
     "model.encoder_dropout": 0.2,
     "model.time_mask": 0.0,
     "model.drop_streams": 0.0,
-    SCALE: 5.0,
-    POWER: 0.0,
+    SCALE: 8.0,
+    POWER: 0.3,
 }
 _DENSE = {
     KIND: "dense",
@@ -78,8 +78,9 @@ _DENSE = {
 }
 PORTFOLIO: tuple[dict[str, Any], ...] = (
     _CONV,
-    {**_CONV, "train.context.context_s": 128.0, "model.reach_s": 31.0, "train.learning_rate": 3e-3,
-     "train.batch_size": 8, SCALE: 8.0, POWER: 0.3},
+    {**_CONV, "train.context.context_s": 128.0, "model.reach_s": 31.0, "train.batch_size": 8},
+    {**_CONV, "model.stream_dropout": 0.3, "model.encoder_dropout": 0.3, "model.time_mask": 0.1,
+     "train.mixup_alpha": 0.2},
     {**_CONV, **_DENSE},
     {KIND: WINDOWS, "train.seq_len": 5, GAMMA: 0.85, "train.learning_rate": 3e-3,
      "model.stream_dropout": 0.1, SCALE: 8.0, POWER: 0.4},

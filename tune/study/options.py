@@ -11,8 +11,8 @@ Objective = Literal["tight", "loose", "both"]
 PrunerName = Literal["asha", "wilcoxon", "none"]
 Metric = Literal["tight", "loose"]
 
-# What a trial reports of its best epoch so far, Average-mAP in [0, 1]. The epoch is the best one
-# by the objective, and by `tight` where both count: the two numbers are then of one model.
+# What a trial reports of its best epoch so far, Average-mAP in [0, 1]. The epoch is the one that
+# its training keeps: the two numbers are of one model.
 TIGHT = "best_tight"
 LOOSE = "best_loose"
 GAMES = "game_tight"  # of that epoch, by game

@@ -63,7 +63,8 @@ def test_the_score_of_a_game_is_that_of_the_game_alone(store: EmbeddingStore) ->
 
 
 @pytest.mark.parametrize(
-    ("stop_on", "metric"), [("loss", "tight"), ("tight", "tight"), ("loose", "loose")]
+    ("stop_on", "metric"),
+    [("loss", "tight"), ("tight", "tight"), ("loose", "loose"), ("mean", "tight")],
 )
 def test_the_interval_is_that_of_hmtas_score(
     store: EmbeddingStore,
@@ -88,12 +89,15 @@ def test_one_game_says_nothing_of_how_games_differ(store: EmbeddingStore) -> Non
     assert found(store, store.games("valid")[:1])[0].intervals == {}
 
 
-@pytest.mark.parametrize("stop_on", ["tight", "loose"])
+@pytest.mark.parametrize("stop_on", ["tight", "loose", "mean"])
 def test_the_epoch_that_is_kept_is_the_best_by_what_stops(
     store: EmbeddingStore, tmp_path: Path, stop_on: str
 ) -> None:
     config = make_config(stop_on=stop_on, max_epochs=4, patience=9, learning_rate=3e-2)
     record = fit(store, config, tmp_path, name="r")
-    values = [getattr(entry, stop_on) for entry in record.history]
+    by = {"tight": (1, 0), "loose": (0, 1), "mean": (1, 1)}[stop_on]
+    scores = [(entry.tight or 0.0, entry.loose or 0.0) for entry in record.history]
+    values = [by[0] * tight + by[1] * loose for tight, loose in scores]
     assert record.best_epoch == 1 + values.index(max(values))
-    assert all(list(entry.intervals) == [stop_on] for entry in record.history)
+    shown = "loose" if stop_on == "loose" else "tight"
+    assert all(list(entry.intervals) == [shown] for entry in record.history)

@@ -96,7 +96,7 @@ def test_a_trial_whose_only_checkpoint_is_damaged_starts_from_nothing(
 def test_a_score_that_is_not_finite_never_reaches_the_study() -> None:
     epoch = EpochRecord(epoch=1, train_loss=1.0, seconds=1.0, windows=1)
     broken = epoch.model_copy(update={"tight": float("nan")})
-    with pytest.raises(FloatingPointError, match="epoch 1: best_tight is nan"):
+    with pytest.raises(FloatingPointError, match="epoch 1: tight is nan"):
         BestEpoch("tight").metrics(broken)
 
 

@@ -1,10 +1,11 @@
-"""A trial reports two numbers of one epoch: the best by what the study maximises."""
+"""A trial reports two numbers of one epoch: the one that its training keeps."""
 
 import pytest
 
+from hmtas.config import StopOn
 from hmtas.runs.record import EpochRecord
 from tune.search.trial import BestEpoch
-from tune.study.options import GAMES, LOOSE, TIGHT, Objective
+from tune.study.options import GAMES, LOOSE, TIGHT
 
 
 def epoch(number: int, tight: float, loose: float) -> EpochRecord:
@@ -20,19 +21,19 @@ def epoch(number: int, tight: float, loose: float) -> EpochRecord:
 
 
 @pytest.mark.parametrize(
-    ("objective", "expected"),
+    ("stop_on", "expected"),
     [
-        ("tight", [(0.2, 0.5), (0.3, 0.4), (0.3, 0.4)]),
-        ("both", [(0.2, 0.5), (0.3, 0.4), (0.3, 0.4)]),
-        ("loose", [(0.2, 0.5), (0.2, 0.5), (0.1, 0.6)]),
+        ("tight", [(0.2, 0.5), (0.3, 0.3), (0.3, 0.3)]),
+        ("mean", [(0.2, 0.5), (0.2, 0.5), (0.1, 0.7)]),
+        ("loose", [(0.2, 0.5), (0.2, 0.5), (0.1, 0.7)]),
     ],
 )
 def test_both_numbers_are_of_the_best_epoch_so_far(
-    objective: Objective, expected: list[tuple[float, float]]
+    stop_on: StopOn, expected: list[tuple[float, float]]
 ) -> None:
-    best = BestEpoch(objective)
+    best = BestEpoch(stop_on)
     reports = [
-        best.metrics(e) for e in (epoch(1, 0.2, 0.5), epoch(2, 0.3, 0.4), epoch(3, 0.1, 0.6))
+        best.metrics(e) for e in (epoch(1, 0.2, 0.5), epoch(2, 0.3, 0.3), epoch(3, 0.1, 0.7))
     ]
     assert [(r[TIGHT], r[LOOSE]) for r in reports] == expected
     assert [tuple(r[GAMES]) for r in reports] == expected
