@@ -46,6 +46,12 @@ class SampleLayout(NamedTuple):
         starts = np.arange(-offset, num_rows, self.num_windows)
         return np.unique(np.clip(starts, 0, max(0, num_rows - self.num_windows)))
 
+    def num_samples(self, num_rows: int) -> float:
+        """How many samples cover a half of T rows, the mean over the offsets."""
+        if num_rows <= self.num_windows:
+            return 1.0 if self.chunk_windows else num_rows
+        return (num_rows + self.num_windows - 1) / self.num_windows
+
     def spans(self, starts: np.ndarray, base: int, num_rows: int) -> np.ndarray:
         """Samples as numbers: the row of the first window, the first and the last row of the half.
 

@@ -277,16 +277,16 @@ class _Training:
 
     def _steps(self) -> int:
         """Steps of an epoch, the same for every worker: what the smallest shard can fill."""
-        num_rows = [
+        train, labels = self.config.train, self.data.labels
+        num_samples = [
             sum(
-                self.store.halves[half].num_rows
+                labels.layout.num_samples(self.store.halves[half].num_rows)
                 for half in self.store.halves_of(shard(self.games.fitted, rank, self.parallel.size))
             )
             for rank in range(self.parallel.size)
         ]
-        train, labels = self.config.train, self.data.labels
-        per_batch = labels.num_samples(train.batch_size) * labels.layout.num_windows
-        return max(1, int(min(num_rows) * train.windows_share) // per_batch)
+        per_batch = labels.num_samples(train.batch_size)
+        return max(1, int(min(num_samples) * train.windows_share) // per_batch)
 
     def _record_epoch(self, entry: EpochRecord) -> None:
         """Add an epoch to the record and save; a run without stopping keeps its last epoch."""

@@ -105,6 +105,26 @@ def test_chunks_begin_anywhere_and_windows_near_the_ends_are_not_rarer() -> None
     assert {int(start) for starts in epochs for start in starts} == set(range(93))
 
 
+@pytest.mark.parametrize("num_rows", [1, 5, 6, 7, 20, 23, 24])
+@pytest.mark.parametrize("chunk_windows", [0, 1, 6])
+def test_an_epoch_has_as_many_samples_as_cover_the_halves(
+    num_rows: int, chunk_windows: int
+) -> None:
+    layout, rng = SampleLayout(3, chunk_windows), np.random.default_rng(0)
+    counts = [len(layout.starts(num_rows, rng)) for _ in range(2000)]
+    assert np.mean(counts) == pytest.approx(layout.num_samples(num_rows), abs=0.05)
+
+
+def test_an_epoch_of_a_training_is_one_pass(small: EmbeddingStore, tmp_path: Path) -> None:
+    chunk, per_batch = 16, 2
+    config = make_config(seq_len=3, chunk_windows=chunk, batch_size=chunk * per_batch, max_epochs=1)
+    seen = fit(small, config, tmp_path, name="run").history[0].windows // chunk
+    layout, rng = SampleLayout(3, chunk), np.random.default_rng(0)
+    halves = [small.halves[half].num_rows for half in small.halves_of(small.games("train"))]
+    passes = [sum(len(layout.starts(rows, rng)) for rows in halves) for _ in range(200)]
+    assert np.mean(passes) - per_batch < seen <= np.mean(passes) + 0.5
+
+
 def test_rows_past_an_end_repeat_as_in_single_windows() -> None:
     cut = SampleLayout(seq_len=4, chunk_windows=5)
     starts = cut.starts(11, np.random.default_rng(3))
