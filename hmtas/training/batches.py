@@ -61,13 +61,15 @@ class Batch(NamedTuple):
 def mix_up(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
     """Blend every sample with its partner, or another of the batch (Zhang et al. 2018).
 
-    A displacement that only one of the two has is kept as it is.
+    A blend has the streams that both have; two that share none are not blended. A displacement that
+    only one of the two has is kept as it is.
     """
     share = float(rng.beta(alpha, alpha))
     other = batch.partner
     if other is None:
         order = torch.from_numpy(rng.permutation(batch.num_samples))
         other = batch.at(move(order, batch.target_BC.device))
+    other = _with_common_streams(batch, other)
 
     def blend(first: Tensor, second: Tensor) -> Tensor:
         return share * first + (1 - share) * second
@@ -83,6 +85,27 @@ def mix_up(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
         {name: blend(x, other.x[name]) for name, x in batch.x.items()},
         torch.stack(present).all(dim=0) if present else None,
         blend(batch.target_BC, other.target_BC),
+        shift_BA,
+    )
+
+
+def _with_common_streams(batch: Batch, other: Batch) -> Batch:
+    """The other samples, but the batch's own where the two have no stream in common."""
+    if batch.present_BE is None or other.present_BE is None:
+        return other
+    common_K = (batch.present_BE & other.present_BE).any(dim=1)
+
+    def choose(own: Tensor, others: Tensor) -> Tensor:
+        common = common_K.repeat_interleave(len(own) // len(common_K))
+        return torch.where(common.view(-1, *[1] * (own.dim() - 1)), others, own)
+
+    shift_BA = None
+    if batch.shift_BA is not None and other.shift_BA is not None:
+        shift_BA = choose(batch.shift_BA, other.shift_BA)
+    return Batch(
+        {name: choose(x, other.x[name]) for name, x in batch.x.items()},
+        choose(batch.present_BE, other.present_BE),
+        choose(batch.target_BC, other.target_BC),
         shift_BA,
     )
 

@@ -107,13 +107,13 @@ def test_a_sample_blends_with_its_partner_and_not_with_another() -> None:
     nan = float("nan")
     here = Batch(
         {"row": torch.zeros(4, 1, 1)},
-        torch.tensor([[True], [True], [False], [False]]),
+        torch.tensor([[1, 1], [1, 1], [0, 1], [0, 1]]).bool(),
         column(0, 0, 0, 0),
         column(1, nan, 2, nan),
     )
     partner = Batch(
         {"row": torch.arange(1.0, 5).view(4, 1, 1)},
-        torch.tensor([[True], [False], [True], [False]]),
+        torch.tensor([[1, 1], [0, 1], [1, 1], [0, 1]]).bool(),
         column(1, 1, 1, 1),
         column(3, 5, nan, nan),
     )
@@ -122,11 +122,36 @@ def test_a_sample_blends_with_its_partner_and_not_with_another() -> None:
     assert mixed.x["row"].flatten().tolist() == pytest.approx([rest * n for n in (1, 2, 3, 4)])
     assert mixed.target_BC.flatten().tolist() == pytest.approx([rest] * 4)
     assert mixed.present_BE is not None
-    assert mixed.present_BE.flatten().tolist() == [True, False, False, False]
+    assert mixed.present_BE.int().tolist() == [[1, 1], [0, 1], [0, 1], [0, 1]]
     assert mixed.shift_BA is not None
     both, theirs, ours, none = mixed.shift_BA.flatten().tolist()
     assert (both, theirs, ours) == pytest.approx((1 + 2 * rest, 5, 2))
     assert np.isnan(none)
+
+
+def test_samples_without_a_common_stream_are_not_blended() -> None:
+    """Nothing would be left of either, and a fusion of no stream is not a number."""
+    here = Batch(
+        {"row": torch.full((2, 3, 1), 5.0)},
+        torch.tensor([[1, 0], [1, 0]]).bool(),
+        column(1, 2, 3, 4),
+        column(float("nan"), 1, 1, 1),
+    )
+    partner = Batch(
+        {"row": torch.full((2, 3, 1), 7.0)},
+        torch.tensor([[0, 1], [1, 1]]).bool(),
+        column(5, 6, 7, 8),
+        column(2, 2, 3, 3),
+    )
+    mixed = mix_up(here._replace(partner=partner), 1.0, np.random.default_rng(0))
+    rest = 1 - np.random.default_rng(0).beta(1.0, 1.0)
+    assert mixed.present_BE is not None
+    assert mixed.present_BE.int().tolist() == [[1, 0], [1, 0]]
+    assert mixed.x["row"][:, 0, 0].tolist() == pytest.approx([5, 5 + 2 * rest])
+    blended = [1, 2, 3 + 4 * rest, 4 + 4 * rest]
+    assert mixed.target_BC.flatten().tolist() == pytest.approx(blended)
+    assert mixed.shift_BA is not None
+    assert mixed.shift_BA.isnan().flatten().tolist() == [True, False, False, False]
 
 
 @pytest.mark.parametrize("which", [0, 1])
