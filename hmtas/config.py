@@ -4,7 +4,7 @@ Every default is the thesis's (Sections 4 and 5.3). A run writes its `Config` as
 checkpoint; the same file repeats it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from operator import getitem
 from typing import Annotated, Any, Literal
@@ -172,7 +172,7 @@ class ContextConfig(Frozen):
         default=16.0, ge=0, description="at each end of a context, read but not labelled"
     )
     radius_s: float = Field(
-        default=3.0, gt=0, description="steps so close to an event are positive"
+        default=3.0, ge=0.5, le=60, description="steps so close to an event are positive"
     )
     target: Literal["hard", "triangular", "gaussian"] = Field(
         default="triangular",
@@ -180,7 +180,7 @@ class ContextConfig(Frozen):
         "standard deviation of half the radius",
     )
     displacement_radius_s: float = Field(
-        default=6.0, gt=0, description="steps so close to an event learn how far it is"
+        default=6.0, ge=0.5, le=60, description="steps so close to an event learn how far it is"
     )
     displacement_weight: float = Field(default=0.1, gt=0, description="of its loss, beside 1")
 
@@ -361,21 +361,42 @@ class Config(Frozen):
         return dict(leaves(self, self.model_dump(mode="json"), ""))
 
     def used(self) -> dict[str, Any]:
-        """`flat` without what a kind of model does not read: windows, or contexts."""
-        other = _OF_WINDOWS if self.model.labels_steps else _OF_CONTEXTS
-        return {path: value for path, value in self.flat().items() if not path.startswith(other)}
+        """`flat` without what this kind of model does not read."""
+        return {path: value for path, value in self.flat().items() if self._reads(path)}
+
+    def unused(self, names: Iterable[str]) -> list[str]:
+        """Those of some settings, by name, that this kind of model does not read."""
+        paths = {name: ".".join(locate_setting(name)) for name in names}
+        return [name for name, path in paths.items() if not self._reads(path)]
+
+    def _reads(self, path: str) -> bool:
+        return all(
+            self.model.kind in by for begin, by in _READ_BY.items() if path.startswith(begin)
+        )
 
 
-_OF_WINDOWS = ("train.seq_len", "train.chunk_windows")
-_OF_CONTEXTS = (
-    "train.context.",
-    "model.reach_s",
-    "model.sequence_layers",
-    "model.output_rate_hz",
-    "model.displacement",
-    "model.time_mask",
-    "model.drop_streams",
-)
+_WINDOWS, _CONTEXTS = ("fcnn", "encoder", "hierarchy"), ("dense", "conv")
+_ATTENDING = ("encoder", "hierarchy", "dense")
+# Which kinds read a setting, where not all do.
+_READ_BY = {
+    "train.seq_len": _WINDOWS,
+    "train.chunk_windows": _WINDOWS,
+    "train.context.": _CONTEXTS,
+    "model.reach_s": _CONTEXTS,
+    "model.output_rate_hz": _CONTEXTS,
+    "model.displacement": _CONTEXTS,
+    "model.time_mask": _CONTEXTS,
+    "model.drop_streams": _CONTEXTS,
+    "model.sequence_layers": ("dense",),
+    "model.num_layers": (*_ATTENDING, "conv"),
+    "model.encoder_dropout": (*_ATTENDING, "conv"),
+    "model.stream_dropout": (*_ATTENDING, "conv"),
+    "model.num_heads": _ATTENDING,
+    "model.widening": _ATTENDING,
+    "model.attention": _ATTENDING,
+    "model.fusion_dropout": ("hierarchy", "dense"),
+    "model.stream_heads": ("hierarchy", "dense"),
+}
 
 
 def locate_setting(name: str) -> tuple[str, str]:

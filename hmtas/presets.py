@@ -103,7 +103,7 @@ PRESETS = {
     "m5": Preset(Config(model=_VISUAL, train=_WEIGHTED), "m4 with class weights", 55.05),
     "m6": Preset(Config(model=_AUDIO_TOO, train=_WEIGHTED), "m5 with audio", 56.77),
     "m7": Preset(Config(), "m6 with intermediate supervision: HMTAS", 57.28),
-    "m8": Preset(Config().updated(_LONG), "m7 over a long context", None),
+    "m8": Preset(Config().updated(_LONG), "m7 over a long context, trained for spots", None),
     "m9": Preset(Config().updated(_FINER), "m8 at 2 Hz with displacement", None),
     "m10": Preset(
         Config().updated({**_FINER, **_CALM, **_BALANCED}),

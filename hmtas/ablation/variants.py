@@ -13,7 +13,7 @@ from hmtas.errors import InputError, did_you_mean
 from hmtas.presets import PRESETS
 
 LADDER = "ladder"
-LADDER_PRESETS = ("m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9", "m10")
+LADDER_PRESETS = ("m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9", "m10", "conv")
 REFERENCE = "m7"  # what a single setting of the thesis is changed in
 CONTEXT = "conv"  # and one of long contexts: of their kinds the one that trains fastest
 # What an ablation holds fixed. The games that stop come from the train split, so that validation
@@ -30,6 +30,7 @@ class Family(NamedTuple):
     label: str  # of a value
     off: str = ""  # label of the value 0, where it turns the setting off
     reference: str = REFERENCE  # the preset
+    without: str = ""  # label of the reference, where it does not use the setting
     also: Mapping[str, Any] = MappingProxyType({})  # settings that go with each value
 
 
@@ -71,18 +72,17 @@ FAMILIES = {
         reference=CONTEXT,
     ),
     "context": Family(
-        "Length of a context, margins of an eighth",
+        "Length of a context",
         "train.context.context_s",
         (64, 128, 256, 512),
-        "{} s",
+        "{:g} s",
         reference=CONTEXT,
-        also={"train.context.margin_s": 8},
     ),
     "reach": Family(
-        "Reach to each side", "model.reach_s", (3, 7, 15, 31, 63, 127), "{} s", reference=CONTEXT
+        "Reach to each side", "model.reach_s", (3, 7, 15, 31, 63, 127), "{:g} s", reference=CONTEXT
     ),
     "radius": Family(
-        "Radius of a target", "train.context.radius_s", (1, 2, 3, 4, 6), "{} s", reference=CONTEXT
+        "Radius of a target", "train.context.radius_s", (1, 2, 3, 4, 6), "{:g} s", reference=CONTEXT
     ),
     "target": Family(
         "Form of a target",
@@ -91,13 +91,21 @@ FAMILIES = {
         "{}",
         reference=CONTEXT,
     ),
-    "rate": Family("Output rate", "model.output_rate_hz", (1, 2), "{} Hz", reference=CONTEXT),
+    "rate": Family(
+        "Output rate",
+        "model.output_rate_hz",
+        (1, 2),
+        "{} Hz",
+        reference=CONTEXT,
+        without="that of the rows",
+    ),
     "displacement": Family(
         "Weight of the displacement's loss",
         "train.context.displacement_weight",
         (0.01, 0.1, 1.0),
         "displacement, weight {}",
         reference=CONTEXT,
+        without="none",
         also={"model.displacement": True},
     ),
     "focal": Family(
@@ -113,10 +121,16 @@ FAMILIES = {
         (0.2, 1.0),
         "balanced mix-up alpha {}",
         reference=CONTEXT,
+        without="no mix-up",
         also={"train.mixup_partner": "balanced"},
     ),
     "blend": Family(
-        "Mix-up of contexts", "train.mixup_alpha", (0.2,), "mix-up alpha {}", reference=CONTEXT
+        "Mix-up of contexts",
+        "train.mixup_alpha",
+        (0.2,),
+        "mix-up alpha {}",
+        off="none",
+        reference=CONTEXT,
     ),
     "schedule": Family(
         "Schedule of the learning rate",
@@ -221,7 +235,10 @@ def choose(what: Iterable[str]) -> tuple[Study, ...]:
 
 
 def plan(
-    studies: Sequence[Study], settings: Mapping[str, Any], streams: Iterable[str]
+    studies: Sequence[Study],
+    settings: Mapping[str, Any],
+    streams: Iterable[str],
+    rate_hz: float = 1.0,
 ) -> dict[str, Planned]:
     """The configuration of every variant with the user's settings, and which of them are the same.
 
@@ -244,7 +261,8 @@ def plan(
             (
                 other
                 for other in planned.values()
-                if other.is_trained and _on(other.config, available) == _on(config, available)
+                if other.is_trained
+                and _on(other.config, available, rate_hz) == _on(config, available, rate_hz)
             ),
             None,
         )
@@ -289,7 +307,7 @@ def title_of(study: Study, planned: Planned) -> str:
     family = FAMILIES[study.name]
     value = planned.config.flat()[family.path]
     label = family.off if family.off and not value else family.label.format(value)
-    return f"{study.reference}: {label}"
+    return f"{study.reference}: {family.without or label}"
 
 
 def _every_study() -> tuple[Study, ...]:
@@ -329,10 +347,16 @@ def _part(study: Study, wanted: set[str]) -> Study | None:
     return study._replace(variants=tuple(named))
 
 
-def _on(config: Config, streams: set[str]) -> Config:
-    """A configuration without the excluded streams that the store does not have anyway."""
+def _on(config: Config, streams: set[str], rate_hz: float) -> Config:
+    """A configuration without what changes nothing on a store.
+
+    That are excluded streams that it does not have, and an output rate that is its own.
+    """
     excluded = tuple(sorted(streams.intersection(config.model.exclude_streams)))
-    model = config.model.model_copy(update={"exclude_streams": excluded})
+    update: dict[str, Any] = {"exclude_streams": excluded}
+    if config.model.output_rate_hz == rate_hz:
+        update["output_rate_hz"] = None
+    model = config.model.model_copy(update=update)
     return config.model_copy(update={"model": model})
 
 

@@ -219,6 +219,8 @@ def describe_epoch(entry: EpochRecord, unit: str = "windows") -> str:
     if entry.val_loss is not None and entry.tight is not None:
         words.append(f"validation loss {entry.val_loss:.4f}")
         words.append(f"tight Average-mAP {100 * entry.tight:.2f} %")
+        if entry.loose is not None:
+            words.append(f"loose {100 * entry.loose:.2f} %")
     words.append(f"{entry.windows / max(entry.seconds, 1e-9):,.0f} {unit}/s")
     return ", ".join(words)
 

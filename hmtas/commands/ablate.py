@@ -47,8 +47,8 @@ def ablate(
     what: Annotated[
         str,
         typer.Option(
-            help=f"Studies, with commas between: `{LADDER}` (M0 to M10, each against the one "
-            f"before), or one setting of M7 or of `conv` changed: {_FAMILIES}. Or single "
+            help=f"Studies, with commas between: `{LADDER}` (M0 to M10 and conv, each against the "
+            f"one before), or one setting of M7 or of `conv` changed: {_FAMILIES}. Or single "
             "variants: m0,m4,m7 or length-5,radius-2."
         ),
     ] = LADDER,
@@ -108,7 +108,7 @@ def ablate(
     studies = choose(word.strip() for word in what.split(",") if word.strip())
     opened = open_store(store)
     split = _split(opened, split)
-    planned = plan(studies, chosen, opened.streams)
+    planned = plan(studies, chosen, opened.streams, opened.rate_hz)
     for each in planned.values():
         check_names(each.config, opened)
     _check_games(opened, split, planned)

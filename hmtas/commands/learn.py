@@ -89,6 +89,9 @@ def train(
     else:
         best = next((e for e in record.history if e.epoch == record.best_epoch), None)
         score = f", tight Average-mAP {percent(best.tight)} %" if best and best.tight else ""
+        score += {"mean": " (tight and loose count)", "loose": " (loose counts)"}.get(
+            config.train.stop_on, ""
+        )
         for note in record.notes:
             say(f"note: {note}")
         epochs = counted(len(record.history), "epoch")
@@ -196,7 +199,10 @@ def configuration(
         raise InputError(f"--protocol must be p1 or p2, got {protocol!r}")
     if seed is not None:
         settings["seed"] = seed
-    chosen = config.updated(settings | parse_settings(assignments))
+    assigned = parse_settings(assignments)
+    chosen = config.updated(settings | assigned)
+    if unused := chosen.unused(assigned):
+        say(f"note: kind {chosen.model.kind} does not use {', '.join(unused)}")
     if chosen.train.protocol == "p2" and "p2" not in (protocol, config.train.protocol):
         raise InputError(f"--set protocol=p2 {_NEEDS_P1} --protocol p2")
     return chosen

@@ -33,9 +33,9 @@ def weighted_nll(
         present: (...) bool, False for what is left out of the mean; None for all of it.
         count_missing: What is left out costs nothing, and still counts in the mean: then workers
             that average their gradients do as one with the whole batch.
-        focal: Each term is weighed by |target - probability| to this power, which has no gradient:
-            1 is the loss of ASTRA (Xarles et al. 2023), and with hard targets any other is the
-            focal loss (Lin et al. 2017).
+        focal: Each term is weighed by |target - probability| to this power, a constant: 1 is the
+            loss of ASTRA (Xarles et al. 2023). The weight of the focal loss (Lin et al. 2017) is
+            the same and has a gradient.
 
     Returns:
         Scalar, the mean over every axis: 1/C of Equation 4.1 and 1/K of Equation 4.2.

@@ -2,7 +2,15 @@
 
 import pytest
 
-from hmtas.ablation.variants import FAMILIES, choose, configuration, plan, rows_of, title_of
+from hmtas.ablation.variants import (
+    CONTEXT,
+    FAMILIES,
+    choose,
+    configuration,
+    plan,
+    rows_of,
+    title_of,
+)
 from hmtas.errors import InputError
 from hmtas.presets import PRESETS, THESIS_PER_ACTION
 
@@ -14,7 +22,7 @@ def names(what: str) -> dict[str, list[str]]:
 
 
 def test_words_name_studies_or_single_variants() -> None:
-    assert names("ladder") == {"ladder": [f"m{rung}" for rung in range(11)]}
+    assert names("ladder") == {"ladder": [*(f"m{rung}" for rung in range(11)), "conv"]}
     assert names("m7,m0") == {"ladder": ["m0", "m7"]}, "in the order of the ladder"
     assert names("length-5,m1") == {"ladder": ["m1"], "length": ["m7", "length-5"]}
     assert names("attention,mixup") == {
@@ -39,9 +47,32 @@ def test_without_a_stream_for_audio_m6_is_m5() -> None:
     assert planned["m6"].same_as == "m5"
     assert planned["m6"].why_same == "this store has no stream vggish"
     trained = [name for name, found in planned.items() if found.is_trained]
-    assert trained == ["m0", "m1", "m2", "m3", "m4", "m5", "m7", "m8", "m9", "m10"]
+    assert trained == ["m0", "m1", "m2", "m3", "m4", "m5", "m7", "m8", "m9", "m10", "conv"]
     with_audio = plan(studies, {}, BOTH)
     assert all(found.is_trained for found in with_audio.values())
+
+
+def test_a_reference_is_trained_alone_too() -> None:
+    assert names("conv") == {"ladder": ["conv"]}
+    assert names("m7,conv") == {"ladder": ["m7", "conv"]}
+
+
+def test_a_reference_shows_what_it_is() -> None:
+    def title(name: str) -> str:
+        (study,) = choose([name])
+        return title_of(study, plan([study], {}, BOTH)[CONTEXT])
+
+    assert title("radius") == "conv: 3 s"
+    assert title("displacement") == "conv: none", "its weight is that of nothing"
+    assert title("balanced") == "conv: no mix-up"
+    assert title("rate") == "conv: that of the rows"
+
+
+@pytest.mark.parametrize(("rate_hz", "same"), [(1.0, "rate-1"), (2.0, "rate-2")])
+def test_the_rate_of_the_rows_is_not_trained_twice(rate_hz: float, same: str) -> None:
+    planned = plan(choose(["rate"]), {}, BOTH, rate_hz)
+    assert {name for name, found in planned.items() if not found.is_trained} == {same}
+    assert planned[same].same_as == CONTEXT
 
 
 def test_settings_that_make_rungs_equal_are_seen() -> None:

@@ -54,9 +54,9 @@ def test_a_finished_run_needs_no_ray(store: EmbeddingStore, tmp_path: Path) -> N
 
 def test_an_epoch_in_words() -> None:
     entry = EpochRecord(
-        epoch=3, train_loss=0.25, val_loss=0.5, tight=0.4321, seconds=2.0, windows=5000
+        epoch=3, train_loss=0.25, val_loss=0.5, tight=0.4321, loose=0.5, seconds=2.0, windows=5000
     )
     assert describe_epoch(entry) == (
         "epoch 3: train loss 0.2500, validation loss 0.5000, tight Average-mAP 43.21 %, "
-        "2,500 windows/s"
+        "loose 50.00 %, 2,500 windows/s"
     )

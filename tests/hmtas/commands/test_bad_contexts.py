@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from hmtas.cli import main
+from hmtas.commands.learn import configuration
+from hmtas.config import Config
+from hmtas.model.build import build_model
 from hmtas.store.pack import pack
 from tests.support.store_tree import GAMES, save_labels, tree
 
@@ -47,6 +51,7 @@ def refuse(
         (("kind=dense", "chunk_windows=8"), ("chunk_windows (8)", "dense trains on contexts")),
         (("kind=dense", "attention=batch"), ("attention='batch'", "kind dense")),
         (("kind=dense", "output_rate_hz=3"), ("output_rate_hz",)),
+        (("kind=dense", "radius_s=0.1"), ("radius_s", "greater than or equal to 0.5")),
         (("kind=dense", "num_heads=3"), ("width (8)", "num_heads (3)")),
     ],
 )
@@ -77,3 +82,56 @@ def test_displacements_without_any_event(
     settings = (*FITTING, "kind=dense", "displacement=true")
     line = refuse(store_at(tmp_path, events=False), settings, monkeypatch, capsys)
     assert "the labels of all 2 train games are empty" in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "unused"),
+    [
+        ("conv", ["seq_len", "num_heads", "fusion_dropout"]),
+        ("dense", ["seq_len"]),
+        ("hierarchy", ["context_s", "displacement"]),
+        ("encoder", ["context_s", "displacement", "fusion_dropout"]),
+        ("fcnn", ["num_heads", "context_s", "displacement", "fusion_dropout"]),
+    ],
+)
+def test_settings_that_a_kind_does_not_read_are_named(
+    kind: str, unused: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["seq_len=9", "num_heads=8", "context_s=64", "displacement=true", "fusion_dropout=0.3"]
+    configuration(None, None, [f"kind={kind}", "gamma=1", "width=16", *words], "p1", None)
+    assert f"note: kind {kind} does not use {', '.join(unused)}" in capsys.readouterr().err
+    configuration("m7", None, ["width=16"], "p1", None)
+    assert "does not use" not in capsys.readouterr().err
+
+
+KINDS = ("fcnn", "encoder", "hierarchy", "dense", "conv")
+SMALL = {"width": 8, "num_heads": 2, "gamma": 1.0, "reach_s": 4, "time_mask": 0.1}
+OTHER = {
+    "num_heads": 4, "widening": 2, "num_layers": 3, "encoder_dropout": 0.9, "stream_dropout": 0.9,
+    "fusion_dropout": 0.9, "stream_heads": False, "sequence_layers": 1, "reach_s": 6,
+    "displacement": True, "output_rate_hz": 2, "time_mask": 0.0, "drop_streams": 0.9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", OTHER)
+def test_a_kind_is_the_same_model_whatever_it_does_not_read(kind: str, name: str) -> None:
+    """And another one, in training, with what it does read."""
+    config = Config().updated({**SMALL, "kind": kind})
+    changed = config.updated({name: OTHER[name]})
+    is_read = not config.unused([name])
+    assert said(config) != said(changed) if is_read else said(config) == said(changed)
+
+
+def said(config: Config) -> list[float]:
+    """What a fresh model in training says of 20 rows, and what its weights are."""
+    streams = {"vtn": 4, "vggish": 2}
+    torch.manual_seed(0)
+    model = build_model(streams, 3, config.model).train()
+    x = {name: torch.randn(4, 20, width) for name, width in streams.items()}
+    if config.model.labels_steps:
+        found = model(x)
+    else:
+        found = model({name: rows[:, :3] for name, rows in x.items()})
+    parts = [found.fused_BC, found.streams_BEC, *model.parameters()]
+    return [value for part in parts for value in (part.numel(), part.double().sum().item())]
