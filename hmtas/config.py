@@ -360,6 +360,12 @@ class Config(Frozen):
 
         return dict(leaves(self, self.model_dump(mode="json"), ""))
 
+    def difference(self, other: "Config") -> str:
+        """The first setting that another configuration has otherwise, with both values."""
+        mine, theirs = self.flat(), other.flat()
+        path = next(path for path in mine if mine[path] != theirs[path])
+        return f"{path} {mine[path]!r}, not {theirs[path]!r}"
+
     def used(self) -> dict[str, Any]:
         """`flat` without what this kind of model does not read."""
         return {path: value for path, value in self.flat().items() if self._reads(path)}

@@ -64,7 +64,7 @@ def check_folders(jobs: Iterable[Job], store: EmbeddingStore) -> None:
         if (job.run / RECORD).is_file():
             begun = read_run(job.run)
             if begun.config != job.config:
-                problems.append(f"{job.run.name} has {_changed(begun.config, job.config)}")
+                problems.append(f"{job.run.name} has {begun.config.difference(job.config)}")
             elif begun.store_checksum != store.checksum:
                 problems.append(f"{job.run.name} was trained on another store")
     if problems:
@@ -236,10 +236,3 @@ def _too_many(wanted: int, there: str, fits: int) -> InputError:
         f"--concurrent {wanted}: each run takes a core, or the GPUs it is given, and {there}; "
         f"at most {fits} fit"
     )
-
-
-def _changed(old: Config, new: Config) -> str:
-    """The first setting that differs."""
-    before, now = old.flat(), new.flat()
-    path = next(path for path in now if before[path] != now[path])
-    return f"{path} {before[path]!r}, not {now[path]!r}"

@@ -192,12 +192,19 @@ def _split(store: "EmbeddingStore", split: str | None) -> str:
 
 
 def _check_games(store: "EmbeddingStore", split: str, planned: "Mapping[str, Planned]") -> None:
-    """Refuse, before anything is trained, to score games that the training will have seen."""
+    """Refuse, before anything is trained, games that do not fit.
+
+    That are games too short for a context, and to score games that the training will have seen.
+    """
     from hmtas.scoring.games import refuse_seen
-    from hmtas.training.games import plan_games
+    from hmtas.training.games import check_contexts, plan_games
 
     for name, plan in planned.items():
         found = plan_games(store, plan.config.train)
+        try:
+            check_contexts(store, plan.config, found)
+        except InputError as error:
+            raise InputError(f"{name}: {error}, or variants that fit with --what") from None
         for did, seen in (("would fit on", found.fitted), ("would stop on", found.stopped)):
             refuse_seen(
                 f"--split {split}: {name}",

@@ -94,8 +94,7 @@ def begin_run(
     if not streams:
         raise InputError(f"model.exclude_streams leaves no stream of {', '.join(store.streams)}")
     _check_streams(store, games, streams)
-    if config.model.labels_steps:
-        _check_contexts(store, config, games)
+    check_contexts(store, config, games)
     record = RunRecord(
         name=name,
         version=__version__,
@@ -117,10 +116,11 @@ def begin_run(
         return record
     begun = read_run(out)
     if begun.config != config or begun.store_checksum != store.checksum:
-        what = "configuration" if begun.config != config else "store"
+        what = "store"
+        if begun.config != config:
+            what = f"configuration ({begun.config.difference(config)})"
         raise InputError(
-            f"{out}: holds a run of another {what} ({begun.name!r}); "
-            "choose another folder or remove this one"
+            f"{out}: holds a run of another {what}; choose another folder or remove this one"
         )
     return begun.model_copy(update={"store": store.place})  # which may have moved
 
@@ -138,8 +138,14 @@ def _check_streams(store: EmbeddingStore, games: GamePlan, streams: Iterable[str
         )
 
 
-def _check_contexts(store: EmbeddingStore, config: Config, games: GamePlan) -> None:
-    """Refuse rates that do not fit, and contexts that no half can fill."""
+def check_contexts(store: EmbeddingStore, config: Config, games: GamePlan) -> None:
+    """Refuse rates that do not fit, and contexts that no half can fill.
+
+    Raises:
+        InputError: If the model has contexts, and they are so.
+    """
+    if not config.model.labels_steps:
+        return
     rates_of(config.model, store.rate_hz)
     longest = max(store.halves_of(games.fitted), key=lambda half: store.halves[half].num_rows)
     longest_s = store.halves[longest].num_rows / store.rate_hz

@@ -171,6 +171,7 @@ def test_the_longest_runs_start_first(store: EmbeddingStore) -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
+        (["--what", "context-512"], r"conv: context_s \(256\) is longer than .*--what"),
         (["--what", "xyz"], "--what: unknown 'xyz'; choose studies or variants of: ladder"),
         (["--split", "spring"], "no split 'spring'; this store has train, valid, test"),
         (["--split", "challenge"], "has no labels of 1 of 1 games"),
