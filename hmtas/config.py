@@ -167,7 +167,7 @@ class ClassWeights(Frozen):
 class ContextConfig(Frozen):
     """Contexts and targets of the kinds that label every step (`dense`, `conv`)."""
 
-    context_s: float = Field(default=128.0, gt=0, description="length of a training sample")
+    context_s: float = Field(default=128.0, ge=1, description="length of a training sample")
     margin_s: float = Field(
         default=16.0, ge=0, description="at each end of a context, read but not labelled"
     )
