@@ -172,7 +172,7 @@ class ContextConfig(Frozen):
         default=16.0, ge=0, description="at each end of a context, read but not labelled"
     )
     radius_s: float = Field(
-        default=3.0, ge=0.5, le=60, description="steps so close to an event are positive"
+        default=2.0, ge=0.5, le=60, description="steps so close to an event are positive"
     )
     target: Literal["hard", "triangular", "gaussian"] = Field(
         default="triangular",

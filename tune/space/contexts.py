@@ -51,7 +51,7 @@ _CONV: dict[str, Any] = {
     KIND: "conv",
     "train.context.context_s": 256.0,
     "model.reach_s": 63.0,
-    "train.context.radius_s": 3.0,
+    "train.context.radius_s": 2.0,
     "train.context.target": "triangular",
     "model.displacement": False,
     "train.schedule": "cosine",

@@ -62,7 +62,7 @@ def test_a_reference_shows_what_it_is() -> None:
         (study,) = choose([name])
         return title_of(study, plan([study], {}, BOTH)[CONTEXT])
 
-    assert title("radius") == "conv: 3 s"
+    assert title("radius") == "conv: 2 s"
     assert title("displacement") == "conv: none", "its weight is that of nothing"
     assert title("balanced") == "conv: no mix-up"
     assert title("rate") == "conv: that of the rows"
