@@ -98,14 +98,14 @@ def space_of(
     if not isinstance(overrides, dict):
         raise InputError(f"{space_file}: must be an object from setting names to ranges")
     halves = store.halves_of(store.some_games("train"))
-    longest_s = max(store.halves[half].num_rows for half in halves) / store.rate_hz
+    seconds = [store.halves[half].num_rows / store.rate_hz for half in halves]
     try:
         found = build_space(
             base,
             store.actions,
             weights=one_of("weights", weights, Weights),
             search_windows=search_windows,
-            season=Season(store.rate_hz, longest_s),
+            season=Season(store.rate_hz, max(seconds), sum(seconds)),
             overrides=overrides,
         )
     except InputError as error:

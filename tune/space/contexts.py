@@ -23,6 +23,8 @@ from tune.space.file import GAMMA, KIND
 
 WINDOWS, CONTEXTS = "hierarchy", ("dense", "conv")
 CONTEXTS_S = (64.0, 128.0, 256.0)
+BATCH_SIZES = (2, 4, 8, 16, 32)
+MANY = 64  # contexts or steps of an epoch: with fewer a training of a few epochs learns little
 REACHES_S = {"dense": (4.0, 8.0, 16.0, 32.0), "conv": (15.0, 31.0, 63.0)}
 # What did well with the kind, and is not searched.
 GIVEN: dict[str, dict[str, Any]] = {
@@ -92,11 +94,20 @@ class Season(NamedTuple):
 
     rate_hz: float
     longest_half_s: float
+    train_s: float = math.inf  # of all halves that are trained on
 
     @property
     def contexts_s(self) -> tuple[float, ...]:
-        """The lengths that fit into a half."""
-        return tuple(length for length in CONTEXTS_S if length <= self.longest_half_s)
+        """The lengths that fit into a half, and of which there are many; else the shortest."""
+        most_s = min(self.longest_half_s, max(CONTEXTS_S[0], self.train_s / MANY))
+        return tuple(length for length in CONTEXTS_S if length <= most_s)
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Contexts of a batch: so many that an epoch still has many steps."""
+        longest_s = max(self.contexts_s, default=CONTEXTS_S[0])
+        most = max(BATCH_SIZES[0], 2 * self.train_s / (longest_s * MANY))
+        return tuple(size for size in BATCH_SIZES if size <= most)[-3:]
 
     @property
     def output_rates(self) -> tuple[int, ...]:
@@ -155,7 +166,7 @@ def by_kind(
     for kind, reaches_s in REACHES_S.items():
         add("model.reach_s", Choice(choices=reaches_s), (kind,), kind)
     add("train.learning_rate", Range(low=3e-4, high=1e-2, log=True), CONTEXTS, "contexts")
-    add("train.batch_size", Choice(choices=(8, 16, 32)), CONTEXTS, "contexts")
+    add("train.batch_size", Choice(choices=season.batch_sizes), CONTEXTS, "contexts")
     add("model.encoder_dropout", Range(low=0.0, high=0.4), ("conv",), "conv")
     of_label = {"windows": (WINDOWS,), "contexts": CONTEXTS, "conv": ("conv",)}
     for label, given in GIVEN.items():

@@ -71,6 +71,26 @@ def test_the_preset_comes_first_then_a_point_of_each_kind() -> None:
     assert reached["train.context.context_s"] == 256.0
 
 
+@pytest.mark.parametrize(
+    ("games", "half_s", "contexts_s", "batch_sizes"),
+    [
+        (300, 2700.0, (64.0, 128.0, 256.0), (8, 16, 32)),
+        (40, 1200.0, (64.0, 128.0, 256.0), (2, 4, 8)),
+        (12, 1320.0, (64.0, 128.0, 256.0), (2,)),
+        (6, 600.0, (64.0,), (2,)),
+        (1, 130.0, (64.0,), (2,)),
+    ],
+)
+def test_a_small_season_has_shorter_contexts_and_smaller_batches(
+    games: int, half_s: float, contexts_s: tuple[float, ...], batch_sizes: tuple[int, ...]
+) -> None:
+    """An epoch of ten steps teaches little: contexts of 256 s in batches of 16 need 150 games."""
+    season = Season(1.0, half_s, 2 * half_s * games)
+    assert season.contexts_s == contexts_s
+    assert season.batch_sizes == batch_sizes
+    assert space_of("conv", season=season).points
+
+
 def test_halves_and_rates_that_contexts_do_not_fit() -> None:
     assert KIND not in space_of(season=Season(1.0, 60.0)).dimensions
     two_minutes = space_of(season=Season(1.0, 130.0)).dimensions["train.context.context_s"]
