@@ -17,7 +17,7 @@ from tests.support.store_tree import label, save, save_labels, save_splits
 
 GOALS_S = range(2, 200, 2)  # a hundred times as many as there are fouls
 FOUL_S = 150.0
-CONTEXTS = StepLabels(ContextConfig(context_s=32, margin_s=6, radius_s=0.4), Rates(1, 1), True)
+CONTEXTS = StepLabels(ContextConfig(context_s=32, margin_s=6, radius_s=0.5), Rates(1, 1), True)
 
 
 @pytest.fixture(scope="module")
