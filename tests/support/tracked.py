@@ -80,3 +80,9 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def printed_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was printed, without what only aligns it."""
+    printed = capsys.readouterr().out.splitlines()
+    return [" ".join(line.split()) for line in printed if line.strip()]
