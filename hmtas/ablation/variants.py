@@ -30,7 +30,7 @@ class Family(NamedTuple):
     label: str  # of a value
     off: str = ""  # label of the value 0, where it turns the setting off
     reference: str = REFERENCE  # the preset
-    without: str = ""  # label of the reference, where it does not use the setting
+    without: str = ""  # label of a reference that does not use the setting
     also: Mapping[str, Any] = MappingProxyType({})  # settings that go with each value
 
 
@@ -121,7 +121,7 @@ FAMILIES = {
         (0.2, 1.0),
         "balanced mix-up alpha {}",
         reference=CONTEXT,
-        without="no mix-up",
+        without="no balanced mix-up",
         also={"train.mixup_partner": "balanced"},
     ),
     "blend": Family(
@@ -305,9 +305,14 @@ def title_of(study: Study, planned: Planned) -> str:
     if planned.variant.name != study.reference:
         return planned.variant.title
     family = FAMILIES[study.name]
-    value = planned.config.flat()[family.path]
+    settings = planned.config.flat()
+    value = settings[family.path]
+    if family.without and (
+        value is None or any(settings[path] != needed for path, needed in family.also.items())
+    ):
+        return f"{study.reference}: {family.without}"
     label = family.off if family.off and not value else family.label.format(value)
-    return f"{study.reference}: {family.without or label}"
+    return f"{study.reference}: {label}"
 
 
 def _every_study() -> tuple[Study, ...]:

@@ -213,14 +213,15 @@ def train_worker(training: Training, num_threads: int) -> bool:
     return True
 
 
-def describe_epoch(entry: EpochRecord, unit: str = "windows") -> str:
-    """One line on an epoch for the terminal; `unit` is what the model labels."""
+def describe_epoch(entry: EpochRecord, config: Config) -> str:
+    """One line on an epoch of a training for the terminal."""
     words = [f"epoch {entry.epoch}: train loss {entry.train_loss:.4f}"]
     if entry.val_loss is not None and entry.tight is not None:
         words.append(f"validation loss {entry.val_loss:.4f}")
         words.append(f"tight Average-mAP {100 * entry.tight:.2f} %")
         if entry.loose is not None:
             words.append(f"loose {100 * entry.loose:.2f} %")
+    unit = "steps" if config.model.labels_steps else "windows"
     words.append(f"{entry.windows / max(entry.seconds, 1e-9):,.0f} {unit}/s")
     return ", ".join(words)
 

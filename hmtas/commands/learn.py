@@ -69,7 +69,6 @@ def train(
     from hmtas.prediction.shared_windows import slow_precision
 
     use_gpu = _has_gpu(address) if device == "auto" else device == "cuda"
-    unit = "steps" if config.model.labels_steps else "windows"
     slow = slow_precision(config.train.precision, "cuda" if use_gpu else "cpu")
     if slow and address is None:
         say(f"note: {slow}")
@@ -82,7 +81,7 @@ def train(
         num_workers=workers,
         use_gpu=use_gpu,
         address=address,
-        on_epoch=lambda entry: say(describe_epoch(entry, unit)),
+        on_epoch=lambda entry: say(describe_epoch(entry, config)),
     )
     if as_json:
         emit(record.model_dump(mode="json"))

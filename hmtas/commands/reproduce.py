@@ -82,11 +82,10 @@ def reproduce(
         _refit(run, record.kind, again, opened.place)
     else:
         mark(run, record, again)
-        unit = "steps" if record.config.model.labels_steps else "windows"
         make_again(
             run, record, again, opened, stores, epochs=num_epochs,
             device=None if device == "auto" else device_here(device),
-            on_epoch=lambda entry: say(describe_epoch(entry, unit)),
+            on_epoch=lambda entry: say(describe_epoch(entry, record.config)),
         )  # fmt: skip
     made = read_run(again)
     compared = compare_records(record, made, num_epochs)

@@ -94,7 +94,7 @@ class Season(NamedTuple):
 
     rate_hz: float
     longest_half_s: float
-    train_s: float = math.inf  # of all halves that are trained on
+    train_s: float  # of all halves that are trained on
 
     @property
     def contexts_s(self) -> tuple[float, ...]:

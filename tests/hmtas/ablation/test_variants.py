@@ -58,14 +58,16 @@ def test_a_reference_is_trained_alone_too() -> None:
 
 
 def test_a_reference_shows_what_it_is() -> None:
-    def title(name: str) -> str:
+    def title(name: str, **settings: object) -> str:
         (study,) = choose([name])
-        return title_of(study, plan([study], {}, BOTH)[CONTEXT])
+        return title_of(study, plan([study], settings, BOTH)[CONTEXT])
 
     assert title("radius") == "conv: 2 s"
     assert title("displacement") == "conv: none", "its weight is that of nothing"
-    assert title("balanced") == "conv: no mix-up"
+    assert title("displacement", displacement=True) == "conv: displacement, weight 0.1"
+    assert title("balanced") == title("balanced", mixup_alpha=0.2) == "conv: no balanced mix-up"
     assert title("rate") == "conv: that of the rows"
+    assert title("rate", output_rate_hz=2) == "conv: 2 Hz"
 
 
 @pytest.mark.parametrize(("rate_hz", "same"), [(1.0, "rate-1"), (2.0, "rate-2")])

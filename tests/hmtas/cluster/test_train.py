@@ -56,7 +56,9 @@ def test_an_epoch_in_words() -> None:
     entry = EpochRecord(
         epoch=3, train_loss=0.25, val_loss=0.5, tight=0.4321, loose=0.5, seconds=2.0, windows=5000
     )
-    assert describe_epoch(entry) == (
+    assert describe_epoch(entry, make_config()) == (
         "epoch 3: train loss 0.2500, validation loss 0.5000, tight Average-mAP 43.21 %, "
         "loose 50.00 %, 2,500 windows/s"
     )
+    contexts = make_config(kind="conv", gamma=1.0, reach_s=4.0)
+    assert describe_epoch(entry, contexts).endswith("2,500 steps/s")

@@ -20,7 +20,7 @@ from tune.space.dimensions import (
 )
 from tune.space.file import KIND
 
-SEASON = Season(rate_hz=1.0, longest_half_s=2700.0)
+SEASON = Season(rate_hz=1.0, longest_half_s=2700.0, train_s=1e6)
 
 
 def space_of(name: str = "m7", season: Season | None = SEASON, **overrides: Any) -> Space:
@@ -92,12 +92,14 @@ def test_a_small_season_has_shorter_contexts_and_smaller_batches(
 
 
 def test_halves_and_rates_that_contexts_do_not_fit() -> None:
-    assert KIND not in space_of(season=Season(1.0, 60.0)).dimensions
-    two_minutes = space_of(season=Season(1.0, 130.0)).dimensions["train.context.context_s"]
+    assert KIND not in space_of(season=Season(1.0, 60.0, 1e6)).dimensions
+    two_minutes = space_of(season=Season(1.0, 130.0, 1e6)).dimensions["train.context.context_s"]
     assert two_minutes == Choice(choices=(64.0, 128.0), when={KIND: ("dense", "conv")})
-    odd = space_of(season=Season(25 / 12, 2700.0))
+    odd = space_of(season=Season(25 / 12, 2700.0, 1e6))
     assert "model.output_rate_hz" not in odd.dimensions
-    assert Season(2.0, 2700.0).output_rates == (2, 1), "the first is that of a preset without one"
+    assert Season(2.0, 2700.0, 1e6).output_rates == (2, 1), (
+        "the first is that of a preset without one"
+    )
 
 
 def test_a_fixed_kind_takes_the_conditions_with_it() -> None:
