@@ -13,17 +13,18 @@ from hmtas.cli import build
 from hmtas.cluster import session
 from hmtas.config import Config
 from hmtas.errors import InputError
-from hmtas.runs.record import EpochRecord, predictions_path, read_run
+from hmtas.runs.record import EpochRecord, predictions_path, read_run, write_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.tracking import parent as tracking
 from hmtas.tracking.parent import Outbox, Parent
+from tests.support.small import make_config
 from tests.support.swept import study_settings
 from tests.support.tracked import make_run
 from tune.search.objective import run_trial
 from tune.search.resources import check_resources
 from tune.search.trial import BestEpoch, Job
 from tune.space.dimensions import Choice, Range, Space
-from tune.study.options import TIGHT, Options
+from tune.study.options import LOOSE, TIGHT, Options
 from tune.study.record import (
     StudyRecord,
     TrialRow,
@@ -31,13 +32,13 @@ from tune.study.record import (
     best_trial,
     write_study,
 )
-from tune.study.settings import Load
+from tune.study.settings import Load, sweep_base
 from tune.sweep import run_study
 
 
-def make_job(store: EmbeddingStore, trials: Path) -> Job:
+def make_job(store: EmbeddingStore, trials: Path, **changes: Any) -> Job:
     space = Space(dimensions={"train.seq_len": Range(low=2, high=3, integer=True)})
-    return Job(trials, study_settings(store, space=space), Load())
+    return Job(trials, study_settings(store, space=space, **changes), Load())
 
 
 def test_a_trial_reports_its_best_epoch_so_far_and_predicts(
@@ -67,6 +68,23 @@ def test_a_trial_that_is_started_again_reports_again_and_trains_nothing(
     run_trial({"train.seq_len": 3}, job=job, trial_id="t", report=again.append)
     assert again == first
     assert weights.stat().st_mtime_ns == before
+
+
+def test_a_trial_reports_of_the_epoch_that_its_own_setting_prefers(
+    store: EmbeddingStore, tmp_path: Path
+) -> None:
+    job = make_job(store, tmp_path, base=sweep_base(make_config()).updated({"stop_on": "loose"}))
+    run_trial({"train.seq_len": 3}, job=job, trial_id="t", report=lambda _: None)
+    record = read_run(tmp_path / "t")
+    scores = ((0.2, 0.5), (0.4, 0.4))  # tight and mean prefer the second
+    history = tuple(
+        epoch.model_copy(update={"tight": tight, "loose": loose})
+        for epoch, (tight, loose) in zip(record.history, scores, strict=True)
+    )
+    write_run(tmp_path / "t", record.model_copy(update={"history": history}))
+    reports: list[dict[str, Any]] = []
+    run_trial({"train.seq_len": 3}, job=job, trial_id="t", report=reports.append)
+    assert [(r[TIGHT], r[LOOSE]) for r in reports] == [(0.2, 0.5), (0.2, 0.5)]
 
 
 def test_a_trial_whose_only_checkpoint_is_damaged_starts_from_nothing(
