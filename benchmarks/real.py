@@ -29,13 +29,13 @@ WIDTH = "64"
 # the rows in an epoch, so that all kinds cost about the same. No training is stopped: there are
 # few, and each may be a member of an ensemble.
 SWEEP = (
-    *("--preset", "conv", "--trials", "9", "--max-epochs", "7", "--pruner", "none"),
+    *("--preset", "conv", "--trials", "8", "--max-epochs", "7", "--pruner", "none"),
     *("--top", "0", "--set", "width=96", "--set", "num_heads=4", "--set", "widening=2"),
     *("--set", "patience=7"),
 )
 SPACE = {
     "width": [64, 96, 128],
-    "windows_share@windows": {"choices": [0.12], "when": {"kind": "hierarchy"}},
+    "windows_share@windows": {"choices": [0.06], "when": {"kind": "hierarchy"}},
     "windows_share@dense": {"choices": [0.25], "when": {"kind": "dense"}},
 }
 
