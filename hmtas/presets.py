@@ -72,7 +72,14 @@ _LONG: dict[str, Any] = {
     "weight_decay": 0.01,
     "clip_norm": 1.0,
 }
-_FINER = {**_LONG, "output_rate_hz": 2, "displacement": True, "displacement_weight": 0.1}
+# A displacement that weighs more, or is learned further away, costs more than it brings.
+_FINER = {
+    **_LONG,
+    "output_rate_hz": 2,
+    "displacement": True,
+    "displacement_weight": 0.02,
+    "displacement_radius_s": 3.0,
+}
 _CALM: dict[str, Any] = {"schedule": "cosine", "warmup_epochs": 0.5, "ema_decay": 0.99}
 _BALANCED = {"mixup_alpha": 0.2, "mixup_partner": "balanced"}
 _CONV: dict[str, Any] = {
