@@ -41,7 +41,8 @@ from hmtas.runs.record import RECORD, WEIGHTS, predictions_path
 from hmtas.season.write import SeasonConfig, write_season
 from hmtas.store.pack import pack
 from tune.study.record import RECORD as STUDY
-from tune.study.record import StudyRecord, TrialRow, read_study
+from tune.study.record import StudyRecord, read_study
+from tune.study.rows import TrialRow
 
 TRIALS, EPOCHS = 4, 4
 BATCH = 8  # so small that an epoch takes a good part of a second: faults are to meet one

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.faults import State, make_store, run_schedules
 from tests.support.tracked import copy_database
-from tune.study.record import TrialRow
+from tune.study.rows import TrialRow
 
 
 @pytest.mark.slow

@@ -18,7 +18,8 @@ from tune.search.ask_tell import AskTell
 from tune.space.default import Weights, build_space
 from tune.space.dimensions import settings_of
 from tune.study.options import Options
-from tune.study.record import StudyRecord, TrialRow, write_study
+from tune.study.record import StudyRecord, write_study
+from tune.study.rows import TrialRow
 from tune.study.settings import StudySettings, sweep_base, with_windows
 
 # Weight decay is searched for short windows only.

@@ -1,7 +1,7 @@
 """One driver of a study: Ray Tune over the trials that the study lacks, then what follows them.
 
-All it needs is in study.json and in the run folders, and all it does is there as soon as it is
-done: a driver may be killed at any time, and another one resumes the study.
+All it needs is in the record of the study and in the run folders, and all it does is there as soon
+as it is done: a driver may be killed at any time, and another one resumes the study.
 """
 
 import contextlib
@@ -46,6 +46,7 @@ from tune.search.trial import HEAD_NODE, Job
 from tune.search.view import live_view
 from tune.study.budget import UNLIMITED_TRIALS, start_budget, stop_budget
 from tune.study.finalists import write_final
+from tune.study.ledger import open_ledger
 from tune.study.record import RAY, RECORD, StudyRecord, read_study, write_study
 from tune.study.warm import describe
 
@@ -76,7 +77,8 @@ def drive(
         write_study(folder, record.model_copy(update={"status": "running"}))
         with mirrored(folder), _tracked(folder, record) as outbox:
             _announce(folder, record, concurrent, notes)
-            _run_trials(folder, record, concurrent, outbox, hours)
+            with open_ledger(folder):
+                _run_trials(folder, record, concurrent, outbox, hours)
             record = read_study(folder)
             job = Job.of(folder, record)
             _predict_stopped(folder, record, job)

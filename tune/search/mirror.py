@@ -1,8 +1,8 @@
 """The study as an Optuna storage, DIR/NAME/optuna.db, for optuna-dashboard to open.
 
-A copy to look at: study.json is the study, nothing reads the copy back, and what goes wrong with it
-never stops a sweep. The driver brings it up to date while trials run; it can be rebuilt
-from study.json at any time (`hmtas tune mirror`).
+A copy to look at: the record is the study (tune.study.record), nothing reads the copy back, and
+what goes wrong with it never stops a sweep. The driver brings it up to date while trials run; it
+can be rebuilt from the record at any time (`hmtas tune mirror`).
 """
 
 import contextlib
@@ -20,9 +20,12 @@ from hmtas.errors import first_line
 from hmtas.files import atomic_path
 from hmtas.runs.record import find_run
 from hmtas.terminal.console import say
-from tune.space.dimensions import point_of
+from tune.space.dimensions import encoded, point_of
+from tune.study.ledger import study_now
 from tune.study.optuna_trials import point_in, values_of
-from tune.study.record import RECORD, StudyRecord, TrialRow, read_study
+from tune.study.record import RECORD, StudyRecord
+from tune.study.rows import FILE as ROWS
+from tune.study.rows import TrialRow
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 FILE = "optuna.db"
 FIRST_DELAY_S = 5.0  # a sweep begins first: opening a storage takes a second of its process
-SYNC_S = 2.0  # between two looks at study.json
+SYNC_S = 2.0  # between two looks at the record
 CPU_SHARE = 0.05  # of one processor, at most, for the copy
 RETRY_S = 30.0  # after it could not be written
 JOIN_S = 5.0  # a copy that takes longer at the end is left unfinished
@@ -100,15 +103,16 @@ def mirrored(folder: Path) -> Iterator[None]:
 
 
 def _follow(folder: Path, ended: threading.Event) -> None:
-    """Look at study.json from time to time, and once more at the end."""
-    seen, pause_s, last, failing = 0, FIRST_DELAY_S, False, False
+    """Look at the record from time to time, and once more at the end."""
+    seen: list[int] = []
+    pause_s, last, failing = FIRST_DELAY_S, False, False
     while not last:
         last = ended.wait(pause_s)
         began = time.thread_time()
         try:
-            now = (folder / RECORD).stat().st_mtime_ns
+            now = [path.stat().st_mtime_ns for path in (folder / RECORD, folder / ROWS)]
             if now != seen:
-                sync(folder, read_study(folder))
+                sync(folder, study_now(folder))
             seen, failing = now, False
             pause_s = max(SYNC_S, (time.thread_time() - began) / CPU_SHARE)
         except Exception as error:
@@ -195,9 +199,8 @@ def frozen_trial(folder: Path, record: StudyRecord, row: TrialRow) -> "FrozenTri
     options = record.settings.options
     values = values_of(row, options.metrics)
     state = _state(row, values, len(options.metrics))
-    point, distributions = point_in(
-        point_of(row.settings, record.settings.space), record.settings.space
-    )
+    space = record.settings.space
+    point, distributions = point_in(encoded(point_of(row.settings, space)), space)
     attributes: dict[str, Any] = {_ID: row.id, _STATUS: row.status, "epochs": row.epochs}
     more = {"error": row.error, "tight": row.best_tight, "loose": row.best_loose}
     run = find_run(folder / row.run)

@@ -11,11 +11,13 @@ from ray.tune.experiment import Trial
 from hmtas.runs.record import find_run
 from hmtas.tracking.parent import Outbox, Parent
 from tune.study.finalists import read_final
+from tune.study.ledger import ledger_of
 from tune.study.options import LOOSE, TIGHT
-from tune.study.record import REPORT, TRIALS, StudyRecord, TrialRow, read_study
+from tune.study.record import REPORT, TRIALS, StudyRecord
+from tune.study.rows import TrialRow
 from tune.study.summary import summarize
 
-SYNC_S = 2.0  # between two looks at one running trial
+SYNC_S = 2.0  # between two looks at one running trial, or at the whole
 
 
 class MlflowCallback(Callback):
@@ -24,6 +26,7 @@ class MlflowCallback(Callback):
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
         self._synced: dict[str, float] = {}
+        self._told_s = -SYNC_S
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks, which nobody reads, and a thread cannot be."""
@@ -36,7 +39,7 @@ class MlflowCallback(Callback):
         if time.monotonic() - self._synced.get(trial.trial_id, 0.0) >= SYNC_S:
             self.outbox.post(self._run(trial))
             self._synced[trial.trial_id] = time.monotonic()
-            self._post_parent()
+        self._post_parent()
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -48,6 +51,7 @@ class MlflowCallback(Callback):
             self.outbox.post(run, "FAILED", row.error)
         elif (record := find_run(run)) is not None and record.status == "done":
             self.outbox.post(run)
+        self._synced.pop(trial.trial_id, None)
         self._post_parent()
 
     def on_trial_error(
@@ -58,14 +62,17 @@ class MlflowCallback(Callback):
         self._post_parent()
 
     def _post_parent(self) -> None:
-        folder = self.outbox.parent.folder
-        self.outbox.post_parent(*parent_metrics(folder, read_study(folder)))
+        """Say from time to time how far the study is; its end says all (`send_study`)."""
+        if time.monotonic() - self._told_s >= SYNC_S:
+            folder = self.outbox.parent.folder
+            self.outbox.post_parent(*parent_metrics(folder, ledger_of(folder).record))
+            self._told_s = time.monotonic()
 
     def _run(self, trial: Trial) -> Path:
         return self.outbox.parent.folder / TRIALS / str(trial.trial_id)
 
     def _row(self, trial: Trial) -> TrialRow:
-        return read_study(self.outbox.parent.folder).trial(trial.trial_id)
+        return ledger_of(self.outbox.parent.folder).row(trial.trial_id)
 
 
 def start_tracking(folder: Path, record: StudyRecord) -> Outbox:

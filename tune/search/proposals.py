@@ -1,12 +1,13 @@
 """Tune's view of a study: which trial comes next, and what became of it.
 
-A trial is in study.json before it begins and its end is there before the next one is proposed, so
-that a driver may die at any time. The next driver starts with the trials that had begun: their run
-folders have all but the epoch that was lost (tune.search.objective).
+A trial is on disk (tune.study.ledger) before it begins and its end is there before the next one is
+proposed, so that a driver may die at any time. The next driver starts with the trials that had
+begun: their run folders have all but the epoch that was lost (tune.search.objective).
 """
 
 import contextlib
 import hashlib
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,10 @@ from tune.search.ask_tell import AskTell
 from tune.search.trial import FAILED
 from tune.space.dimensions import encoded, point_of, settings_of
 from tune.study.budget import out_of_time
+from tune.study.ledger import ledger_of
 from tune.study.options import LOOSE, TIGHT
-from tune.study.record import (
-    TRIALS,
-    StudyRecord,
-    TrialRow,
-    TrialStatus,
-    read_study,
-    write_study,
-)
+from tune.study.record import TRIALS, StudyRecord
+from tune.study.rows import TrialRow, TrialStatus
 
 
 class StudySearch(SearchAlgorithm):
@@ -40,15 +36,15 @@ class StudySearch(SearchAlgorithm):
 
     def __init__(self, folder: Path, concurrent: int) -> None:
         self.folder, self.concurrent = folder, concurrent
-        record = read_study(folder)
+        self.ledger = ledger_of(folder)
+        record = self.ledger.record
         self.ask_tell = AskTell(record.settings)
         if other := self.ask_tell.replay(record.trials):
             say(f"{folder}: {other} points would be others today; those that were trained count")
-        rows = tuple(_requeued(row) for row in record.trials)
-        if rows != record.trials:
-            write_study(folder, record.model_copy(update={"trials": rows}))
-        self._waiting = [row for row in rows if row.status == "waiting"]
-        self._num_asked = len(rows)
+        rows = [_requeued(row) for row in record.trials]
+        for row in rows:
+            self.ledger.put(row)
+        self._waiting = deque(row for row in rows if row.status == "waiting")
         self._total = record.num_trials
         self._spec: dict[str, Any] = {}
         self._live: dict[str, Trial] = {}
@@ -75,14 +71,12 @@ class StudySearch(SearchAlgorithm):
         if len(self._live) >= self.concurrent:
             return None
         if self._waiting:
-            row = self._waiting.pop(0)
-            space = read_study(self.folder).settings.space
-            return self._trial(row.id, encoded(point_of(row.settings, space)))
-        if self._num_asked >= self._total or out_of_time(self.folder):
+            row = self._waiting.popleft()
+            return self._trial(row.id, encoded(point_of(row.settings, self.ask_tell.space)))
+        if len(self.ledger) >= self._total or out_of_time(self.folder):
             self.set_finished()  # type: ignore[no-untyped-call]
             return None
-        record = read_study(self.folder)
-        name = trial_id(record, self._num_asked)
+        name = trial_id(self.ledger.head, len(self.ledger))
         repeats = self.ask_tell.num_repeats
         params = self.ask_tell.ask(name)
         repeats = self.ask_tell.num_repeats - repeats
@@ -92,20 +86,19 @@ class StudySearch(SearchAlgorithm):
         row = TrialRow(
             id=name,
             status="waiting",
-            settings=settings_of(params, record.settings.space),
+            settings=settings_of(params, self.ask_tell.space),
             run=f"{TRIALS}/{name}",
-            asked_after=sum(row.told is not None for row in record.trials),
+            asked_after=self.ledger.num_told,
             repeats=repeats,
         )
-        write_study(self.folder, record.model_copy(update={"trials": (*record.trials, row)}))
-        self._num_asked += 1
+        self.ledger.put(row)
         return self._trial(name, params)
 
     def is_finished(self) -> bool:
         """Is there no trial left to begin?"""
         if self._problem is not None:
             return False  # Tune asks for a trial once more, and hears of it
-        return not self._waiting and (super().is_finished() or self._num_asked >= self._total)
+        return not self._waiting and (super().is_finished() or len(self.ledger) >= self._total)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -121,18 +114,15 @@ class StudySearch(SearchAlgorithm):
 
     def _note_end(self, trial_id: str, result: dict[str, Any], error: bool) -> None:
         trial = self._live.pop(trial_id, None)
-        record = read_study(self.folder)
-        row = record.trial(trial_id)
+        row = self.ledger.row(trial_id)
         if not row.is_open:
             return
         if error and trial is not None:
             row = _broken_row(row, _last_error(trial))
         else:
-            row = _ended_row(row, result, self.folder, record.settings.split)
-        row = row.model_copy(
-            update={"told": 1 + max((row.told or 0 for row in record.trials), default=0)}
-        )
-        write_study(self.folder, record.with_row(row))
+            row = _ended_row(row, result, self.folder, self.ledger.head.settings.split)
+        row = row.model_copy(update={"told": 1 + self.ledger.last_told})
+        self.ledger.put(row)
         self.ask_tell.tell_row(row)
 
     def _trial(self, name: str, params: Mapping[str, Any]) -> Trial:

@@ -1,7 +1,8 @@
 """What a study is and how far it got, from the files in its folder; no Ray, no Optuna."""
 
 from tune.study.options import Options
-from tune.study.record import StudyRecord, TrialRow, best_config, best_trial, read_study
+from tune.study.record import StudyRecord, best_config, best_trial, read_study
+from tune.study.rows import TrialRow
 from tune.study.settings import Load, StudySettings
 from tune.study.summary import Summary, summarize
 

@@ -16,7 +16,7 @@ from hmtas.validation import Frozen, read_record
 
 FILE = "budget.json"
 WRITE_EVERY_S = 5.0  # the most spent time that is forgotten when a driver is killed
-UNLIMITED_TRIALS = 10_000  # trials of a study that ends by its hours
+UNLIMITED_TRIALS = 1_000_000  # trials of a study that ends by its hours
 
 
 class Budget(Frozen):

@@ -1,6 +1,7 @@
 """What a study is and how far it got: DIR/NAME/study.json, readable without Ray.
 
-DIR/NAME/study.json            the record below
+DIR/NAME/study.json            the record below, but for its trials
+DIR/NAME/trials.jsonl          its trials (tune.study.rows)
 DIR/NAME/trials/<trial id>/    a run folder per trial (hmtas.runs.record)
 DIR/NAME/driver.json           who drives it now (tune.study.lock)
 DIR/NAME/ray/                  Tune's own; no part of the study
@@ -23,46 +24,14 @@ from hmtas.runs.record import read_run, store_now
 from hmtas.validation import Frozen, read_record
 from tune.study.finalists import Final, read_final
 from tune.study.options import Objective
+from tune.study.rows import FILE as ROWS
+from tune.study.rows import TrialRow, read_rows, write_rows
 from tune.study.settings import Load, StudySettings
 
 RECORD = "study.json"
 REPORT = "report.html"
 TRIALS = "trials"
 RAY = "ray"
-
-TrialStatus = Literal["waiting", "running", "done", "stopped", "failed"]
-
-
-class TrialRow(Frozen):
-    """One trial; `stopped` is one that a comparison with the others ended early.
-
-    `asked_after` and `told` are what the next driver needs to resume the study
-    (tune.search.ask_tell).
-    """
-
-    id: str
-    status: TrialStatus
-    settings: dict[str, Any]  # the sampled point, by setting path
-    best_tight: float | None = None  # on the games that stop the training, in [0, 1]
-    best_loose: float | None = None  # of the same epoch
-    epochs: int = 0
-    seconds: float = 0.0
-    run: str  # run folder, relative to the study
-    error: str | None = None
-    again: bool = False  # it failed for a transient reason: the next driver starts it again
-    asked_after: int = 0  # trials whose scores the sampler knew when it proposed this one
-    told: int | None = None  # its place among the trials whose end the sampler heard of
-    repeats: int = 0  # points that were proposed before this one, though they were tried already
-
-    @property
-    def is_open(self) -> bool:
-        """Is it still to run, or running?"""
-        return self.status in ("waiting", "running")
-
-    @property
-    def succeeded(self) -> bool:
-        """Did it end with a score, by itself or stopped early?"""
-        return self.status in ("done", "stopped")
 
 
 class StudyRecord(Frozen):
@@ -102,11 +71,6 @@ class StudyRecord(Frozen):
         """The row of a trial."""
         return next(row for row in self.trials if row.id == name)
 
-    def with_row(self, row: TrialRow) -> "StudyRecord":
-        """The record with one trial's row in place of its older one."""
-        rows = tuple(row if old.id == row.id else old for old in self.trials)
-        return self.model_copy(update={"trials": rows})
-
     @property
     def resources(self) -> Load:
         """Trials at once, and what each takes."""
@@ -114,9 +78,14 @@ class StudyRecord(Frozen):
 
 
 def write_study(folder: Path, record: StudyRecord) -> None:
-    """Write the record of a study, atomically."""
+    """Write the record of a study: its trials, then the rest, each atomically.
+
+    While trials run, its driver notes what becomes of them (tune.study.ledger).
+    """
+    if record.trials or (folder / ROWS).is_file():
+        write_rows(folder, record.trials)
     at_home = record.model_copy(update={"home": home_of(folder)})
-    write_json(folder / RECORD, at_home.model_dump(mode="json"))
+    write_json(folder / RECORD, at_home.model_dump(mode="json", exclude={"trials"}))
 
 
 def read_study(folder: Path) -> StudyRecord:
@@ -131,6 +100,9 @@ def read_study(folder: Path) -> StudyRecord:
             "`hmtas tune model STORE --name NAME --out DIR`"
         )
     record = read_record(folder / RECORD, StudyRecord)
+    rows = read_rows(folder)
+    if rows is not None:  # older versions had them in the record
+        record = record.model_copy(update={"trials": rows})
     settings, options = record.settings, record.settings.options
     if options.warm is not None:
         earlier = where_now(options.warm.study, record.home, folder)

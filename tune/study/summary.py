@@ -12,8 +12,10 @@ from typing import Literal
 from hmtas.runs.record import history_of
 from hmtas.validation import Frozen
 from tune.study.budget import UNLIMITED_TRIALS, budget_now
+from tune.study.ledger import study_now
 from tune.study.lock import driver_of
-from tune.study.record import StudyRecord, TrialRow, ranked, read_study, score_of
+from tune.study.record import StudyRecord, ranked, score_of
+from tune.study.rows import TrialRow
 
 MAX_RUNNING_SHARE = 0.9  # of a trial that runs longer than the others took: it is not over yet
 
@@ -71,7 +73,7 @@ def read_summary(folder: Path) -> Summary:
     Raises:
         InputError: If there is none.
     """
-    return summarize(folder, read_study(folder))
+    return summarize(folder, study_now(folder))
 
 
 def summarize(folder: Path, record: StudyRecord) -> Summary:
@@ -100,7 +102,7 @@ def summarize(folder: Path, record: StudyRecord) -> Summary:
         points=None if math.isinf(points) else int(points),
         running=running,
         max_epochs=record.settings.base.train.max_epochs,
-        best=best_so_far(folder, record),
+        best=best_trial_of(folder, record, next(iter(ranked(record)), None)),
         hours=budget.hours,
         spent_s=budget.spent_s,
         left_s=budget.left_s,
@@ -108,12 +110,12 @@ def summarize(folder: Path, record: StudyRecord) -> Summary:
     )
 
 
-def best_so_far(folder: Path, record: StudyRecord) -> BestTrial | None:
-    """The best trial with its interval; None before the first epoch."""
-    rows, options = ranked(record), record.settings.options
-    if not rows:
+def best_trial_of(folder: Path, record: StudyRecord, row: TrialRow | None) -> BestTrial | None:
+    """The best trial of a study, a row of it, with its interval; None before the first epoch."""
+    if row is None:
         return None
-    row, score, metric = rows[0], score_of(rows[0], options.objective), options.metric
+    options = record.settings.options
+    score, metric = score_of(row, options.objective), options.metric
     # The run folder may be an epoch ahead of the record.
     epoch = next((e for e in history_of(folder / row.run) if getattr(e, metric) == score), None)
     found = None if epoch is None else epoch.intervals.get(metric)

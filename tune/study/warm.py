@@ -15,7 +15,8 @@ from hmtas.runs.record import find_run
 from tune.space.dimensions import nearest_point, setting_of, settings_of_point, value_at
 from tune.study.options import KnownTrial, WarmStart
 from tune.study.optuna_trials import values_of
-from tune.study.record import RECORD, StudyRecord, TrialRow, read_study, score_of
+from tune.study.record import RECORD, StudyRecord, read_study, score_of
+from tune.study.rows import TrialRow
 from tune.study.settings import StudySettings
 
 MAX_TRIED = 3  # points of another training that are trained here first

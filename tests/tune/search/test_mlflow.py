@@ -13,6 +13,7 @@ from hmtas.tracking import parent as tracking
 from hmtas.tracking.parent import Outbox, Parent
 from tests.tune.study.test_summary import ROWS, make_study
 from tune.search.mlflow import MlflowCallback, parent_metrics, send_study
+from tune.study.ledger import open_ledger
 
 
 class Trial:
@@ -52,7 +53,8 @@ def test_the_parent_is_up_to_date_while_the_sweep_runs(
     make_study(tmp_path, *ROWS)
     sending = Outbox(Parent(tmp_path, "e"))
     trial: Any = Trial()
-    MlflowCallback(sending).on_trial_complete(1, [], trial)
+    with open_ledger(tmp_path):
+        MlflowCallback(sending).on_trial_complete(1, [], trial)
     sending.start()
     try:
         until = time.monotonic() + 60

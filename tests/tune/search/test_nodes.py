@@ -1,6 +1,5 @@
 """A sweep and a training on three nodes end as they should where one goes in their midst."""
 
-import json
 import os
 import subprocess
 import sys
@@ -59,8 +58,7 @@ def test_a_sweep_survives_a_node(
     assert "broke down and is started again" in sweep.log.read_text()
     assert check_end(sweep) == []
     assert check_mlflow(sweep) == []
-    rows = json.loads((sweep.folder / "study.json").read_text())["trials"]
-    assert {row["error"] for row in rows} == {None}
+    assert {row.error for row in sweep.rows()} == {None}
 
 
 def test_a_training_survives_a_node(

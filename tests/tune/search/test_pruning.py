@@ -29,7 +29,8 @@ from tune.search.pruning import (
 )
 from tune.study.budget import start_budget, stop_budget
 from tune.study.options import GAMES, TIGHT, Options, PrunerName
-from tune.study.record import StudyRecord, TrialRow, write_study
+from tune.study.record import StudyRecord, write_study
+from tune.study.rows import TrialRow
 
 EPOCHS = 10
 SHAPE = DataShape({"vtn": 4, "vggish": 2}, 17)

@@ -21,7 +21,8 @@ from tune.study.finalists import (
     verdict_of,
     write_final,
 )
-from tune.study.record import StudyRecord, TrialRow, choose_finalists, ranked
+from tune.study.record import StudyRecord, choose_finalists, ranked
+from tune.study.rows import TrialRow
 
 
 def make_record(*trials: tuple[str, float, float, int], **options: Any) -> StudyRecord:

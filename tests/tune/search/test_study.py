@@ -25,13 +25,8 @@ from tune.search.resources import check_resources
 from tune.search.trial import BestEpoch, Job
 from tune.space.dimensions import Choice, Range, Space
 from tune.study.options import LOOSE, TIGHT, Options
-from tune.study.record import (
-    StudyRecord,
-    TrialRow,
-    best_config,
-    best_trial,
-    write_study,
-)
+from tune.study.record import StudyRecord, best_config, best_trial, write_study
+from tune.study.rows import TrialRow
 from tune.study.settings import Load, sweep_base
 from tune.sweep import run_study
 

@@ -21,7 +21,8 @@ from tune.study import budget
 from tune.study.budget import start_budget, stop_budget
 from tune.study.lock import driver_lock
 from tune.study.options import Options
-from tune.study.record import StudyRecord, TrialRow, write_study
+from tune.study.record import StudyRecord, write_study
+from tune.study.rows import TrialRow
 from tune.study.settings import StudySettings, sweep_base
 from tune.study.summary import BestTrial, read_summary, rest_s
 

@@ -11,7 +11,8 @@ from tests.support.small import make_config
 from tests.support.tracked import make_run
 from tune.space.default import build_space
 from tune.study.options import Options
-from tune.study.record import StudyRecord, TrialRow, write_study
+from tune.study.record import StudyRecord, write_study
+from tune.study.rows import TrialRow
 from tune.study.settings import StudySettings, sweep_base
 from tune.study.warm import describe, warm_start
 
