@@ -17,9 +17,10 @@ import numpy as np
 import optuna
 
 from tune.space.dimensions import encoded, point_of
-from tune.study.optuna_trials import finished_trial, values_of
+from tune.study.optuna_trials import trial_at, values_of
 from tune.study.record import StudyRecord
 
+MOST = 1000  # trials that are compared, at even distances where there are more
 FEWEST = 5  # trials with a score: below that there is nothing to compare
 ENOUGH = 5  # of the best, for a steady result (Optuna's advice)
 SHUFFLES = 40
@@ -46,6 +47,7 @@ def importances(record: StudyRecord) -> Importances:
     """The importance of every dimension, and what chance would show."""
     space, metrics = record.settings.space, record.settings.options.metrics
     scored = [(row, values) for row in record.trials if (values := values_of(row, metrics))]
+    scored = scored[:: math.ceil(len(scored) / MOST) or 1]
     points = [point_of(row.settings, space) for row, _ in scored]
     taken = {key: [p[key] for p in points if key in p] for key in space.dimensions}
     keys = [key for key, values in taken.items() if len(set(values)) > 1]
@@ -57,7 +59,7 @@ def importances(record: StudyRecord) -> Importances:
         return Importances((), left_out, num, num_best)
     scores = np.array([values for _, values in scored])
     trials = [
-        finished_trial(point, values, space)
+        trial_at(encoded(point), space, values)
         for point, (_, values) in zip(points, scored, strict=True)
     ]
     names = list(encoded(dict.fromkeys(keys)))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tune.space.dimensions import Space, encoded, suggest
-from tune.study.record import TrialRow
+from tune.space.dimensions import Space, suggest
+from tune.study.rows import TrialRow
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -19,22 +19,27 @@ def values_of(row: TrialRow, metrics: Sequence[str]) -> tuple[float, ...] | None
     return None if None in found else found
 
 
-def finished_trial(
-    point: Mapping[str, Any], values: Sequence[float], space: Space
+def trial_at(
+    params: Mapping[str, Any], space: Space, values: Sequence[float] | None = None
 ) -> "FrozenTrial":
-    """A point by dimension and its value for each number that is maximised, as Optuna has it."""
-    from optuna.trial import create_trial
+    """A trial of Optuna at a point in its form (`encoded`): one that runs, or ended with values."""
+    from optuna.trial import TrialState, create_trial
 
-    params, distributions = point_in(point, space)
-    return create_trial(params=params, distributions=distributions, values=list(values))
+    found, distributions = point_in(params, space)
+    return create_trial(
+        state=TrialState.RUNNING if values is None else TrialState.COMPLETE,
+        params=found,
+        distributions=distributions,
+        values=None if values is None else list(values),
+    )
 
 
 def point_in(
-    point: Mapping[str, Any], space: Space
+    params: Mapping[str, Any], space: Space
 ) -> tuple[dict[str, Any], dict[str, "BaseDistribution"]]:
-    """Parameters and distributions of a point by dimension, as a trial of Optuna has them."""
+    """Parameters and distributions of a point in Optuna's form, as a trial has them."""
     from optuna.trial import FixedTrial
 
-    fixed = FixedTrial(encoded(point))
+    fixed = FixedTrial(dict(params))
     suggest(fixed, space=space)
     return dict(fixed.params), dict(fixed.distributions)

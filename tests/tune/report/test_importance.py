@@ -6,7 +6,8 @@ from tests.tune.search.test_samplers import make_settings
 from tune.report.importance import FEWEST, importances
 from tune.search.samplers import make_sampler
 from tune.space.dimensions import settings_of, suggest
-from tune.study.record import StudyRecord, TrialRow
+from tune.study.record import StudyRecord
+from tune.study.rows import TrialRow
 
 
 def make_record(num: int, score_of: object, **options: str) -> StudyRecord:

@@ -8,7 +8,8 @@ import pytest
 from tests.support.swept import search_settings
 from tune.search.ask_tell import AskTell
 from tune.space.dimensions import Choice, Range, Space, settings_of
-from tune.study.record import StudyRecord, TrialRow
+from tune.study.record import StudyRecord
+from tune.study.rows import TrialRow
 from tune.study.settings import StudySettings
 
 FINITE = {
@@ -157,3 +158,46 @@ def test_points_are_counted() -> None:
         ),
     ):
         assert Space(dimensions=dimensions).num_points == number, dimensions
+
+
+@pytest.mark.parametrize(
+    ("sampler", "killed_after"),
+    [("tpe", 7), ("tpe", 11), ("tpe", 12), ("tpe", 13), ("random", 21), ("gp", 13), ("cmaes", 13)],
+)
+def test_a_long_study_resumes_where_its_sampler_started_afresh(
+    sampler: Any, killed_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"MEMORY": 8, "RENEWED": 4, "BEST": 3}
+    for name, size in sizes.items():
+        monkeypatch.setattr(f"tune.search.ask_tell.{name}", size)
+    settings = make_settings({}, num_trials=24, sampler=sampler)
+    whole = play(settings, until=24, at_once=3)
+    part = play(settings, until=killed_after, at_once=3)
+    asked: list[str] = []
+    ask = AskTell.ask
+    monkeypatch.setattr(AskTell, "ask", lambda self, name: (asked.append(name), ask(self, name))[1])
+    resumed = play(settings, part, until=24, at_once=3)
+    assert points(resumed) == points(whole)
+    assert len(set(points(whole))) == 24
+    if sampler != "cmaes" and killed_after >= 8:
+        assert len(asked) == 24 - killed_after // 4 * 4, "only what came since was asked again"
+
+
+def test_a_sampler_that_starts_afresh_knows_the_best_the_latest_and_what_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, size in {"MEMORY": 8, "RENEWED": 4, "BEST": 3}.items():
+        monkeypatch.setattr(f"tune.search.ask_tell.{name}", size)
+    settings = make_settings({"dimensions": {"seq_len": list(range(2, 60))}})
+    ask_tell = AskTell(settings)
+    values = [0.5, 0.1, 0.9, 0.8, 0.2, 0.1, 0.3, 0.1, 0.2, 0.6, 0.1]
+    for i, value in enumerate(values):
+        ask_tell.ask(f"t{i}")
+        ask_tell.tell(f"t{i}", [value], {})
+    runs = ask_tell.ask("runs")
+    ask_tell.ask("new")
+    trials = ask_tell.study.trials
+    assert [trial.values[0] for trial in trials if trial.values] == [0.9, 0.8, *values[-5:]]
+    assert trials[7].params == runs
+    ask_tell.tell("runs", [0.7], {})
+    assert ask_tell.study.trials[7].values == [0.7]
