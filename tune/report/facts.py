@@ -18,8 +18,12 @@ from tune.report.style import STATES
 from tune.study.budget import Budget, read_budget
 from tune.study.finalists import Final, read_final, verdict_of
 from tune.study.lock import driver_of
-from tune.study.record import StudyRecord, TrialRow, best_of, read_study
+from tune.study.record import StudyRecord, best_of, pareto_front, ranked, read_study
+from tune.study.rows import TrialRow
 from tune.study.settings import StudySettings
+
+SHOWN = 300  # trials that a page has, about
+BEST = 100  # of them
 
 
 class Windows(NamedTuple):
@@ -36,6 +40,8 @@ class Facts:
 
     folder: Path  # of the study
     record: StudyRecord
+    shown: StudyRecord  # with the trials that pictures and tables show
+    places: tuple[int, ...]  # of these in the study, from 1
     final: Final | None  # its best trials, trained again
     budget: Budget
     best: TrialRow | None
@@ -75,7 +81,9 @@ def gather(folder: Path) -> Facts:
     record, final = read_study(folder), read_final(folder)
     if record.status != "done":
         final = None  # of an earlier end, before there were more trials
-    runs = {row.id: run for row in record.trials if (run := find_run(folder / row.run)) is not None}
+    places = _shown(record)
+    shown = record.model_copy(update={"trials": tuple(record.trials[n] for n in places)})
+    runs = {row.id: run for row in shown.trials if (run := find_run(folder / row.run)) is not None}
     try:
         scores, why_not = score_best(folder, record, final), ""
     except (InputError, OSError) as error:
@@ -86,6 +94,8 @@ def gather(folder: Path) -> Facts:
     return Facts(
         folder=folder,
         record=record,
+        shown=shown,
+        places=tuple(n + 1 for n in places),
         final=final,
         budget=read_budget(folder),
         best=best,
@@ -97,6 +107,28 @@ def gather(folder: Path) -> Facts:
         driver=driver_of(folder),
         now=datetime.now(UTC),
     )
+
+
+def _shown(record: StudyRecord) -> list[int]:
+    """Which trials are drawn: all, or of many the best, those that were the best so far, and some.
+
+    A page of ten thousand could neither be opened nor read.
+    """
+    rows = record.trials
+    if len(rows) <= SHOWN:
+        return list(range(len(rows)))
+    place = {row.id: n for n, row in enumerate(rows)}
+    kept = {place[row.id] for row in [*ranked(record)[:BEST], *pareto_front(record)[:BEST]]}
+    for metric in record.settings.options.metrics:
+        highest = -1.0
+        for n, row in enumerate(rows):
+            score = getattr(row, metric)
+            if score is not None and row.status != "failed" and score > highest:
+                kept.add(n)
+                highest = score
+    others = [n for n in range(len(rows)) if n not in kept]
+    num = max(1, SHOWN - len(kept))
+    return sorted(kept.union(others[i * len(others) // num] for i in range(num)))
 
 
 def _windows(folder: Path, run: RunRecord, settings: StudySettings) -> Windows | None:

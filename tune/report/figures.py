@@ -28,11 +28,12 @@ from hmtas.terminal.style import BLUE, GREY, INK
 from tune.report.importance import Importances
 from tune.report.scores import Estimate, Scores
 from tune.report.style import SERIES, STATES, hover_of, plain, styled
-from tune.space.dimensions import Choice, Space, point_of
+from tune.space.dimensions import Choice, Space, encoded, point_of
 from tune.space.labels import in_order, label_of, searched, text_of
 from tune.study.options import LOOSE, TIGHT
 from tune.study.optuna_trials import point_in
-from tune.study.record import StudyRecord, TrialRow, pareto_front, ranked
+from tune.study.record import StudyRecord, pareto_front, ranked
+from tune.study.rows import TrialRow
 
 BARS = 20  # importances
 AXES = 10  # of parallel coordinates: nobody can follow more
@@ -43,8 +44,11 @@ ABSENT = "not there"  # a setting that a trial has not
 ORDER = "trial, in the order they were proposed"
 
 
-def history(record: StudyRecord) -> go.Figure:
-    """Each trial in the order it was proposed, and the best so far; a row per maximised number."""
+def history(record: StudyRecord, places: Sequence[int]) -> go.Figure:
+    """Each trial in the order it was proposed, and the best so far; a row per maximised number.
+
+    `places` are those of the trials in the whole study, from 1.
+    """
     metrics = record.settings.options.metrics
     figure = make_subplots(rows=len(metrics), cols=1, shared_xaxes=True, vertical_spacing=0.08)
     failed = [n for n, row in enumerate(record.trials) if row.status == "failed"]
@@ -61,12 +65,12 @@ def history(record: StudyRecord) -> go.Figure:
             else:
                 line = {"color": INK, "width": 1.5, "shape": "hv"}
                 trace.update(name="best so far", line=line, hoverinfo="skip", showlegend=i == 1)
-            trace.update(x=[n + 1 for n in trace.x], cliponaxis=False)
+            trace.update(x=[places[n] for n in trace.x], cliponaxis=False)
             figure.add_trace(trace, row=i, col=1)
         word = metric.removeprefix("best_")
         figure.update_yaxes(title=f"{word} Average-mAP, %", rangemode="tozero", row=i, col=1)
     _name_states(figure, [row for row in record.trials if row.status != "waiting"])
-    figure.update_xaxes(range=[0.4, len(record.trials) + 0.6])
+    figure.update_xaxes(range=[0.4, places[-1] + 0.6])
     figure.update_xaxes(title=ORDER, row=len(metrics), col=1)
     return styled(figure, 90 + 300 * len(metrics))
 
@@ -214,11 +218,11 @@ def curves(record: StudyRecord, runs: Mapping[str, RunRecord], best: TrialRow | 
     return styled(figure, 420)
 
 
-def times(record: StudyRecord) -> go.Figure:
-    """Seconds of each trial."""
+def times(record: StudyRecord, places: Sequence[int]) -> go.Figure:
+    """Seconds of each trial; `places` as in `history`."""
     figure = go.Figure()
     figure.add_bar(
-        x=list(range(1, len(record.trials) + 1)),
+        x=list(places),
         y=[row.seconds for row in record.trials],
         marker={"color": [STATES[row.status].colour for row in record.trials]},
         hovertext=[hover_of(row) for row in record.trials],
@@ -351,7 +355,7 @@ def _study(record: StudyRecord, metrics: Sequence[str]) -> optuna.Study:
             continue
         point = point_of(row.settings, space)
         names = _names(space, point)
-        params, distributions = point_in(point, space)
+        params, distributions = point_in(encoded(point), space)
         study.add_trial(
             optuna.trial.create_trial(
                 values=[100 * score for score in scores],

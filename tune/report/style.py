@@ -1,11 +1,12 @@
 """How the pictures of a report look, and how they become part of its page."""
 
+import json
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hmtas.terminal.style import BLUE, GREEN, GREY, GRID, INK, ORANGE, RED
 from hmtas.terminal.text import counted, duration, percent
-from tune.study.record import TrialRow
+from tune.study.rows import TrialRow
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,6 +29,8 @@ STATES = {
     "running": State("running", GREY, "circle-open"),
     "waiting": State("waiting", GREY, "circle-open"),
 }
+# What could end a script, or a line of it.
+HARMLESS = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
@@ -59,11 +62,15 @@ def styled(figure: "go.Figure", height: int, **layout: Any) -> "go.Figure":
 
 
 def html_of(figure: "go.Figure", name: str) -> str:
-    """A figure as a part of a page that has plotly.js already; its text cannot end the script."""
-    html: str = figure.to_html(
-        full_html=False, include_plotlyjs=False, config=CONFIG, div_id=f"figure-{name}"
+    """A figure as a part of a page that has `draw`; its text cannot end the script."""
+    from plotly.io.json import to_json_plotly
+
+    document = to_json_plotly(figure.to_dict()).translate(HARMLESS)
+    place = f"figure-{name}"
+    return (
+        f'<div id="{place}" style="min-height: {figure.layout.height}px"></div>'
+        f"<script>draw({json.dumps(place)}, {document}, {json.dumps(CONFIG)})</script>"
     )
-    return html
 
 
 def plain(text: str) -> str:
