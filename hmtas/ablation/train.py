@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hmtas.ablation.variants import Planned, configuration
+from hmtas.cluster.gpus import described, gpu_share
 from hmtas.cluster.session import num_fitting, ray_session, resources
 from hmtas.cluster.tasks import run_tasks
 from hmtas.config import Config
@@ -22,6 +23,7 @@ from hmtas.terminal.console import say
 from hmtas.terminal.signals import postponed
 from hmtas.terminal.text import counted, percent
 from hmtas.tracking.parent import Outbox
+from hmtas.training.memory import training_bytes
 
 RUNS = "runs"
 QUIET_S = 20.0  # between two lines about runs that are still training
@@ -93,7 +95,7 @@ def train_all(
     *,
     outbox: Outbox,
     concurrent: int | None = None,
-    gpus: float = 0.0,
+    gpus: float | None = None,
     address: str | None = None,
 ) -> None:
     """Train and predict what is not done yet, as many at a time as there are cores.
@@ -104,7 +106,8 @@ def train_all(
         split: Split that every run predicts.
         outbox: Shows the runs in MLflow while they train.
         concurrent: Runs at once; as many as fit unless given.
-        gpus: GPUs, or a share of one, for each run.
+        gpus: GPUs, or a share of one, for each run; None gives what its memory needs of the GPUs
+            that there are.
         address: Address of a running Ray cluster; None starts one on this machine.
 
     Raises:
@@ -119,10 +122,13 @@ def train_all(
         return
     # An exception out of a signal's handler can be lost in what Ray was just about to do.
     with postponed() as check, ray_session(address):
+        gpus = gpu_share(
+            lambda: max(training_bytes(store, job.config) for job in waiting), asked_for=gpus
+        )
         at_once = min(_slots(concurrent, gpus), len(waiting))
         say(
             f"{counted(len(jobs), 'run')}, {len(jobs) - len(waiting)} of them trained before; "
-            f"{at_once} at a time with a core each"
+            f"{at_once} at a time with a core{described(gpus)} each"
         )
         watch = _Watch(len(jobs) - len(waiting), len(jobs), outbox)
 

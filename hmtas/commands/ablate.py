@@ -70,7 +70,14 @@ def ablate(
         int | None,
         typer.Option(min=1, help="Runs at once, each on one core; by default as many as fit."),
     ] = None,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each run, such as 0.25.")] = 0.0,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="GPUs of each run, such as 0.25; by default what its memory needs, where there "
+            "is a GPU.",
+        ),
+    ] = None,
     address: Address = None,
     bootstrap: Bootstrap = 1000,
     experiment: Experiment = "hmtas",

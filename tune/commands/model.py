@@ -53,8 +53,13 @@ def model(
     ] = 1,
     cpus: Annotated[int, typer.Option(min=1, help="CPUs of each worker of a trial.")] = 1,
     gpus: Annotated[
-        float, typer.Option(min=0, help="GPUs of each worker of a trial, such as 0.25.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0,
+            help="GPUs of each worker of a trial, such as 0.25; by default what its memory needs, "
+            "where there is a GPU.",
+        ),
+    ] = None,
     preset_name: PresetName = "m7",
     settings: Settings = None,
     space_file: SpaceFile = None,

@@ -22,6 +22,7 @@ from ray.tune import (
 )
 from ray.tune.experiment import Trial
 
+from hmtas.cluster.gpus import described
 from hmtas.cluster.session import ray_session
 from hmtas.cluster.tasks import run_tasks
 from hmtas.files import full_disk
@@ -39,15 +40,16 @@ from tune.search.objective import make_trainable, predict_trial
 from tune.search.progress import StudyCallback
 from tune.search.proposals import StudySearch
 from tune.search.pruning import check_pruner, make_pruner
-from tune.search.resources import check_resources, check_workers
+from tune.search.resources import check_resources, check_workers, settled
 from tune.search.retrain import retrain_finalists
 from tune.search.samplers import check_sampler
 from tune.search.trial import HEAD_NODE, Job
 from tune.search.view import live_view
 from tune.study.budget import UNLIMITED_TRIALS, start_budget, stop_budget
 from tune.study.finalists import write_final
-from tune.study.ledger import open_ledger
+from tune.study.ledger import Ledger, open_ledger
 from tune.study.record import RAY, RECORD, StudyRecord, read_study, write_study
+from tune.study.settings import Load
 from tune.study.warm import describe
 
 RESTARTS = 3  # of a trial whose process dies, each from its last epoch
@@ -71,16 +73,18 @@ def drive(
     """
     notes = _check(folder, record)
     with _resumable(folder), _ray(record, dashboard=dashboard), full_disk(folder):
-        concurrent = check_resources(record.resources, record.settings.workers_per_trial)
+        store = record.settings.open_store(folder)
+        load = settled(record.resources, record.settings, store)
+        concurrent = check_resources(load, record.settings.workers_per_trial)
         if record.address is None:  # nodes of a cluster copy what they train on themselves
             _prefetch(folder, record)
         write_study(folder, record.model_copy(update={"status": "running"}))
         with mirrored(folder), _tracked(folder, record) as outbox:
-            _announce(folder, record, concurrent, notes)
-            with open_ledger(folder):
-                _run_trials(folder, record, concurrent, outbox, hours)
+            _announce(folder, record, load, concurrent, notes)
+            job = Job.of(folder, record, load)
+            with open_ledger(folder) as ledger:
+                _run_trials(ledger, job, concurrent, outbox, hours)
             record = read_study(folder)
-            job = Job.of(folder, record)
             _predict_stopped(folder, record, job)
             if record.settings.options.top:
                 final = retrain_finalists(folder, record, job, concurrent)
@@ -145,13 +149,15 @@ def _prefetch(folder: Path, record: StudyRecord) -> None:
     prefetch_games(store, [*plan.fitted, *plan.stopped, *store.games(record.settings.split)])
 
 
-def _announce(folder: Path, record: StudyRecord, concurrent: int, notes: Sequence[str]) -> None:
-    settings, load = record.settings, record.resources
+def _announce(
+    folder: Path, record: StudyRecord, load: Load, concurrent: int, notes: Sequence[str]
+) -> None:
+    settings = record.settings
     workers = settings.workers_per_trial
     say(
         f"{counted(record.num_trials, 'trial')}, {concurrent} at a time with "
         f"{f'{workers} workers of ' if workers > 1 else ''}"
-        f"{counted(load.cpus_per_trial, 'CPU')} each, "
+        f"{counted(load.cpus_per_trial, 'CPU')}{described(load.gpus_per_trial)} each, "
         f"at most {counted(settings.base.train.max_epochs, 'epoch')}"
     )
     asked_for, points = settings.num_trials + record.more, settings.space.num_points
@@ -165,14 +171,15 @@ def _announce(folder: Path, record: StudyRecord, concurrent: int, notes: Sequenc
 
 
 def _run_trials(
-    folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox, hours: float | None
+    ledger: Ledger, job: Job, concurrent: int, outbox: Outbox, hours: float | None
 ) -> None:
+    folder = ledger.folder
     start_budget(folder, hours)
     try:
         with warnings.catch_warnings(), live_view(folder):
             # A trial that is started again reports its epochs again.
             warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
-            _tuner(folder, record, concurrent, outbox).fit()
+            _tuner(ledger, job, concurrent, outbox).fit()
     finally:
         budget = stop_budget(folder)
         if budget.left_s is not None and budget.left_s <= 0:
@@ -182,14 +189,10 @@ def _run_trials(
             )
 
 
-def _tuner(folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox) -> Tuner:
-    job = Job.of(folder, record)
+def _tuner(ledger: Ledger, job: Job, concurrent: int, outbox: Outbox) -> Tuner:
+    folder = ledger.folder
     nested = job.settings.workers_per_trial > 1  # then the workers take the CPUs
-    own = (
-        HEAD_NODE
-        if nested
-        else {"CPU": float(job.load.cpus_per_trial), "GPU": job.load.gpus_per_trial}
-    )
+    own = HEAD_NODE if nested else {"CPU": float(job.load.cpus_per_trial), "GPU": job.gpus}
     store = job.open_store()
     shape = DataShape(store.streams, len(store.actions), store.rate_hz)
     shutil.rmtree(folder / RAY, ignore_errors=True)
@@ -197,8 +200,8 @@ def _tuner(folder: Path, record: StudyRecord, concurrent: int, outbox: Outbox) -
         with_resources(make_trainable(job), PlacementGroupFactory([own])),
         tune_config=TuneConfig(
             search_alg=StudySearch(folder, concurrent),
-            scheduler=make_pruner(record.settings, folder, shape),
-            num_samples=record.num_trials,
+            scheduler=make_pruner(job.settings, folder, shape),
+            num_samples=ledger.total,
             reuse_actors=not nested,  # one that waits for workers cannot take another trial
             trial_dirname_creator=_trial_folder,
         ),
@@ -231,7 +234,7 @@ def _predict_stopped(folder: Path, record: StudyRecord, job: Job) -> None:
             predict_trial,
             calls,
             at_once=len(calls),
-            options={"num_cpus": job.load.cpus_per_trial, "num_gpus": job.load.gpus_per_trial},
+            options={"num_cpus": job.load.cpus_per_trial, "num_gpus": job.gpus},
             on_end=lambda run, error: advance(),
         )
     for error in errors.values():

@@ -1,13 +1,45 @@
-"""Whether a cluster holds the trials of a study; `hmtas.cluster.session` starts or joins it."""
+"""What the trials of a study take of a cluster, and whether it holds them."""
+
+from collections.abc import Iterator
 
 from hmtas.cluster import session
+from hmtas.cluster.gpus import gpu_share
+from hmtas.config import Config
 from hmtas.errors import InputError
+from hmtas.store.local import EmbeddingStore
 from hmtas.terminal.text import counted
 from hmtas.training.games import shard
-from tune.study.settings import Load
+from hmtas.training.memory import training_bytes
+from tune.space.dimensions import nearest_point, settings_of_point
+from tune.space.file import KIND
+from tune.study.settings import Load, StudySettings
+
+# What decides the memory of a training: the most of each.
+LARGE = dict.fromkeys(
+    ("model.width", "model.num_layers", "train.batch_size", "train.seq_len",
+     "train.context.context_s", "model.output_rate_hz"), 1e9
+)  # fmt: skip
 
 
-def check_workers(num_workers: int, gpus: float, num_games: int) -> None:
+def settled(load: Load, settings: StudySettings, store: EmbeddingStore) -> Load:
+    """What each trial takes of the Ray that is up: of a GPU too, where there is one."""
+    gpus = gpu_share(
+        lambda: max(training_bytes(store, config) for config in largest(settings)),
+        workers=settings.workers_per_trial,
+        asked_for=load.gpus_per_trial,
+    )
+    return load.model_copy(update={"gpus_per_trial": gpus})
+
+
+def largest(settings: StudySettings) -> Iterator[Config]:
+    """The largest model and batch of a space, of each kind."""
+    space, base = settings.space, settings.base
+    for kind in space.values_of(KIND) or [base.model.kind]:
+        point = nearest_point(base, space, {**LARGE, KIND: kind})
+        yield base.updated(settings_of_point(point, space))
+
+
+def check_workers(num_workers: int, gpus: float | None, num_games: int) -> None:
     """Refuse what no trial could do.
 
     Raises:
@@ -32,7 +64,7 @@ def check_resources(load: Load, workers: int = 1) -> int:
     Raises:
         InputError: If the trials need more CPUs or GPUs than there are.
     """
-    cpus, gpus = load.cpus_per_trial, load.gpus_per_trial
+    cpus, gpus = load.cpus_per_trial, load.gpus_per_trial or 0.0
     fits = session.num_fitting(cpus, gpus) // workers
     wanted = max(1, fits) if load.concurrent is None else load.concurrent
     if wanted > fits:

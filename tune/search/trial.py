@@ -33,9 +33,9 @@ class Job(NamedTuple):
     load: Load
 
     @classmethod
-    def of(cls, folder: Path, record: StudyRecord) -> "Job":
-        """The job of the trials of the study in a folder."""
-        return cls(folder / TRIALS, record.settings, record.resources)
+    def of(cls, folder: Path, record: StudyRecord, load: Load | None = None) -> "Job":
+        """The job of the trials of the study in a folder, with what they take."""
+        return cls(folder / TRIALS, record.settings, load or record.resources)
 
     def open_store(self) -> "EmbeddingStore":
         """The store of the study; see `StudySettings.open_store`."""
@@ -44,13 +44,18 @@ class Job(NamedTuple):
     @property
     def device(self) -> str:
         """Where a trial, or each of its workers, computes."""
-        return "cuda" if self.load.gpus_per_trial > 0 else "cpu"
+        return "cuda" if self.gpus else "cpu"
+
+    @property
+    def gpus(self) -> float:
+        """What of a GPU a trial, or each of its workers, takes."""
+        return self.load.gpus_per_trial or 0.0
 
     def task_options(self) -> dict[str, Any]:
         """What one training takes of Ray; workers take the CPUs themselves."""
         if self.settings.workers_per_trial > 1:
             return {"num_cpus": 0, "resources": HEAD_NODE}
-        return {"num_cpus": self.load.cpus_per_trial, "num_gpus": self.load.gpus_per_trial}
+        return {"num_cpus": self.load.cpus_per_trial, "num_gpus": self.gpus}
 
 
 def discard_run(run: Path) -> None:

@@ -60,9 +60,7 @@ def train_nested(
         run_workers(
             partial(nested_worker, training, job.load.cpus_per_trial, job.settings.split),
             training.out,
-            WorkerResources(
-                job.settings.workers_per_trial, job.load.cpus_per_trial, job.load.gpus_per_trial
-            ),
+            WorkerResources(job.settings.workers_per_trial, job.load.cpus_per_trial, job.gpus),
             on_epoch,
             trainer=TrainerWithoutCleaner,
             callbacks=[PlacementGroupObserver(partial(_note_workers, training.out))],

@@ -53,7 +53,8 @@ class Load(Frozen):
 
     concurrent: int | None = Field(default=None, ge=1)
     cpus_per_trial: int = Field(default=1, ge=1)
-    gpus_per_trial: float = Field(default=0.0, ge=0)
+    # None: the share of one that its memory needs, where Ray has any
+    gpus_per_trial: float | None = Field(default=None, ge=0)
 
 
 def sweep_base(preset: Config, objective: Objective = "tight") -> Config:
