@@ -48,7 +48,7 @@ from tune.search.mirror import mirrored
 from tune.search.mlflow import MlflowCallback, start_tracking
 from tune.search.progress import StudyCallback
 from tune.search.proposals import StudySearch
-from tune.search.pruning import make_pruner
+from tune.search.pruning import ended_reports, make_pruner
 from tune.space.contexts import Season
 from tune.space.default import build_space
 from tune.study.ledger import Ledger, open_ledger
@@ -145,6 +145,7 @@ def measure(scratch: Path, size: int, workers: int) -> dict[str, float]:
         outbox.leave()
     with timed(found, "resume_s"), open_ledger(folder):
         StudySearch(folder, workers)
+        ended_reports(folder, settings.base.train.stop_on, driver.pruner.cost)
     write_study(folder, read_study(folder).model_copy(update={"status": "done"}))
     with timed(found, "report_s"):
         page = write_report(folder)

@@ -42,8 +42,9 @@ from tune.search.trial import BestEpoch
 from tune.space.dimensions import settings_of
 from tune.space.file import GAMMA, KIND
 from tune.study.budget import out_of_time
+from tune.study.ledger import study_now
 from tune.study.options import GAMES, Options
-from tune.study.record import RECORD, read_study
+from tune.study.record import RECORD
 from tune.study.settings import StudySettings
 
 REDUCTION_FACTOR = 4  # the work between two rungs; one in this many of the trials there continue
@@ -52,6 +53,7 @@ P_VALUE = 0.01  # of one test; a trial is tested after every epoch, and always a
 MIN_GAMES = 7  # with six, even the clearest difference has a p-value above that
 
 SHARE = "train.windows_share"
+COUNTS = (KIND, SHARE, "model.num_layers")  # settings that decide what an epoch costs
 
 Report = dict[str, Any]  # what a trial reports after an epoch (tune.search.trial.BestEpoch)
 SPENT = "spent"  # in a report here: the work so far, in epochs of the base configuration
@@ -95,10 +97,14 @@ class Pruner(FIFOScheduler):
         self.grace = min(settings.grace_epochs, self.max_epochs)  # in the unit of what is spent
         self._knows_ended = False
         self._costs: dict[str, float] = {}  # of an epoch, by trial
+        self._cost_of: dict[tuple[Any, ...], float] = {}  # and by what decides it
 
     def cost(self, point: Mapping[str, Any]) -> float:
         """Work of an epoch of such a trial, in epochs of the base configuration."""
-        return relative_cost(self.settings.base, point, self.shape)
+        key = tuple(point.get(path) for path in COUNTS)
+        if key not in self._cost_of:  # a configuration takes a millisecond to make
+            self._cost_of[key] = relative_cost(self.settings.base, point, self.shape)
+        return self._cost_of[key]
 
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
@@ -191,7 +197,7 @@ def relative_cost(base: Config, point: Mapping[str, Any], shape: DataShape) -> f
     is often a good one, would be held to what small ones had learned from more of the data.
     """
     kind = point.get(KIND, base.model.kind)
-    counts = (KIND, SHARE) if kind == base.model.kind else (KIND, SHARE, "model.num_layers")
+    counts = COUNTS[:2] if kind == base.model.kind else COUNTS
     changed = {path: point[path] for path in counts if path in point}
     return epoch_flop(base.updated({**changed, GAMMA: 1.0}), shape) / epoch_flop(base, shape)
 
@@ -216,7 +222,7 @@ def ended_reports(
     if not (folder / RECORD).is_file():
         return {}
     reports: dict[str, list[Report]] = {}
-    for row in read_study(folder).trials:
+    for row in study_now(folder).trials:
         best = BestEpoch(stop_on)
         # One that was stopped may have trained a little more before it heard of it.
         heard = () if row.is_open else history_of(folder / row.run)[: row.epochs]
