@@ -36,7 +36,7 @@ SWEEP = (
 SPACE = {
     "width": [64, 96, 128],
     "windows_share@windows": {"choices": [0.06], "when": {"kind": "hierarchy"}},
-    "windows_share@dense": {"choices": [0.25], "when": {"kind": "dense"}},
+    "windows_share@dense": {"choices": [0.15], "when": {"kind": "dense"}},
 }
 
 
