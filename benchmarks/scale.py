@@ -13,7 +13,8 @@ its folder, to answer `hmtas tune status`, and to draw the report, and the repor
 
 Keys, with the number of trials at their end: `ms_per_trial`, of the last tenth of the trials;
 `ms_per_trial_without_sampler`; `resume_s`; `status_s`; `report_s`; `report_mb`; `driver_mb`, at the
-end; `driver_kb_per_trial`, what it grew by; `mlflow_runs_per_s`, while the sweep ran.
+end; `driver_kb_per_trial`, what it grew by; `mlflow_runs_sent_share`, of the
+trials, when the last of them ended.
 """
 
 import argparse
@@ -126,8 +127,7 @@ def measure(scratch: Path, size: int, workers: int) -> dict[str, float]:
         outbox = start_tracking(folder, record)
         driver = Driver(folder, ledger, workers, MlflowCallback(outbox))
         driver.run(size - round(SHARE * size))
-        before, watch = resident_mb(), driver.watch
-        early, driver.watch = watch, Watch()
+        before, driver.watch = resident_mb(), Watch()
         began, threads_s = time.perf_counter(), other_threads_s()
         driver.run(size)
         spent = driver.watch.spent
@@ -139,7 +139,6 @@ def measure(scratch: Path, size: int, workers: int) -> dict[str, float]:
         found["trials_per_s"] = num / (time.perf_counter() - began)
         found["driver_mb"] = resident_mb()
         found["driver_kb_per_trial"] = 1000 * (found["driver_mb"] - before) / num
-        del early
         sent = sum((folder / row.run / "mlflow.json").is_file() for row in ledger.record.trials)
         found["mlflow_runs_sent_share"] = sent / size
         outbox.leave()

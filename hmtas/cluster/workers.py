@@ -16,6 +16,8 @@ from hmtas.refusals import explain
 from hmtas.runs.record import EpochRecord, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.remote import open_store, prefetch_games
+from hmtas.terminal.console import say
+from hmtas.terminal.text import counted
 from hmtas.training.games import begin_run, plan_games, shard
 from hmtas.training.loop import Parallel, fit
 
@@ -93,6 +95,10 @@ def train(
         available = resources()
         check_workers(num_workers, kind, available.get(kind, 0))
         cpus = max(1, int(available["CPU"]) // num_workers)
+        # Not before: what is refused is one line.
+        say(f"training on {counted(num_workers if use_gpu else cpus * num_workers, kind)}")
+        if available["GPU"] and not use_gpu:
+            say(f"warning: {counted(available['GPU'], 'GPU')} not used; --device cuda uses it")
         run_workers(
             partial(train_worker, training, cpus),
             training.out,

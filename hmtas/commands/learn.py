@@ -69,9 +69,6 @@ def train(
     from hmtas.prediction.shared_windows import slow_precision
 
     use_gpu = _has_gpu(address) if device == "auto" else device == "cuda"
-    say(f"training on {_trained_on(use_gpu, workers, address)}")
-    if device == "cpu" and _has_gpu(address):
-        say("warning: a GPU stands idle: --device cpu")
     slow = slow_precision(config.train.precision, "cuda" if use_gpu else "cpu")
     if slow and address is None:
         say(f"note: {slow}")
@@ -215,16 +212,6 @@ def _best_epoch(document: Any, place: Path) -> int:
     if not isinstance(best, int):
         raise InputError(f"{place}: has no best_epoch; is it the record of a finished p1 run?")
     return best
-
-
-def _trained_on(use_gpu: bool, workers: int, address: str | None) -> str:
-    """Where a training computes, in words."""
-    import torch
-
-    if not use_gpu:
-        return "the CPU" if workers == 1 else f"CPUs, {workers} workers"
-    name = "" if address is not None else f" ({torch.cuda.get_device_name()})"
-    return f"{counted(workers, 'GPU')}{name}"
 
 
 def _has_gpu(address: str | None) -> bool:

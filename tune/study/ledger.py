@@ -79,10 +79,10 @@ class Ledger:
         if row.told is not None:
             self.num_told += before is None or before.told is None
             self.last_told = max(self.last_told, row.told)
-        if self.best is not None and self.best.id == row.id:
-            self._find_best()  # it may have failed
-        elif self._merit(row) > self._merit(self.best):
+        if self._merit(row) >= self._merit(self.best) and self._merit(row)[0] >= 0:
             self.best = row
+        elif self.best is not None and self.best.id == row.id:
+            self._find_best()  # it failed
 
     def close(self) -> None:
         """Note no more."""
