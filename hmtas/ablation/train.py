@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from hmtas.ablation.variants import Planned, configuration
 from hmtas.cluster.gpus import described, gpu_share
+from hmtas.cluster.leases import leased, say_lent
 from hmtas.cluster.session import num_fitting, ray_session, resources
 from hmtas.cluster.tasks import run_tasks
 from hmtas.config import Config
@@ -123,13 +124,16 @@ def train_all(
     # An exception out of a signal's handler can be lost in what Ray was just about to do.
     with postponed() as check, ray_session(address):
         gpus = gpu_share(
-            lambda: max(training_bytes(store, job.config) for job in waiting), asked_for=gpus
+            lambda: max(training_bytes(store, job.config) for job in waiting),
+            at_once=concurrent,
+            asked_for=gpus,
         )
         at_once = min(_slots(concurrent, gpus), len(waiting))
         say(
             f"{counted(len(jobs), 'run')}, {len(jobs) - len(waiting)} of them trained before; "
             f"{at_once} at a time with a core{described(gpus)} each"
         )
+        say_lent()
         watch = _Watch(len(jobs) - len(waiting), len(jobs), outbox)
 
         def poll(running: Sequence[Path]) -> None:
@@ -169,7 +173,8 @@ def train_and_predict(store: EmbeddingStore, job: Job, split: str, device: str) 
     from hmtas.training.loop import fit_and_predict
 
     torch.set_num_threads(1)
-    fit_and_predict(store, job.config, job.run, split, preset=job.preset, device=device)
+    with leased(1):
+        fit_and_predict(store, job.config, job.run, split, preset=job.preset, device=device)
 
 
 class _Watch:

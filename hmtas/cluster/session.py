@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 
+from hmtas.cluster.leases import lending
 from hmtas.errors import InputError, first_line
 
 OBJECT_STORE_BYTES = 200 * 2**20  # workers pass paths, not arrays
@@ -50,6 +51,17 @@ def ray_session(
     if ray.is_initialized():
         yield
         return
+    with contextlib.nullcontext() if address else lending():
+        _start(address, dashboard=dashboard)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start(address: str | None, *, dashboard: bool) -> None:
+    import ray
+
     try:
         if address is None:
             # "local": a Ray that someone else left running on this machine is not ours to use.
@@ -69,10 +81,6 @@ def ray_session(
             f"--address {address}: no Ray cluster answers there ({first_line(error)}); "
             "start one with `ray start --head` or `ray up cluster.yaml`"
         ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def node_resources() -> list[dict[str, float]]:

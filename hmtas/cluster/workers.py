@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hmtas.cluster.leases import leased, say_lent
 from hmtas.cluster.session import ray_session, resources
 from hmtas.config import Config
 from hmtas.errors import DivergedError, InputError
@@ -99,12 +100,14 @@ def train(
         say(f"training on {counted(num_workers if use_gpu else cpus * num_workers, kind)}")
         if available["GPU"] and not use_gpu:
             say(f"warning: {counted(available['GPU'], 'GPU')} not used; --device cuda uses it")
-        run_workers(
-            partial(train_worker, training, cpus),
-            training.out,
-            WorkerResources(num_workers, cpus, float(use_gpu)),
-            on_epoch,
-        )
+        say_lent()
+        with leased(cpus * num_workers):
+            run_workers(
+                partial(train_worker, training, cpus),
+                training.out,
+                WorkerResources(num_workers, cpus, float(use_gpu)),
+                on_epoch,
+            )
     return read_run(out)
 
 

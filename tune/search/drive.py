@@ -23,6 +23,7 @@ from ray.tune import (
 from ray.tune.experiment import Trial
 
 from hmtas.cluster.gpus import described
+from hmtas.cluster.leases import say_lent
 from hmtas.cluster.session import ray_session
 from hmtas.cluster.tasks import run_tasks
 from hmtas.files import full_disk
@@ -166,6 +167,7 @@ def _announce(
             "trained once")  # fmt: skip
     for note in notes:
         say(note)
+    say_lent()
     if record.trials:
         say(f"{folder}: resuming this study")
 

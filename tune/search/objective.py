@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from hmtas.cluster.leases import leased
 from hmtas.config import Config
 from hmtas.errors import DamagedCheckpointError, TransientError
 from hmtas.model.checkpoint import remove_checkpoints
@@ -79,7 +80,8 @@ def train(
     A run that is started again reports the epochs in its folder again, and resumes after them.
     """
     train_run = train_nested if job.settings.workers_per_trial > 1 else _train_here
-    train_run(run, config, job, on_epoch)
+    with leased(job.cpus):
+        train_run(run, config, job, on_epoch)
 
 
 def _train_here(
@@ -110,7 +112,10 @@ def _train_here(
 def predict_trial(run: Path, job: Job) -> None:
     """Predict with the best checkpoint of a trial that was stopped early, and close its record."""
     torch.set_num_threads(job.load.cpus_per_trial)
-    with writer_lock(run):  # it may not have heard yet that it was stopped
+    with (
+        leased(job.load.cpus_per_trial),
+        writer_lock(run),
+    ):  # it may not have heard yet that it was stopped
         predict_run(run, job.open_store(), job.settings.split, device=job.device)
         write_run(run, read_run(run).model_copy(update={"status": "done"}))
         remove_checkpoints(run)

@@ -51,6 +51,11 @@ class Job(NamedTuple):
         """What of a GPU a trial, or each of its workers, takes."""
         return self.load.gpus_per_trial or 0.0
 
+    @property
+    def cpus(self) -> int:
+        """CPUs of a trial, all its workers together."""
+        return self.load.cpus_per_trial * self.settings.workers_per_trial
+
     def task_options(self) -> dict[str, Any]:
         """What one training takes of Ray; workers take the CPUs themselves."""
         if self.settings.workers_per_trial > 1:
