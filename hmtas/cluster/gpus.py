@@ -33,13 +33,18 @@ def gpus_of_nodes() -> list[Gpu]:
 
 
 def gpu_share(
-    need: Callable[[], int], *, workers: int = 1, asked_for: float | None = None
+    need: Callable[[], int],
+    *,
+    workers: int = 1,
+    at_once: int | None = None,
+    asked_for: float | None = None,
 ) -> float:
     """The share of a GPU for one training, and a word on GPUs that stand idle.
 
     Args:
         need: Bytes of memory that it may take (hmtas.training.memory), asked for if that decides.
         workers: Processes that train together: each needs a whole GPU of its own.
+        at_once: Trainings that the user wants at once, each of one worker.
         asked_for: What the user asked for; None where it follows from the memory.
 
     Returns:
@@ -61,7 +66,14 @@ def gpu_share(
             return 1.0
         say(f"warning: {idle}: each of {workers} workers needs one of its own; --workers 1 uses it")
         return 0.0
-    return share_of(need(), seen)
+    needed = share_of(need(), seen)
+    room = needed if at_once is None else room_for(at_once, int(num))
+    if room < needed:
+        say(
+            f"warning: {at_once} trainings at once have {room:g} of a GPU each, and the largest "
+            f"may need {needed:g}; where memory ends, lower --concurrent"
+        )
+    return min(room, needed)
 
 
 def share_of(need_bytes: int, gpus: Sequence[Gpu]) -> float:
@@ -69,6 +81,13 @@ def share_of(need_bytes: int, gpus: Sequence[Gpu]) -> float:
     smallest = min(gpu.memory_bytes for gpu in gpus)
     steps = math.ceil(need_bytes / smallest / STEP)
     return min(1.0, round(max(1, steps) * STEP, 2))
+
+
+def room_for(at_once: int, num_gpus: int) -> float:
+    """The largest share that so many trainings can have at once, in steps where these suffice."""
+    on_one = math.ceil(at_once / num_gpus)
+    steps = round(1 / STEP) // on_one
+    return round(steps * STEP, 2) if steps else 1000 // on_one / 1000
 
 
 def described(share: float | None) -> str:

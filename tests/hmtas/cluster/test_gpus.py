@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hmtas.cluster import gpus
-from hmtas.cluster.gpus import Gpu, described, gpu_share, share_of
+from hmtas.cluster.gpus import Gpu, described, gpu_share, room_for, share_of
 from hmtas.config import Config
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.memory import training_bytes
@@ -45,6 +45,27 @@ def test_the_share_follows_from_memory_unless_it_is_given(
     assert gpu_share(no_need, asked_for=0.5) == 0.5
     assert gpu_share(no_need, workers=2) == 1.0, "gradients are not exchanged on one"
     assert capsys.readouterr().err == ""
+
+
+def test_more_at_once_than_memory_allows_get_less_each_and_a_word(
+    seen: list[Gpu], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen += [H100, H100]
+    assert gpu_share(lambda: 20 * GB, at_once=8) == 0.25
+    assert capsys.readouterr().err == ""
+    assert gpu_share(lambda: 20 * GB, at_once=9) == 0.2, "five of them on one GPU"
+    assert "9 trainings at once have 0.2 of a GPU each, and the largest may need 0.25" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("at_once", "num_gpus", "share"),
+    [(1, 1, 1.0), (3, 1, 0.3), (4, 2, 0.5), (5, 2, 0.3), (64, 1, 0.015)],
+)
+def test_so_many_fit_at_once(at_once: int, num_gpus: int, share: float) -> None:
+    assert room_for(at_once, num_gpus) == share
+    assert num_gpus * int(1 / share) >= at_once
 
 
 def test_a_gpu_that_stands_idle_is_said(
