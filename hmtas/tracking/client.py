@@ -117,6 +117,7 @@ def connect(uri: str) -> "MlflowClient":
     from mlflow.exceptions import MlflowException
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
 
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -124,7 +125,7 @@ def connect(uri: str) -> "MlflowClient":
     while True:
         try:
             if _kind(uri) in _DATABASES:
-                create_engine(uri).connect().close()
+                create_engine(uri, poolclass=NullPool).connect().close()
             with _alone(database), _environment(_FIRST_CALL):
                 client = MlflowClient(tracking_uri=uri)
                 client.search_experiments(max_results=1)

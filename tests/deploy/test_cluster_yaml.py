@@ -62,7 +62,17 @@ def test_every_node_installs_this_project_with_its_pins(config: dict[str, Any]) 
     mounts = {local: remote for remote, local in config["file_mounts"].items()}
     install = next(command for command in config["setup_commands"] if "pip install" in command)
     assert f"cd {mounts['.']} " in install
-    assert "--constraint constraints.txt ." in install
+    assert "--constraint constraints.txt '.[postgresql]'" in install
+
+
+def test_mlflow_has_a_database_that_no_network_file_system_holds(config: dict[str, Any]) -> None:
+    """Its address has a password: it comes by a file, and no list of processes shows it."""
+    path = "/home/ray/.mlflow_database"
+    assert path in config["file_mounts"]
+    (serve,) = (c for c in config["head_start_ray_commands"] if "mlflow server" in c)
+    assert serve.startswith(f"MLFLOW_BACKEND_STORE_URI=$(cat {path.replace('/home/ray', '~')}) ")
+    assert "sqlite" not in serve
+    assert "--backend-store-uri" not in serve
 
 
 def test_the_shared_folder_reaches_the_containers(config: dict[str, Any]) -> None:
