@@ -29,6 +29,9 @@ def compare(
         str | None, typer.Option(help="MLflow experiment; by default the one used last.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Show only the scores of this split.")] = None,
+    limit: Annotated[
+        int, typer.Option(min=0, help="Of an experiment, the best so many; 0 is all.")
+    ] = 100,
     games: Annotated[
         str | None, typer.Option(help="Where the labels are, as for `hmtas score`; runs know it.")
     ] = None,
@@ -61,6 +64,7 @@ def compare(
     if splits or (games and not runs):
         raise InputError("--splits is for spots, and --games for spots and runs that are named")
     failures, ids, copies = Failures(len(runs or ())), dict[str, Path](), dict[str, str]()
+    among = ""
     if runs:
         if experiment:
             raise InputError("give run folders or --experiment, not both")
@@ -68,19 +72,14 @@ def compare(
         table, ids, uri, experiment = _rows_of(good, failures)
     else:
         uri, experiment = _choose(experiment)
-        table = read_table(experiment)
+        table = read_table(experiment, limit=limit + 1 if limit else None)
+        if 0 < limit < len(table):
+            table, among = table[:limit], f" of the best {limit}"
+            say(f"the best {limit} of more; --limit 0 shows all")
     if not table:
         raise InputError(f"experiment {experiment!r} holds no model or ensemble yet")
-    shown = sorted({s for row in table for s in row.scores}, key=lambda s: (s != "valid", s))
     same_games = _compare_runs(table, ids, split, games) if len(ids) > 1 else None
-    if split is not None:
-        if split not in shown and same_games is None:
-            known = ", ".join(shown) or "none"
-            meant = did_you_mean(split, shown)
-            raise InputError(
-                f"no run has a score on split {split!r}{meant}; splits with scores: {known}"
-            )
-        shown = [split]
+    shown = _splits_shown(table, split, needed=same_games is None, among=among)
     stores = {row.store_checksum for row in table if row.scores} - {None}
     if len(stores) > 1:
         say(
@@ -97,6 +96,22 @@ def compare(
             show_paired(same_games)
         typer.echo(f"MLflow: {ui_line(uri)}")
     failures.tell()
+
+
+def _splits_shown(
+    table: "list[ComparedRun]", split: str | None, *, needed: bool, among: str
+) -> list[str]:
+    """The splits whose scores the table shows: the one asked for, or all, validation first."""
+    scored = sorted({s for row in table for s in row.scores}, key=lambda s: (s != "valid", s))
+    if split is None:
+        return scored
+    if split not in scored and needed:
+        known = ", ".join(scored) or "none"
+        raise InputError(
+            f"no run{among} has a score on split {split!r}{did_you_mean(split, scored)}; "
+            f"splits with scores: {known}"
+        )
+    return [split]
 
 
 def _without_copies(runs: list[Path], split: str | None) -> tuple[list[Path], dict[str, str]]:

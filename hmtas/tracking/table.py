@@ -1,5 +1,6 @@
 """Runs back from MLflow, as one table of models and ensembles."""
 
+import itertools
 import json
 import math
 import re
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SPLIT_TAG = "hmtas.cross_fitted."  # followed by a split that has a score; "true" or "false"
 _KINDS = ("model", "ensemble")
+PAGE = 1000  # runs that MLflow is asked for at once, at most
 
 
 class SplitScore(NamedTuple):
@@ -86,10 +88,15 @@ def score_metrics(split: str, score: "SpotsScore", actions: Sequence[str]) -> di
     return metrics
 
 
-def read_table(experiment: str, filter_string: str = "") -> list[ComparedRun]:
-    """All models and ensembles of an experiment, best validation score first.
+def read_table(
+    experiment: str, filter_string: str = "", *, limit: int | None = None
+) -> list[ComparedRun]:
+    """The models and ensembles of an experiment, best validation score first.
 
-    The filter is in MLflow's language, such as `metrics.valid_tight > 0.05`; all unless given.
+    Args:
+        experiment: Its name.
+        filter_string: In MLflow's language, such as `metrics.valid_tight > 0.05`; all unless given.
+        limit: The best so many; those without a score, the latest first, come after all others.
 
     Raises:
         InputError: If there is no such experiment, or MLflow cannot read the filter.
@@ -101,8 +108,9 @@ def read_table(experiment: str, filter_string: str = "") -> list[ComparedRun]:
         raise InputError(
             f"{public_uri(client.tracking_uri)}: no experiment {experiment!r}; there are: {known}"
         )
-    runs = _search(client, found.experiment_id, filter_string)
-    return sort_table(_row(run) for run in runs if run.data.tags.get("hmtas.kind") in _KINDS)
+    runs = _search(client, found.experiment_id, filter_string, min(limit or PAGE, PAGE))
+    rows = (_row(run) for run in runs if run.data.tags.get("hmtas.kind") in _KINDS)
+    return sort_table(itertools.islice(rows, limit))
 
 
 def reader() -> "MlflowClient":
@@ -147,15 +155,18 @@ def experiments(client: "MlflowClient") -> list["Experiment"]:
     return sorted(latest, key=lambda experiment: -latest[experiment])
 
 
-def _search(client: "MlflowClient", experiment_id: str, filter_string: str) -> Iterable["Run"]:
+def _search(
+    client: "MlflowClient", experiment_id: str, filter_string: str, page_size: int
+) -> Iterable["Run"]:
     from mlflow.exceptions import MlflowException
 
     token = None
     while True:
         try:
             page = client.search_runs(
-                [experiment_id], filter_string, max_results=1000, page_token=token
-            )
+                [experiment_id], filter_string, max_results=page_size, page_token=token,
+                order_by=["metrics.valid_tight DESC"],
+            )  # fmt: skip
         except MlflowException as error:
             if not filter_string:
                 raise

@@ -51,6 +51,21 @@ def test_one_table_best_validation_first(season: Path, capsys: pytest.CaptureFix
     assert f"ui --backend-store-uri sqlite:///{season}/mlflow.db --host 127.0.0.1" in out[-1]
 
 
+def test_of_many_runs_the_best_are_shown(season: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare(limit=2)
+    shown = capsys.readouterr()
+    rows = [line.split()[0] for line in shown.out.splitlines() if " model " in line]
+    assert rows == ["b"], "after the ensemble"
+    assert "the best 2 of more; --limit 0 shows all" in shown.err
+    for everything in (0, 5):
+        compare(limit=everything)
+        shown = capsys.readouterr()
+        assert sum(" model " in line for line in shown.out.splitlines()) == 4
+        assert "of more" not in shown.err
+    with pytest.raises(InputError, match="no run of the best 1 has a score on split 'challenge'"):
+        compare(limit=1, split="challenge")
+
+
 def test_runs_of_several_stores_are_said_to_be(
     season: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
