@@ -109,16 +109,28 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor, present_B: Tensor | None = None) -> Tensor:
         """Map (R, F) to (R, D); windows that lack the stream stay out of the batch statistics."""
+        if present_B is not None and x.device.type != "cpu":
+            return self.masked(x, present_B)
         if present_B is None or bool(present_B.all()):
             rows: Tensor = self.linear(x)
             normed: Tensor = self.norm(rows.flatten(end_dim=-2))
             return normed.relu().view_as(rows)
         rows = x.new_zeros(*x.shape[:-1], self.linear.out_features)
-        # BatchNorm trains on two rows or more; workers that train together may have none.
-        fewest = 0 if self.norm.is_synced else 2 if self.training else 1
-        if present_B.sum() >= fewest:
+        if present_B.sum() >= self._fewest():
             rows[present_B] = self(x[present_B]).to(rows.dtype)
         return rows
+
+    def masked(self, x: Tensor, present_B: Tensor) -> Tensor:
+        """The same without a look at which are present, for which a GPU's host would wait."""
+        present_B = present_B & (present_B.sum() >= self._fewest())
+        rows: Tensor = self.linear(x)
+        present = present_B.view(-1, *[1] * (x.dim() - 1)).expand(*x.shape[:-1], 1)
+        normed: Tensor = self.norm(rows.flatten(end_dim=-2), present.flatten())
+        return normed.relu().view_as(rows).masked_fill(~present, 0.0)
+
+    def _fewest(self) -> int:
+        """BatchNorm trains on two samples or more; workers that train together may have none."""
+        return 0 if self.norm.is_synced else 2 if self.training else 1
 
 
 class Encoder(nn.Module):

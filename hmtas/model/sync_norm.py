@@ -23,16 +23,22 @@ class SyncedBatchNorm1d(nn.BatchNorm1d):
         together = distributed.is_available() and distributed.is_initialized()
         return self.training and together and distributed.get_world_size() > 1
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (R, D); R may be 0 where other processes have rows."""
-        if not self.is_synced:
+    def forward(self, x: Tensor, present_R: Tensor | None = None) -> Tensor:
+        """Normalise (R, D); R may be 0 where other processes have rows.
+
+        Rows that are not present stay out of the statistics of a batch.
+        """
+        if not self.is_synced and (present_R is None or not self.training):
             return super().forward(x)
         rows = x.float()
-        totals = _all_reduce_sum(torch.cat([rows.sum(dim=0), rows.new_tensor([len(rows)])]))
+        seen = rows.new_ones(len(rows)) if present_R is None else present_R.to(rows.dtype)
+        seen = seen.unsqueeze(1)
+        total = _all_reduce_sum if self.is_synced else _as_it_is
+        totals = total(torch.cat([(seen * rows).sum(dim=0), seen.sum(dim=0)]))
         count = totals[-1].clamp(min=1)
         mean = totals[:-1] / count
         # Around the mean, in a second reduction: differences of large sums would lose the variance.
-        variance = _all_reduce_sum((rows - mean).square().sum(dim=0)) / count
+        variance = total((seen * (rows - mean).square()).sum(dim=0)) / count
         self._update_running_stats(mean.detach(), variance.detach(), count.detach())
         normed = (rows - mean) * (variance + self.eps).rsqrt()
         return (normed * self.weight + self.bias).to(x.dtype)
@@ -66,6 +72,10 @@ class _AllReduceSum(torch.autograd.Function):
         total = gradients[0].contiguous().clone()
         distributed.all_reduce(total)
         return total
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
 
 
 def _all_reduce_sum(x: Tensor) -> Tensor:

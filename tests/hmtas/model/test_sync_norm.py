@@ -1,5 +1,6 @@
 """Two workers with half of a batch each train as one worker with the whole batch."""
 
+import copy
 import tempfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hmtas.config import ModelConfig
 from hmtas.model.build import build_model
 from hmtas.model.loss import hmtas_loss
-from hmtas.model.network import SpottingModel
+from hmtas.model.network import Projection, SpottingModel
 from hmtas.model.sync_norm import SyncedBatchNorm1d
 
 STREAMS = {"vtn": 6, "vggish": 3}
@@ -89,3 +90,28 @@ def test_alone_it_is_the_norm_of_torch() -> None:
     assert torch.equal(ours(x), torchs(x))
     assert torch.equal(ours.eval()(x), torchs.eval()(x))
     assert ours.state_dict().keys() == torchs.state_dict().keys()
+
+
+def test_rows_that_are_masked_count_as_rows_that_are_left_out() -> None:
+    """A GPU masks where a CPU picks: the same outputs, statistics and gradients."""
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(12, 3, 5, generator=generator)
+    for present in (torch.arange(12) % 3 == 0, torch.arange(12) == 4, torch.zeros(12).bool()):
+        for training in (True, False):
+            torch.manual_seed(0)
+            picks = Projection(5, 4).train(training)
+            masks = copy.deepcopy(picks)
+            weight = torch.randn(12, 3, 4, generator=generator)
+            found, expected = masks.masked(x + 3, present), picks(x + 3, present)
+            torch.testing.assert_close(found, expected)
+            for rows in (found, expected):
+                if rows.requires_grad:
+                    (rows * weight).sum().backward()  # type: ignore[no-untyped-call]
+            torch.testing.assert_close(masks.norm.running_var, picks.norm.running_var)
+            torch.testing.assert_close(masks.norm.running_mean, picks.norm.running_mean)
+            for ours, theirs in zip(masks.parameters(), picks.parameters(), strict=True):
+                assert ours.grad is not None
+                without = torch.zeros_like(theirs)  # where no row was left
+                torch.testing.assert_close(
+                    ours.grad, without if theirs.grad is None else theirs.grad
+                )
