@@ -31,7 +31,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from synthetic_store import write_store
-from thesis_size import NUM_OUTPUTS, STREAMS, matmul_peak, thesis_model, timed
+from thesis_size import NUM_OUTPUTS, STREAMS, kernels_of, matmul_peak, thesis_model, timed
 
 from hmtas.config import Config, Precision
 from hmtas.model.work import DataShape, forward_flop
@@ -280,18 +280,10 @@ def same(setting: Setting) -> dict[str, float]:
 
 def profile(setting: Setting) -> dict[str, float]:
     """Kernels of a step by their time, into files."""
-    activity = torch.profiler.ProfilerActivity
     for name in ("m7", "m10"):
         step, _ = make_step(setting, setting.config(name), "plain")
-        for _ in range(3):
-            timed(step, setting.device)
-        kinds = [activity.CPU, *([activity.CUDA] if setting.is_gpu else [])]
-        with torch.profiler.profile(activities=kinds) as seen:
-            for _ in range(5):
-                timed(step, setting.device)
-        order = "self_cuda_time_total" if setting.is_gpu else "self_cpu_time_total"
-        table = seen.key_averages().table(sort_by=order, row_limit=40, max_name_column_width=80)
-        (setting.out / f"profile-{name}.txt").write_text(table)
+        path = setting.out / f"profile-{name}.txt"
+        path.write_text(kernels_of(step, setting.device, repeats=5))
     return {}
 
 

@@ -100,6 +100,19 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
+def kernels_of(step: Callable[[], object], device: torch.device, *, repeats: int) -> str:
+    """What a step spends its time on, by kernel, as a table."""
+    for _ in range(2):
+        timed(step, device)
+    kinds, order = [torch.profiler.ProfilerActivity.CPU], "self_cpu_time_total"
+    if device.type == "cuda":
+        kinds, order = [*kinds, torch.profiler.ProfilerActivity.CUDA], "self_cuda_time_total"
+    with torch.profiler.profile(activities=kinds) as seen:
+        for _ in range(repeats):
+            timed(step, device)
+    return seen.key_averages().table(sort_by=order, row_limit=40, max_name_column_width=60)
+
+
 def interleaved(
     works: Sequence[Callable[[], object]], rounds: int, device: torch.device
 ) -> list[list[float]]:

@@ -15,6 +15,7 @@ from thesis_size import (
     NUM_OUTPUTS,
     STREAMS,
     interleaved,
+    kernels_of,
     matmul_peak,
     thesis_model,
     training_flop_per_row,
@@ -41,9 +42,15 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--windows", type=int, default=256, help="of a batch")
     parser.add_argument("--compile", action="store_true", help="torch.compile the model")
+    parser.add_argument("--profile", action="store_true", help="only where a step's time goes")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
+    if arguments.profile:
+        for kind, config in BATCHES.items():
+            step, _ = _step(device, arguments.windows, config, "fp32", arguments.compile)
+            print(f"{kind}, fp32\n{kernels_of(step, device, repeats=2)}")
+        return
     seconds = measure(
         device, arguments.windows, 2 if arguments.quick else 7, compiled=arguments.compile
     )
