@@ -125,7 +125,7 @@ def train_all(
     with postponed() as check, ray_session(address):
         gpus = gpu_share(
             lambda: max(training_bytes(store, job.config) for job in waiting),
-            at_once=concurrent,
+            at_once=concurrent and min(concurrent, len(waiting)),
             asked_for=gpus,
         )
         at_once = min(_slots(concurrent, gpus), len(waiting))

@@ -87,7 +87,7 @@ def room_for(at_once: int, num_gpus: int) -> float:
     """The largest share that so many trainings can have at once, in steps where these suffice."""
     on_one = math.ceil(at_once / num_gpus)
     steps = round(1 / STEP) // on_one
-    return round(steps * STEP, 2) if steps else 1000 // on_one / 1000
+    return round(steps * STEP, 2) if steps else max(PROBE, 1000 // on_one / 1000)
 
 
 def described(share: float | None) -> str:

@@ -8,6 +8,7 @@ process, however it ends.
 
 import contextlib
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,9 +24,9 @@ POLL_S = 0.1
 
 
 @contextlib.contextmanager
-def lending() -> Iterator[None]:
-    """Let what a Ray that is started in the block trains take leases."""
-    os.environ[NUM_CPUS] = str(os.cpu_count() or 1)
+def lending(num_cpus: int) -> Iterator[None]:
+    """Let what is trained on a Ray of so many CPUs, started in the block, take leases."""
+    os.environ[NUM_CPUS] = str(num_cpus)
     try:
         yield
     finally:
@@ -33,11 +34,15 @@ def lending() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def leased(num_cpus: int) -> Iterator[None]:
+def leased(num_cpus: int) -> Iterator[float]:
     """Have so many CPUs of this machine for the length of a block, after a wait for them.
 
     On a running cluster, whose Ray knows all that it gives out, this does nothing.
+
+    Yields:
+        How many seconds the wait took.
     """
+    began = time.monotonic()
     total = int(os.environ.get(NUM_CPUS, "0"))
     with contextlib.ExitStack() as held:
         if total:
@@ -47,7 +52,7 @@ def leased(num_cpus: int) -> Iterator[None]:
                 missing = min(num_cpus, total)
                 while missing := missing - _take(folder, total, missing, held):
                     time.sleep(POLL_S)
-        yield
+        yield time.monotonic() - began
 
 
 def say_lent() -> None:
@@ -76,7 +81,9 @@ def _take(folder: Path, total: int, wanted: int, held: contextlib.ExitStack) -> 
 
 def _folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"hmtas-cpus-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise InputError(f"{folder}: is another user's; set TMPDIR to a folder of your own")
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise InputError(f"{folder}: is not a folder of yours; set TMPDIR to one that is")
     return folder

@@ -5,6 +5,8 @@ import logging
 import os
 from collections.abc import Iterator
 
+from joblib import cpu_count
+
 from hmtas.cluster.leases import lending
 from hmtas.errors import InputError, first_line
 
@@ -51,15 +53,16 @@ def ray_session(
     if ray.is_initialized():
         yield
         return
-    with contextlib.nullcontext() if address else lending():
-        _start(address, dashboard=dashboard)
+    num_cpus = cpu_count()  # those that a container's quota leaves, too
+    with contextlib.nullcontext() if address else lending(num_cpus):
+        _start(address, num_cpus, dashboard=dashboard)
         try:
             yield
         finally:
             ray.shutdown()
 
 
-def _start(address: str | None, *, dashboard: bool) -> None:
+def _start(address: str | None, num_cpus: int, *, dashboard: bool) -> None:
     import ray
 
     try:
@@ -67,6 +70,7 @@ def _start(address: str | None, *, dashboard: bool) -> None:
             # "local": a Ray that someone else left running on this machine is not ours to use.
             ray.init(
                 address="local",
+                num_cpus=num_cpus,
                 include_dashboard=dashboard,
                 object_store_memory=OBJECT_STORE_BYTES,
                 log_to_driver=False,

@@ -18,6 +18,7 @@ from hmtas.runs.record import EpochRecord, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.remote import open_store, prefetch_games
 from hmtas.terminal.console import say
+from hmtas.terminal.signals import interruptible
 from hmtas.terminal.text import counted
 from hmtas.training.games import begin_run, plan_games, shard
 from hmtas.training.loop import Parallel, fit
@@ -91,7 +92,8 @@ def train(
         # The nodes of a cluster copy what they train on themselves.
         prefetch_games(opened, [*games.fitted, *games.stopped])
     training = Training(opened, config, out.absolute(), name, preset, stop_after)
-    with ray_session(address, threads=max(1, local_cpus // num_workers)):
+    threads = max(1, local_cpus // num_workers)
+    with ray_session(address, threads=threads), interruptible():
         kind = "GPU" if use_gpu else "CPU"
         available = resources()
         check_workers(num_workers, kind, available.get(kind, 0))

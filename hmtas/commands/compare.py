@@ -56,7 +56,6 @@ def compare(
     from hmtas.commands.compare_table import show_paired, show_runs
     from hmtas.scoring.inputs import is_spots
     from hmtas.tracking.client import ui_line
-    from hmtas.tracking.table import read_table
 
     if any(is_spots(run) for run in runs or ()):
         _compare_spots(runs or [], split, games, splits, as_json=as_json)
@@ -64,7 +63,7 @@ def compare(
     if splits or (games and not runs):
         raise InputError("--splits is for spots, and --games for spots and runs that are named")
     failures, ids, copies = Failures(len(runs or ())), dict[str, Path](), dict[str, str]()
-    among = ""
+    more = False
     if runs:
         if experiment:
             raise InputError("give run folders or --experiment, not both")
@@ -72,14 +71,13 @@ def compare(
         table, ids, uri, experiment = _rows_of(good, failures)
     else:
         uri, experiment = _choose(experiment)
-        table = read_table(experiment, limit=limit + 1 if limit else None)
-        if 0 < limit < len(table):
-            table, among = table[:limit], f" of the best {limit}"
+        table, more = _best_of(experiment, limit, split)
+        if more:
             say(f"the best {limit} of more; --limit 0 shows all")
     if not table:
         raise InputError(f"experiment {experiment!r} holds no model or ensemble yet")
     same_games = _compare_runs(table, ids, split, games) if len(ids) > 1 else None
-    shown = _splits_shown(table, split, needed=same_games is None, among=among)
+    shown = _splits_shown(table, split, needed=same_games is None)
     stores = {row.store_checksum for row in table if row.scores} - {None}
     if len(stores) > 1:
         say(
@@ -89,7 +87,7 @@ def compare(
     if as_json:
         paired_json = same_games and same_games.model_dump(mode="json")
         document = _document(table, experiment, uri)
-        emit({**document, "paired": paired_json, "copies": copies})
+        emit({**document, "more": more, "paired": paired_json, "copies": copies})
     else:
         show_runs(table, shown, experiment)
         if same_games is not None:
@@ -98,9 +96,18 @@ def compare(
     failures.tell()
 
 
-def _splits_shown(
-    table: "list[ComparedRun]", split: str | None, *, needed: bool, among: str
-) -> list[str]:
+def _best_of(experiment: str, limit: int, split: str | None) -> "tuple[list[ComparedRun], bool]":
+    """The best runs of an experiment, those with a score on the split first; are there more?"""
+    from hmtas.tracking.table import read_table, sort_table
+
+    if not limit:
+        return read_table(experiment), False
+    table = read_table(experiment, limit=limit + 1 if split in (None, "valid") else None)
+    with_it = sorted(table, key=lambda row: split is not None and split not in row.scores)
+    return sort_table(with_it[:limit]), len(table) > limit
+
+
+def _splits_shown(table: "list[ComparedRun]", split: str | None, *, needed: bool) -> list[str]:
     """The splits whose scores the table shows: the one asked for, or all, validation first."""
     scored = sorted({s for row in table for s in row.scores}, key=lambda s: (s != "valid", s))
     if split is None:
@@ -108,7 +115,7 @@ def _splits_shown(
     if split not in scored and needed:
         known = ", ".join(scored) or "none"
         raise InputError(
-            f"no run{among} has a score on split {split!r}{did_you_mean(split, scored)}; "
+            f"no run has a score on split {split!r}{did_you_mean(split, scored)}; "
             f"splits with scores: {known}"
         )
     return [split]

@@ -121,7 +121,10 @@ class Projection(nn.Module):
         return rows
 
     def masked(self, x: Tensor, present_B: Tensor) -> Tensor:
-        """The same without a look at which are present, for which a GPU's host would wait."""
+        """The same without a look at which are present, for which a GPU's host would wait.
+
+        The rows of the others must be finite, as zeros are.
+        """
         present_B = present_B & (present_B.sum() >= self._fewest())
         rows: Tensor = self.linear(x)
         present = present_B.view(-1, *[1] * (x.dim() - 1)).expand(*x.shape[:-1], 1)

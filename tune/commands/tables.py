@@ -16,6 +16,8 @@ from tune.study.record import StudyRecord, pareto_front, score_of
 from tune.study.summary import summarize
 from tune.windows.fit import Tuned
 
+SHOWN = 100  # trials of a study
+
 
 def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
     """The trials of a study, best first, as a table or as JSON."""
@@ -26,6 +28,8 @@ def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
         emit({"folder": str(folder), **study.model_dump(mode="json"), **more})
         return
     show(study_table(study, summary.status))
+    if len(study.trials) > SHOWN:
+        say(f"the best {SHOWN} of {counted(len(study.trials), 'trial')}; --json has all")
     show_best(study, folder)
     if summary.repeats:
         say(f"the sampler proposed {counted(summary.repeats, 'point')} again: not trained again")
@@ -39,7 +43,7 @@ def show_study(study: StudyRecord, folder: Path, as_json: bool) -> None:
 
 
 def study_table(study: StudyRecord, status: str) -> Table:
-    """Every trial, best first."""
+    """The trials, best first, and of many only the best."""
     objective, space = study.settings.options.objective, study.settings.space
     rows = [
         (
@@ -51,7 +55,7 @@ def study_table(study: StudyRecord, status: str) -> Table:
             f"{row.seconds:.0f}",
             row.error or _short(row.settings, space),
         )
-        for row in sorted(study.trials, key=lambda row: -(score_of(row, objective) or -1.0))
+        for row in sorted(study.trials, key=lambda row: -(score_of(row, objective) or -1.0))[:SHOWN]
     ]
     return Table(
         heads=("trial", "status", "tight, %", "loose, %", "epochs", "seconds", "settings"),

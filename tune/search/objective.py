@@ -18,7 +18,7 @@ from hmtas.prediction.slide import predict_run
 from hmtas.refusals import describe_error
 from hmtas.runs.record import EpochRecord, history_of, read_run, write_run
 from hmtas.training.loop import fit_and_predict
-from tune.search.trial import FAILED, BestEpoch, Job, discard_run, writer_lock
+from tune.search.trial import FAILED, WAITED, BestEpoch, Job, discard_run, writer_lock
 from tune.search.workers import train_nested
 from tune.space.dimensions import settings_of
 from tune.study.options import LOOSE, TIGHT
@@ -66,22 +66,28 @@ def run_trial(
     """
     config = job.settings.base.updated(settings_of(params, job.settings.space))
     best = BestEpoch(config.train.stop_on)
-    train(job.trials / trial_id, config, job, lambda epoch: report(best.metrics(epoch)))
+    with leased(job.cpus) as waited_s:
+        train_run(
+            job.trials / trial_id,
+            config,
+            job,
+            lambda epoch: report({**best.metrics(epoch), WAITED: waited_s}),
+        )
 
 
-def train(
-    run: Path,
-    config: Config,
-    job: Job,
-    on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
-) -> None:
+def train(run: Path, config: Config, job: Job) -> None:
+    """As `train_run`, in a task of its own."""
+    with leased(job.cpus):
+        train_run(run, config, job, lambda epoch: None)
+
+
+def train_run(run: Path, config: Config, job: Job, on_epoch: Callable[[EpochRecord], None]) -> None:
     """Train a run and predict with it, here or in workers; what is done is not done again.
 
     A run that is started again reports the epochs in its folder again, and resumes after them.
     """
-    train_run = train_nested if job.settings.workers_per_trial > 1 else _train_here
-    with leased(job.cpus):
-        train_run(run, config, job, on_epoch)
+    nested = job.settings.workers_per_trial > 1
+    (train_nested if nested else _train_here)(run, config, job, on_epoch)
 
 
 def _train_here(

@@ -22,7 +22,7 @@ from hmtas.runs.record import predictions_path
 from hmtas.terminal.console import say
 from hmtas.terminal.text import counted
 from tune.search.ask_tell import AskTell
-from tune.search.trial import FAILED
+from tune.search.trial import FAILED, WAITED
 from tune.space.dimensions import encoded, point_of, settings_of
 from tune.study.budget import out_of_time
 from tune.study.ledger import ledger_of
@@ -195,5 +195,5 @@ def scores_of(result: Mapping[str, Any]) -> dict[str, Any]:
         "best_tight": result.get(TIGHT) if epochs else None,
         "best_loose": result.get(LOOSE) if epochs else None,
         "epochs": epochs,
-        "seconds": round(result.get("time_total_s", 0.0), 1),
+        "seconds": round(result.get("time_total_s", 0.0) - result.get(WAITED, 0.0), 1),
     }

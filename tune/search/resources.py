@@ -26,7 +26,7 @@ def settled(load: Load, settings: StudySettings, store: EmbeddingStore) -> Load:
     gpus = gpu_share(
         lambda: max(training_bytes(store, config) for config in largest(settings)),
         workers=settings.workers_per_trial,
-        at_once=load.concurrent,
+        at_once=load.concurrent and min(load.concurrent, settings.num_trials),
         asked_for=load.gpus_per_trial,
     )
     return load.model_copy(update={"gpus_per_trial": gpus})

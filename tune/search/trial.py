@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hmtas.store.local import EmbeddingStore
 
 WRITER_TIMEOUT_S = 60.0  # how long a process may outlive its driver
+WAITED = "waited_s"  # in a trial's reports: for CPUs that other commands had
 FAILED = "failed"  # in a trial's last report: why it failed
 HEAD_NODE = {"node:__internal_head__": 0.001}  # a place on the head of a cluster, and no CPU
 

@@ -12,6 +12,7 @@ import pytest
 
 from hmtas.cluster import leases
 from hmtas.cluster.leases import NUM_CPUS, leased, say_lent
+from hmtas.errors import InputError
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -39,6 +40,12 @@ def hold(ready: Path) -> None:
     with leased(2):
         ready.touch()
         time.sleep(60)
+
+
+def wait(begun: Path, waited: Path) -> None:
+    begun.touch()
+    with leased(1) as waited_s:
+        waited.write_text(str(waited_s))
 
 
 def started(target: Callable[..., None], *arguments: object) -> SpawnProcess:
@@ -99,10 +106,23 @@ def test_a_cluster_counts_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_of_another_user_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / f"hmtas-cpus-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Exception, match="TMPDIR"), leased(1):
+@pytest.mark.parametrize("there", ["link", "dangling", "file"])
+def test_a_folder_that_is_not_ours_is_refused(tmp_path: Path, there: str) -> None:
+    place = tmp_path / f"hmtas-cpus-{os.getuid()}"
+    if there == "file":
+        place.touch()
+    else:
+        (tmp_path / "elsewhere").mkdir()
+        place.symlink_to(tmp_path / ("elsewhere" if there == "link" else "nowhere"))
+    with pytest.raises(InputError, match="TMPDIR"), leased(1):
         pass
+
+
+def test_the_wait_is_told(tmp_path: Path) -> None:
+    with leased(3) as waited_s:
+        assert waited_s < 1
+        waiter = started(wait, tmp_path / "begun", tmp_path / "waited")
+        wait_for(tmp_path / "begun")
+        time.sleep(1)
+    waiter.join(30)
+    assert float((tmp_path / "waited").read_text()) >= 1

@@ -62,7 +62,10 @@ def test_of_many_runs_the_best_are_shown(season: Path, capsys: pytest.CaptureFix
         shown = capsys.readouterr()
         assert sum(" model " in line for line in shown.out.splitlines()) == 4
         assert "of more" not in shown.err
-    with pytest.raises(InputError, match="no run of the best 1 has a score on split 'challenge'"):
+    compare(limit=2, split="test")
+    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " model " in line]
+    assert rows == ["b"], "c, which is next by validation, has no score on test"
+    with pytest.raises(InputError, match="no run has a score on split 'challenge'"):
         compare(limit=1, split="challenge")
 
 
