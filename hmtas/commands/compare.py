@@ -30,7 +30,7 @@ def compare(
     ] = None,
     split: Annotated[str | None, typer.Option(help="Show only the scores of this split.")] = None,
     limit: Annotated[
-        int, typer.Option(min=0, help="Of an experiment, the best so many; 0 is all.")
+        int, typer.Option(min=0, metavar="N", help="Of an experiment, the best so many; 0 is all.")
     ] = 100,
     games: Annotated[
         str | None, typer.Option(help="Where the labels are, as for `hmtas score`; runs know it.")

@@ -71,7 +71,7 @@ def run_trial(
             job.trials / trial_id,
             config,
             job,
-            lambda epoch: report({**best.metrics(epoch), WAITED: waited_s}),
+            lambda epoch: report({**best.metrics(epoch), WAITED: round(waited_s, 1)}),
         )
 
 
