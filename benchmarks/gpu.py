@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from rich.table import Table
 from synthetic_store import write_store
 from thesis_size import NUM_OUTPUTS, STREAMS, kernels_of, matmul_peak, thesis_model, timed
 
-from hmtas.config import Config, Precision
+from hmtas.config import Config
 from hmtas.model.work import DataShape, forward_flop
 from hmtas.prediction.slide import Predictor
 from hmtas.presets import preset
@@ -63,9 +64,25 @@ AT_MOST = {"thesis training, s": 75.0, "same, largest |logit|": TOLERANCE, "same
            "memory, taken over foreseen": 1.0}  # fmt: skip
 
 
+class Sizes(NamedTuple):
+    """How large things are."""
+
+    rows: int  # that a step labels
+    steps: int  # that are timed
+    games: int  # of the season that is trained on
+    half_rows: int
+    modes: tuple[str, ...]  # ways to take a step
+    model: dict[str, object]  # settings, beside those of the presets
+
+
+LARGE = Sizes(4096, 40, 54, 2700, tuple(MODES), {"precision": "bf16"})
+# What a compiler makes for a CPU is not the question, and some take minutes for bf16.
+TINY = Sizes(32, 2, 4, 60, ("plain",), {"width": 16, "num_layers": 1, "num_heads": 2})
+
+
 @dataclass(frozen=True)
 class Setting:
-    """The device, and how large things are."""
+    """The device, and where profiles go."""
 
     device: torch.device
     out: Path
@@ -75,45 +92,12 @@ class Setting:
         return self.device.type == "cuda"
 
     @property
-    def modes(self) -> tuple[str, ...]:
-        """Ways to take a step; what a compiler makes for a CPU is not the question."""
-        return tuple(MODES) if self.is_gpu else ("plain",)
-
-    @property
-    def thesis(self) -> dict[str, object]:
-        """Settings of a model of the thesis's size; tiny where only the script is checked."""
-        return {} if self.is_gpu else {"width": 16, "num_layers": 1, "num_heads": 2}
-
-    @property
-    def precision(self) -> Precision:
-        """Some processors take minutes for bf16."""
-        return "bf16" if self.is_gpu else "fp32"
-
-    @property
-    def rows(self) -> int:
-        """Rows that a step labels."""
-        return 4096 if self.is_gpu else 32
-
-    @property
-    def steps(self) -> int:
-        """Steps that are timed."""
-        return 40 if self.is_gpu else 2
-
-    @property
-    def games(self) -> int:
-        """Games of the season that is trained on, and rows of each half."""
-        return 54 if self.is_gpu else 4
-
-    @property
-    def half_rows(self) -> int:
-        return 2700 if self.is_gpu else 60
+    def sizes(self) -> Sizes:
+        return LARGE if self.is_gpu else TINY
 
     def config(self, name: str, **changes: object) -> Config:
-        """A preset, in bf16 with the batch of the thesis's size or the smaller one."""
-        base = preset(name)
-        size = self.rows
-        sizes = {"precision": self.precision, "batch_size": size, **self.thesis}
-        return base.updated({**sizes, **changes})
+        """A preset, with the batch and model of this device."""
+        return preset(name).updated({"batch_size": self.sizes.rows, **self.sizes.model, **changes})
 
 
 def main() -> None:
@@ -151,7 +135,7 @@ def steps(setting: Setting) -> dict[str, float]:
         config = setting.config(name)
         flop = forward_flop(config, DataShape(STREAMS, NUM_OUTPUTS - 1)).training
         rates = {}
-        for mode in setting.modes:
+        for mode in setting.sizes.modes:
             step, labelled = make_step(setting, config, mode)
             found[f"{name} {mode}, s to the first step"] = timed(step, setting.device)
             rates[mode] = rate_of(step, labelled, setting)
@@ -166,11 +150,11 @@ def steps(setting: Setting) -> dict[str, float]:
 def small(setting: Setting) -> dict[str, float]:
     """One process, then four that share the device."""
     found = {}
-    for mode in setting.modes:
+    for mode in setting.sizes.modes:
         one = side_by_side(setting, mode, 1)
         four = side_by_side(setting, mode, 4)
         found |= {f"small {mode}, rows/s": one, f"small {mode}, four, rows/s": four}
-    best = max(setting.modes, key=lambda mode: found[f"small {mode}, rows/s"])
+    best = max(setting.sizes.modes, key=lambda mode: found[f"small {mode}, rows/s"])
     found["small best, rows/s"] = found[f"small {best}, rows/s"]
     found["small, four over one"] = found[f"small {best}, four, rows/s"] / found[
         "small best, rows/s"
@@ -205,7 +189,7 @@ def predict(setting: Setting) -> dict[str, float]:
     """Whole halves, from the memory of the host to probabilities there."""
     found = {}
     rng = np.random.default_rng(0)
-    num_rows = 8 * setting.half_rows
+    num_rows = 8 * setting.sizes.half_rows
     half = Half(HalfId("benchmark", 1), num_rows, {
         name: rng.standard_normal((num_rows, width)).astype(np.float16)
         for name, width in STREAMS.items()
@@ -214,7 +198,7 @@ def predict(setting: Setting) -> dict[str, float]:
         config = setting.config(name)
         model = thesis_model(config).eval().to(setting.device)
         predictor = Predictor(
-            model, STREAMS, config, device=setting.device, precision=setting.precision
+            model, STREAMS, config, device=setting.device, precision=config.train.precision
         )
         sizes = (2048, 8192, 32768) if name == "m7" else (0,)
         for at_once in sizes:
@@ -234,7 +218,9 @@ def train(setting: Setting) -> dict[str, float]:
     """`fit`, on the device and in blocks; the time of an epoch is the run's own record of it."""
     found, share = {}, dataset.FREE_SHARE
     with tempfile.TemporaryDirectory() as scratch:
-        store = write_store(Path(scratch) / "s", setting.games, setting.half_rows, dict(STREAMS))
+        store = write_store(
+            Path(scratch) / "s", setting.sizes.games, setting.sizes.half_rows, dict(STREAMS)
+        )
         config = setting.config("m7", max_epochs=3, patience=3, stop_games="held_out")
         for way in ("resident", "streamed"):
             dataset.FREE_SHARE = share if way == "resident" else 0.0
@@ -263,7 +249,7 @@ def same(setting: Setting) -> dict[str, float]:
         there = model.to(setting.device)({n: v.to(setting.device) for n, v in x.items()}).fused_BC
     found = {"same, largest |logit|": float((here - there.cpu()).abs().max())}
     with tempfile.TemporaryDirectory() as scratch:
-        store = write_store(Path(scratch) / "s", 4, setting.half_rows, dict(STREAMS))
+        store = write_store(Path(scratch) / "s", 4, setting.sizes.half_rows, dict(STREAMS))
         config = setting.config("m7", max_epochs=2, protocol="p2")
         if setting.is_gpu:
             torch.cuda.reset_peak_memory_stats()
@@ -291,7 +277,7 @@ def make_step(setting: Setting, config: Config, mode: str) -> tuple[Callable[[],
     """One step of the real training on random embeddings that are on the device; rows it labels."""
     torch.compiler.reset()
     cut = labels_of(config, rate_hz=1.0).layout
-    num_samples = max(2, setting.rows // cut.num_windows)
+    num_samples = max(2, setting.sizes.rows // cut.num_windows)
     model = thesis_model(config).to(setting.device).train()
     options = MODES[mode]
     stepper = Stepper(
@@ -322,7 +308,7 @@ def rate_of(step: Callable[[], object], labelled: int, setting: Setting) -> floa
             step()
 
     timed(lambda: work(5), setting.device)
-    return setting.steps * labelled / timed(lambda: work(setting.steps), setting.device)
+    return setting.sizes.steps * labelled / timed(lambda: work(setting.sizes.steps), setting.device)
 
 
 class _StoppedError(Exception):

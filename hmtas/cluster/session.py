@@ -5,8 +5,6 @@ import logging
 import os
 from collections.abc import Iterator
 
-from joblib import cpu_count
-
 from hmtas.cluster.leases import lending
 from hmtas.errors import InputError, first_line
 
@@ -47,6 +45,7 @@ def ray_session(
         os.environ.setdefault(name, value)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     import ray
+    from joblib import cpu_count
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     logging.getLogger("ray.train").setLevel(logging.ERROR)

@@ -118,10 +118,8 @@ def _train_here(
 def predict_trial(run: Path, job: Job) -> None:
     """Predict with the best checkpoint of a trial that was stopped early, and close its record."""
     torch.set_num_threads(job.load.cpus_per_trial)
-    with (
-        leased(job.load.cpus_per_trial),
-        writer_lock(run),
-    ):  # it may not have heard yet that it was stopped
+    # The trial may not have heard yet that it was stopped: then it holds both.
+    with leased(job.load.cpus_per_trial), writer_lock(run):
         predict_run(run, job.open_store(), job.settings.split, device=job.device)
         write_run(run, read_run(run).model_copy(update={"status": "done"}))
         remove_checkpoints(run)
