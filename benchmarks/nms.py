@@ -15,7 +15,8 @@ from hmtas.formats.labels import ACTIONS
 from hmtas.metric.averages import TIGHT_S
 from hmtas.metric.counts import histograms
 from hmtas.records import Events, HalfId, Probabilities
-from hmtas.season.match import SimulatedHalf, simulate_match
+from hmtas.season.chains import SimulatedHalf
+from hmtas.season.match import simulate_match
 from hmtas.spotting.nms import non_max_suppression
 from hmtas.spotting.table import Setting, Table, tabulate
 from hmtas.spotting.windows import (

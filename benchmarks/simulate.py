@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from hmtas.metric.averages import TIGHT_S
-from hmtas.season.match import rates_per_match
+from hmtas.season.match import FOOTBALL
 from hmtas.statistics.games import GameCounts
 
 NUM_THRESHOLDS = 200
@@ -64,7 +64,7 @@ def simulate_moments(num_games: int, seed: int, rate_A: np.ndarray | None = None
     """
     generator = np.random.default_rng(seed)
     if rate_A is None:
-        rate_A = rates_per_match()
+        rate_A = FOOTBALL.rates
     num_actions = len(rate_A)
     busy_G = generator.gamma(20, 1 / 20, size=(num_games, 1))
     num_events = generator.poisson(busy_G * rate_A).ravel()

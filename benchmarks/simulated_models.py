@@ -21,12 +21,12 @@ from ensemble.stack.align import ModelOutput, stack
 from hmtas.config import SpottingConfig
 from hmtas.formats.labels import ACTIONS
 from hmtas.records import Events, HalfId, Probabilities
-from hmtas.season.match import rates_per_match
+from hmtas.season.match import FOOTBALL
 
 LEFT_OUT = ("Ball out of play", "Throw-in", "Foul", "Indirect free-kick", "Clearance",
             "Yellow->red card")  # fmt: skip
 NAMES = tuple(action for action in ACTIONS if action not in LEFT_OUT)
-RATE_A = rates_per_match()[[ACTIONS.index(action) for action in NAMES]]
+RATE_A = FOOTBALL.rates[[ACTIONS.index(action) for action in NAMES]]
 NUM_ROWS = 600
 EDGE_S = 5.0  # no moment is closer to either end
 GAP_S = 4.0

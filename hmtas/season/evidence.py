@@ -1,4 +1,4 @@
-"""Per-second embeddings of an invented half: every stream sees what happened in its own way.
+"""Embeddings of an invented half: every stream sees what happened in its own way.
 
 An action leaves three traces: a build-up before the moment, an aftermath behind it, and the moment
 itself; `hmtas.season.traces` says where they lie and which actions share them. A stream mixes the
@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmtas.formats.labels import ACTIONS
-from hmtas.season.match import SimulatedHalf
-from hmtas.season.profiles import DEFAULT_PROFILE, LOUDNESS, PROFILES, QUIET, StreamProfile
+from hmtas.season.chains import SimulatedHalf
+from hmtas.season.profiles import DEFAULT_PROFILE, PROFILES
 from hmtas.season.traces import NEAR, Layout
 
 EVIDENCE = 3.0  # size of a mark of strength 1, in standard deviations of the noise of a second
@@ -35,7 +34,7 @@ class Marks(NamedTuple):
     false: np.ndarray  # bool
 
 
-def draw_marks(rng: np.random.Generator, played: SimulatedHalf) -> Marks:
+def draw_marks(rng: np.random.Generator, played: SimulatedHalf, layout: Layout = NEAR) -> Marks:
     """How clear each event of a half is, and where something else looks like an action."""
     num_events = len(played.time_s)
     clear = np.exp(0.3 * rng.standard_normal(num_events))
@@ -43,7 +42,7 @@ def draw_marks(rng: np.random.Generator, played: SimulatedHalf) -> Marks:
     num_false = rng.poisson(FALSE_PER_EVENT * num_events)
     # Half of them after the actions of the half, half after any: rare actions have lookalikes too.
     likely = rng.choice(played.action, num_false)
-    any_one = rng.integers(len(ACTIONS), size=num_false)
+    any_one = rng.integers(len(layout.kind_A), size=num_false)
     return Marks(
         time_s=np.concatenate([played.time_s, rng.uniform(0, played.duration_s, num_false)]),
         action=np.concatenate(
@@ -63,6 +62,7 @@ def embed(
     num_rows: int,
     seed: int,
     layout: Layout = NEAR,
+    rate_hz: float = 1.0,
 ) -> np.ndarray:
     """One stream of one half.
 
@@ -74,20 +74,20 @@ def embed(
         num_rows: T.
         seed: Seed of the season: the features mean the same in all of its games.
         layout: Where the evidence lies.
+        rate_hz: Rows per second; row t shows the moment t / rate_hz.
 
     Returns:
         (T, F) float32, finite, within +-100.
     """
-    profile = PROFILES.get(stream, DEFAULT_PROFILE)
     sequence = np.random.SeedSequence(seed, spawn_key=(0, name_key(stream)))
     season = np.random.default_rng(sequence)
     core_width = min(width, CORE_WIDTH)
     feature_KF = season.standard_normal((layout.num_features, core_width))
     shared_CF = season.standard_normal((layout.kind_A.max() + 1, core_width))
-    feature_KF[: len(ACTIONS)] += layout.shared_size * shared_CF[layout.kind_A]
+    feature_KF[: len(layout.kind_A)] += layout.shared_size * shared_CF[layout.kind_A]
     feature_KF *= EVIDENCE / np.linalg.norm(feature_KF, axis=1, keepdims=True)
-    seen_TK = _mark_sizes(rng, marks, profile, layout, num_rows)
-    core_TF = _noise(rng, num_rows, core_width)
+    seen_TK = _mark_sizes(rng, marks, stream, layout=layout, num_rows=num_rows, rate_hz=rate_hz)
+    core_TF = _noise(rng, num_rows, core_width, NOISE_MEMORY ** (1 / rate_hz))
     # Not `@`: the result of a BLAS may depend on the number of its threads.
     core_TF += np.einsum("tk,kf->tf", seen_TK, feature_KF)
     if width > core_width:
@@ -107,9 +107,16 @@ def name_key(stream: str) -> int:
 
 
 def _mark_sizes(
-    rng: np.random.Generator, marks: Marks, profile: StreamProfile, layout: Layout, num_rows: int
+    rng: np.random.Generator,
+    marks: Marks,
+    stream: str,
+    *,
+    layout: Layout,
+    num_rows: int,
+    rate_hz: float,
 ) -> np.ndarray:
-    """Size of every feature in every second, (T, K)."""
+    """Size of every feature in every row, (T, K)."""
+    profile = PROFILES.get(stream, DEFAULT_PROFILE).at_pace(layout.pace)
     num_marks = len(marks.time_s)
     size_M = marks.size * profile.strength * np.exp(0.25 * rng.standard_normal(num_marks))
     # A lookalike fools a stream or it does not; that is why several streams are better than one.
@@ -117,7 +124,7 @@ def _mark_sizes(
     overlooked_M = rng.random(num_marks) < overlooked_share_M
     size_M[overlooked_M] *= 0.1
     if profile.hears:
-        size_M *= np.array([LOUDNESS.get(action, QUIET) for action in ACTIONS])[marks.action]
+        size_M *= layout.loudness_A[marks.action]
     delay_spread_s = layout.delay_spread * profile.delay_spread_s
     delay_M = profile.delay_s + delay_spread_s * rng.standard_normal(num_marks)
     seen_TK = np.zeros((num_rows, layout.num_features))
@@ -125,10 +132,12 @@ def _mark_sizes(
         centre_M = marks.time_s + delay_M + trace.offset_s
         if trace.spread_s:
             centre_M += trace.spread_s * rng.standard_normal(num_marks)
+        centre_M *= rate_hz  # in rows from here on
+        width = trace.width_s * rate_hz
         # A curve is nothing beyond four times its width: only the rows nearby are touched.
-        reach = int(np.ceil(4 * trace.width_s))
+        reach = int(np.ceil(4 * width))
         row_MR = np.rint(centre_M).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
-        curve_MR = np.exp(-0.5 * ((row_MR - centre_M[:, None]) / trace.width_s) ** 2)
+        curve_MR = np.exp(-0.5 * ((row_MR - centre_M[:, None]) / width) ** 2)
         curve_MR *= trace.size * size_M[:, None]
         inside_MR = (row_MR >= 0) & (row_MR < num_rows)
         if not trace.of_false_marks:
@@ -138,10 +147,10 @@ def _mark_sizes(
     return seen_TK
 
 
-def _noise(rng: np.random.Generator, num_rows: int, width: int) -> np.ndarray:
-    """Noise of unit variance that remembers the second before, (T, F)."""
+def _noise(rng: np.random.Generator, num_rows: int, width: int, memory: float) -> np.ndarray:
+    """Noise of unit variance that remembers the row before, (T, F)."""
     noise_TF = rng.standard_normal((num_rows, width))
-    noise_TF[1:] *= np.sqrt(1 - NOISE_MEMORY**2)
+    noise_TF[1:] *= np.sqrt(1 - memory**2)
     for row in range(1, num_rows):
-        noise_TF[row] += NOISE_MEMORY * noise_TF[row - 1]
+        noise_TF[row] += memory * noise_TF[row - 1]
     return noise_TF

@@ -1,18 +1,9 @@
-"""What happens in an invented match: chains of actions at the rates of thesis Table 5.1.
-
-Actions come in chains: a foul, then perhaps a card, then a free kick; the ball out of play, then
-a throw-in, a corner or a clearance. `LINKS` says which share of an action follows which other
-one. A chain is a walk along the links, so the rate of an action is the rate at which chains
-start with it plus what the links bring; chains start at exactly the rate that is missing to
-Table 5.1, and no event is ever rejected, so the rates come out without bias.
-"""
-
-from dataclasses import dataclass
-from typing import NamedTuple
+"""What happens in an invented football match, at the rates of thesis Table 5.1."""
 
 import numpy as np
 
 from hmtas.formats.labels import ACTIONS
+from hmtas.season.chains import Course, Link, SimulatedHalf, simulate_part
 
 EVENTS_IN_500_GAMES = {
     "Penalty": 173,
@@ -49,16 +40,6 @@ NOT_SHOWN = {
     "Foul": 0.02,
 }
 """Share of events that the broadcast misses, as annotated in real matches; 0 for the others."""
-
-
-class Link(NamedTuple):
-    """`share` of the events of `after` follow an event of `before`."""
-
-    before: str
-    after: str
-    share: float
-    delay_s: float  # typical; a delay is uniform within a third of it
-    same_side: bool = True
 
 
 # Shares and delays as in the annotations of real matches (an event and the one just before it).
@@ -104,139 +85,50 @@ LINKS = (
 
 HALF_MINUTES = 45.0
 STOPPAGE_S = (60.0, 180.0)  # mean of the first and of the second half
+EXTRA_TIME_SHARE = 1 / 3  # length of a part of extra time beside a half
+EXTRA_STOPPAGE_S = (20.0, 60.0)
 MATCH_S = 2 * 60 * HALF_MINUTES + sum(STOPPAGE_S)
-OPEN_PLAY_S = 8.0  # at least this long between two chains
 LABEL_JITTER_S = 0.5  # standard deviation of an annotator
-_LAST_QUIET_S = 3.0  # nothing happens in the last seconds of a half
-KICK_OFF = ACTIONS.index("Kick-off")
-GOAL = ACTIONS.index("Goal")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SimulatedHalf:
-    """What happened in one half, in order of time, and what an annotator wrote down."""
-
-    duration_s: int
-    time_s: np.ndarray  # (M,) float64, the true moments
-    action: np.ndarray  # (M,) int64, index into `ACTIONS`
-    home: np.ndarray  # (M,) bool, True where the home team acted
-    visible: np.ndarray  # (M,) bool, False where the broadcast did not show it
-    label_s: np.ndarray  # (M,) float64, the annotated moments, not always in order
-
-
-def rates_per_match() -> np.ndarray:
-    """Events of each action in a match of full length, shape (A,)."""
-    return np.array([EVENTS_IN_500_GAMES[action] for action in ACTIONS]) / 500
-
-
-def follow_probability() -> np.ndarray:
-    """Probability that the next event of a chain is b after a, shape (A, A); the rest ends it."""
-    rate_A = rates_per_match()
-    follow_AA = np.zeros((len(ACTIONS), len(ACTIONS)))
-    for link in LINKS:
-        a, b = ACTIONS.index(link.before), ACTIONS.index(link.after)
-        follow_AA[a, b] = link.share * rate_A[b] / rate_A[a]
-    return follow_AA
-
-
-_FOLLOW_AA = follow_probability()
-_LINKS_AFTER = [
-    [(link, ACTIONS.index(link.after)) for link in LINKS if link.before == action]
-    for action in ACTIONS
-]
+FOOTBALL = Course(
+    num_events={action: EVENTS_IN_500_GAMES[action] / 500 for action in ACTIONS},
+    length_s=MATCH_S,
+    links=LINKS,
+    open_play_s=8.0,
+    opener="Kick-off",
+    not_shown=NOT_SHOWN,
+)
 
 
 def simulate_match(
-    rng: np.random.Generator, minutes: float, *, label_jitter_s: float = LABEL_JITTER_S
-) -> tuple[SimulatedHalf, SimulatedHalf]:
-    """Invent the two halves of a match.
+    rng: np.random.Generator,
+    minutes: float,
+    *,
+    extra_time: bool = False,
+    label_jitter_s: float = LABEL_JITTER_S,
+) -> tuple[SimulatedHalf, ...]:
+    """Invent the two halves of a match, and perhaps the two parts of extra time after them.
 
     Args:
         rng: Source of the match.
-        minutes: Regular length of a half; stoppage time shrinks with it, rates per minute stay.
+        minutes: Regular length of a half; stoppage and extra time shrink with it, rates per minute
+            stay.
+        extra_time: Go on into parts 3 and 4; the halves are the same as without.
         label_jitter_s: Standard deviation of an annotator; the match is the same for all.
     """
     home_first = bool(rng.random() < 0.5)
     scale = minutes / HALF_MINUTES
-    halves = []
-    for half, stoppage_s in enumerate(STOPPAGE_S):
-        duration_s = round(60 * minutes + scale * rng.gamma(4.0, stoppage_s / 4.0))
-        opened_by_home = home_first == (half == 0)
-        halves.append(_simulate_half(rng, duration_s, opened_by_home, label_jitter_s))
-    return halves[0], halves[1]
-
-
-class _Event(NamedTuple):
-    offset_s: float
-    action: int
-    home: bool
-
-
-def _simulate_half(
-    rng: np.random.Generator, duration_s: int, opened_by_home: bool, label_jitter_s: float
-) -> SimulatedHalf:
-    opening = _Event(rng.uniform(0, 2), KICK_OFF, opened_by_home)
-    events = [opening, *_lay_out(rng, _draw_chains(rng, duration_s), opening, duration_s)]
-    action = np.array([event.action for event in events], dtype=np.int64)
-    time_s = np.array([event.offset_s for event in events])
-    not_shown_A = np.array([NOT_SHOWN.get(name, 0.0) for name in ACTIONS])
-    jitter_s = label_jitter_s * np.clip(rng.standard_normal(len(events)), -3, 3)
-    return SimulatedHalf(
-        duration_s=duration_s,
-        time_s=time_s,
-        action=action,
-        home=np.array([event.home for event in events]),
-        visible=rng.random(len(events)) >= not_shown_A[action],
-        label_s=np.clip(time_s + jitter_s, 0, duration_s - 1),
-    )
-
-
-def _draw_chains(rng: np.random.Generator, duration_s: int) -> list[list[_Event]]:
-    """The chains of a half in random order; offsets count from the start of each chain."""
-    rate_A = rates_per_match()
-    root_A = np.maximum(rate_A - rate_A @ _FOLLOW_AA, 0)
-    root_A[KICK_OFF] = 0  # opens a half or follows a goal
-    count_A = rng.poisson(root_A * duration_s / MATCH_S)
-    roots = rng.permutation(np.repeat(np.arange(len(ACTIONS)), count_A))
-    return [_walk(rng, int(root)) for root in roots]
-
-
-def _walk(rng: np.random.Generator, root: int) -> list[_Event]:
-    """One chain: follow the links until they end."""
-    chain = [_Event(0.0, root, bool(rng.random() < 0.5))]
-    while True:
-        last = chain[-1]
-        draw = rng.random()
-        for link, b in _LINKS_AFTER[last.action]:
-            draw -= _FOLLOW_AA[last.action, b]
-            if draw < 0:
-                delay_s = link.delay_s * rng.uniform(2 / 3, 4 / 3)
-                home = last.home == link.same_side
-                chain.append(_Event(last.offset_s + delay_s, b, home))
-                break
-        else:
-            return chain
-
-
-def _lay_out(
-    rng: np.random.Generator, chains: list[list[_Event]], opening: _Event, duration_s: int
-) -> list[_Event]:
-    """Put the chains one after another, open play of random length between them.
-
-    Chains that do not fit are left out: in a half of a few minutes it happens, in one of 45 not.
-    """
-    start_s = opening.offset_s + OPEN_PLAY_S
-    room_s = duration_s - _LAST_QUIET_S - start_s
-    fitting: list[list[_Event]] = []
-    for chain in chains:
-        needed_s = chain[-1].offset_s + OPEN_PLAY_S
-        if needed_s <= room_s:
-            fitting.append(chain)
-            room_s -= needed_s
-    # Sorted uniform points share the spare time out as a Poisson process would.
-    spare_s = np.sort(rng.uniform(0, max(room_s, 0), size=len(fitting)))
-    events = []
-    for chain, extra_s in zip(fitting, spare_s, strict=True):
-        events += [event._replace(offset_s=start_s + extra_s + event.offset_s) for event in chain]
-        start_s += chain[-1].offset_s + OPEN_PLAY_S
-    return events
+    lengths = [(minutes, stoppage_s) for stoppage_s in STOPPAGE_S]
+    if extra_time:
+        lengths += [(EXTRA_TIME_SHARE * minutes, stoppage_s) for stoppage_s in EXTRA_STOPPAGE_S]
+    parts = []
+    for number, (part_minutes, stoppage_s) in enumerate(lengths):
+        parts.append(
+            simulate_part(
+                rng,
+                FOOTBALL,
+                round(60 * part_minutes + scale * rng.gamma(4.0, stoppage_s / 4.0)),
+                opened_by_home=home_first == (number % 2 == 0),
+                label_jitter_s=label_jitter_s,
+            )
+        )
+    return tuple(parts)

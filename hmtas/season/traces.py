@@ -5,10 +5,11 @@ rows sees nearly all of it. `CONTEXT` is a season that needs a long context. The
 hardly differ at the moment. What tells them apart is a weak build-up 10 to 30 s before, a weak
 aftermath up to 30 s behind, and the events around: after a foul, an indirect free kick comes sooner
 than a direct one. A moment that only looks like an action has neither build-up nor aftermath.
-Moments are narrow and labels exact, so that rows of a second tell the half second.
+Moments are narrow and labels exact, so that rows of a second tell the half second. Other sports
+are laid out as `NEAR` at a pace of their own: the faster events follow, the narrower the traces.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ import numpy as np
 
 from hmtas.formats.labels import ACTIONS
 from hmtas.season.match import LABEL_JITTER_S
-from hmtas.season.profiles import StreamProfile
+from hmtas.season.profiles import LOUDNESS, QUIET, StreamProfile
+
+Kinds = Sequence[Sequence[str]]  # every action in one of them
 
 KINDS = (
     ("Penalty", "Goal", "Shots on target", "Shots off target"),
@@ -53,55 +56,83 @@ class Layout:
     kind_A: np.ndarray  # (A,) int64; actions of a kind look alike at the moment
     shared_size: float  # what a kind shares of its moments, beside the own part of 1
     num_features: int  # K; the first A show the moments
+    loudness_A: np.ndarray  # (A,) size of a moment to a stream that hears
+    pace: float  # how long everything takes, beside football
     delay_spread: float  # of a profile's `delay_spread_s`
     false_overlooked: float  # share of the lookalikes of an action that a stream is not fooled by
     label_jitter_s: float  # standard deviation of an annotator
     traces: Callable[[StreamProfile], tuple[Trace, ...]]
 
 
-def _index_of(kinds: tuple[tuple[str, ...], ...]) -> np.ndarray:
-    return np.array([[action in kind for kind in kinds].index(True) for action in ACTIONS])
+def near_layout(
+    actions: Sequence[str],
+    kinds: Kinds,
+    loudness: Mapping[str, float],
+    *,
+    pace: float,
+    label_jitter_s: float,
+) -> Layout:
+    """Evidence close to the moment.
 
+    Args:
+        actions: Names of the A actions.
+        kinds: Groups that share a part of their moments, and their build-up and aftermath.
+        loudness: Of the actions that are not `QUIET`.
+        pace: How long everything takes beside football; 0.5 is twice as fast.
+        label_jitter_s: Standard deviation of an annotator.
+    """
+    kind_A = _index_of(actions, kinds)
+    before_A = len(actions) + kind_A
+    after_A = before_A + len(kinds)
 
-_MOMENT_A = np.arange(len(ACTIONS))
-_KIND_A = _index_of(KINDS)
+    def traces(profile: StreamProfile) -> tuple[Trace, ...]:
+        blur_s = profile.blur_s
+        return (
+            Trace(np.arange(len(actions)), 0.0, 0.0, blur_s, 1.0),
+            Trace(before_A, -2.0 * pace, 0.0, blur_s, profile.build_up),
+            Trace(after_A, 2.5 * pace, 0.0, blur_s, profile.aftermath),
+        )
 
-
-def _near_traces(profile: StreamProfile) -> tuple[Trace, ...]:
-    blur_s = profile.blur_s
-    before_A = len(ACTIONS) + _KIND_A
-    after_A = before_A + len(KINDS)
-    return (
-        Trace(_MOMENT_A, 0.0, 0.0, blur_s, 1.0),
-        Trace(before_A, -2.0, 0.0, blur_s, profile.build_up),
-        Trace(after_A, 2.5, 0.0, blur_s, profile.aftermath),
+    return Layout(
+        kind_A=kind_A,
+        shared_size=0.6,
+        num_features=len(actions) + 2 * len(kinds),
+        loudness_A=_loudness_of(actions, loudness),
+        pace=pace,
+        delay_spread=1.0,
+        false_overlooked=0.5,
+        label_jitter_s=label_jitter_s,
+        traces=traces,
     )
+
+
+def _index_of(actions: Sequence[str], kinds: Kinds) -> np.ndarray:
+    return np.array([[action in kind for kind in kinds].index(True) for action in actions])
+
+
+def _loudness_of(actions: Sequence[str], loudness: Mapping[str, float]) -> np.ndarray:
+    return np.array([loudness.get(action, QUIET) for action in actions])
 
 
 def _context_traces(profile: StreamProfile) -> tuple[Trace, ...]:
     blur_s = profile.blur_s
-    before_A = len(ACTIONS) + _MOMENT_A
+    moment_A = np.arange(len(ACTIONS))
+    before_A = len(ACTIONS) + moment_A
     after_A = before_A + len(ACTIONS)
     return (
-        Trace(_MOMENT_A, 0.0, 0.0, 0.5 * blur_s, 1.0),
+        Trace(moment_A, 0.0, 0.0, 0.5 * blur_s, 1.0),
         Trace(before_A, -17.0, 3.0, 4 * blur_s, 0.5 * profile.build_up, of_false_marks=False),
         Trace(after_A, 14.0, 3.0, 4 * blur_s, 0.5 * profile.aftermath, of_false_marks=False),
     )
 
 
-NEAR = Layout(
-    kind_A=_KIND_A,
-    shared_size=0.6,
-    num_features=len(ACTIONS) + 2 * len(KINDS),
-    delay_spread=1.0,
-    false_overlooked=0.5,
-    label_jitter_s=LABEL_JITTER_S,
-    traces=_near_traces,
-)
+NEAR = near_layout(ACTIONS, KINDS, LOUDNESS, pace=1.0, label_jitter_s=LABEL_JITTER_S)
 CONTEXT = Layout(
-    kind_A=_index_of(LOOKALIKES),
+    kind_A=_index_of(ACTIONS, LOOKALIKES),
     shared_size=5.0,
     num_features=3 * len(ACTIONS),
+    loudness_A=_loudness_of(ACTIONS, LOUDNESS),
+    pace=1.0,
     delay_spread=0.2,
     false_overlooked=0.2,
     label_jitter_s=0.15,

@@ -1,10 +1,10 @@
-"""A synthetic season on disk, in SoccerNet's layout.
+"""A synthetic season on disk.
 
-`hmtas.season.match` invents what happens, `hmtas.season.evidence` what the streams see of it. Game
-k of a seed is the same whatever the number of games, and only one half is in memory at a time.
+A sport says what happens and how it is written (`hmtas.season.sports`), `hmtas.season.evidence`
+what the streams see of it. Game k of a seed is the same whatever the number of games, and the
+embeddings of only one half are in memory at a time.
 """
 
-import datetime
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,12 +15,12 @@ from pydantic import Field, field_validator, model_validator
 from hmtas.errors import InputError, join_problems
 from hmtas.files import atomic_path, is_free, read_json, write_json
 from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
-from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE
-from hmtas.formats.splits import SPLIT_FILE
 from hmtas.place import check_folder, check_space
+from hmtas.season.chains import SimulatedHalf
 from hmtas.season.evidence import draw_marks, embed, name_key
-from hmtas.season.match import GOAL, SimulatedHalf, simulate_match
-from hmtas.season.traces import CONTEXT, NEAR, Layout
+from hmtas.season.forms import Game
+from hmtas.season.sports import SPORTS, SportName
+from hmtas.season.traces import CONTEXT, Layout
 from hmtas.validation import Frozen
 
 SEASON_FILE = "season.json"
@@ -37,16 +37,30 @@ class SeasonConfig(Frozen):
     test: int = Field(default=100, ge=0)
     challenge: int = Field(default=0, ge=0, description="games without labels")
     seed: int = Field(default=0, ge=0)
-    minutes: float = Field(default=45.0, ge=1, le=60, description="regular length of a half")
+    # Left out of the file where they are what seasons without these keys have, which still resume.
+    sport: SportName = Field(default="football", exclude_if=lambda sport: sport == "football")
+    rate_hz: float = Field(
+        default=1.0, ge=0.5, le=25, exclude_if=lambda rate_hz: rate_hz == 1.0,
+        description="rows per second",
+    )  # fmt: skip
+    minutes: float = Field(default=45.0, ge=1, le=60, description="regular length of a part")
     streams: dict[str, int] = Field(default_factory=lambda: dict(SMALL_STREAMS))
     dtype: Literal["float16", "float32"] = "float16"
     ragged: bool = Field(default=True, description="files of a half differ by up to 2 rows")
-    # Left out of the file when off: older seasons have no such key, and still resume.
     context: bool = Field(
         default=False,
         exclude_if=lambda on: not on,
         description="evidence half a minute around an action, exact times; for long contexts",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Fill in what a sport usually has."""
+        name = given.get("sport", "football")
+        sport = SPORTS[name if name in SPORTS else "football"]
+        usual = {"minutes": sport.minutes, "rate_hz": sport.rate_hz}
+        return given | {key: value for key, value in usual.items() if given.get(key) is None}
 
     @field_validator("streams")
     @classmethod
@@ -69,10 +83,19 @@ class SeasonConfig(Frozen):
             raise ValueError("a season needs at least one game")
         return self
 
+    @model_validator(mode="after")
+    def _context_of_football(self) -> "SeasonConfig":
+        if self.context and self.sport != "football":
+            raise ValueError(
+                f"context: only football has seasons for long contexts, got sport {self.sport!r}; "
+                "leave one of the two out"
+            )
+        return self
+
     @property
     def layout(self) -> Layout:
         """Where the evidence of its actions lies."""
-        return CONTEXT if self.context else NEAR
+        return CONTEXT if self.context else SPORTS[self.sport].layout
 
     @property
     def num_games(self) -> int:
@@ -124,14 +147,18 @@ def write_season(
             disk is full.
     """
     _claim(root, config)
-    names: dict[str, list[str]] = {}
+    form = SPORTS[config.sport].form
+    splits: dict[str, list[Game]] = {}
     for split, numbers in config.splits.items():
-        names[split] = []
+        splits[split] = []
         for number in numbers:
-            names[split].append(_write_game(root, config, number, split != "challenge"))
+            game = _write_game(root, config, number)
+            if split != "challenge":
+                form.write_labels(root, game)
+            splits[split].append(game)
             on_game()
-    # Last: a season without it is not finished.
-    write_json(root / SPLIT_FILE, names)
+    # Last: a season without them is not finished.
+    form.write_lists(root, splits, [file.name for file in _files(config)], config.rate_hz)
 
 
 def _claim(root: Path, config: SeasonConfig) -> None:
@@ -154,24 +181,24 @@ def _claim(root: Path, config: SeasonConfig) -> None:
         )
     check_folder(root)
     row = sum(file.width * np.dtype(file.dtype).itemsize for file in _files(config))
-    needed = int(config.num_games * len(HALVES) * 60 * config.minutes * row)
+    game_s = 60 * config.minutes * SPORTS[config.sport].parts_per_game
+    needed = int(config.num_games * game_s * config.rate_hz * row)
     there = sum(file.stat().st_size for file in root.rglob("*.npy"))
     check_space(root, needed - there, "the games", "ask for fewer or for less")
     write_json(path, document)
 
 
-def _write_game(root: Path, config: SeasonConfig, number: int, labelled: bool) -> str:
-    """Write what is missing of one game, and name the game."""
-    halves = simulate_match(
-        _generator(config.seed, number),
-        config.minutes,
-        label_jitter_s=config.layout.label_jitter_s,
+def _write_game(root: Path, config: SeasonConfig, number: int) -> Game:
+    """Play a game, and write what is missing of its embeddings."""
+    sport, layout = SPORTS[config.sport], config.layout
+    parts = sport.play(
+        _generator(config.seed, number), number, config.minutes, layout.label_jitter_s
     )
-    game = game_name(number, halves)
-    for half, played in zip(HALVES, halves, strict=True):
-        marks = draw_marks(_generator(config.seed, number, half), played)
+    game = Game(sport.form.name_of(number, parts), parts)
+    for half, played in enumerate(parts, 1):
+        marks = draw_marks(_generator(config.seed, number, half), played, layout)
         for file in _files(config):
-            path = root / game / f"{half}_{file.name}.npy"
+            path = root / sport.form.embedding_file(game.name, half, file.name)
             if path.exists():
                 continue
             values_TF = np.empty((_num_rows(config, number, half, file, played), file.width),
@@ -185,13 +212,11 @@ def _write_game(root: Path, config: SeasonConfig, number: int, labelled: bool) -
                     width=config.streams[stream],
                     num_rows=len(values_TF),
                     seed=config.seed,
-                    layout=config.layout,
+                    layout=layout,
+                    rate_hz=config.rate_hz,
                 )
             with atomic_path(path) as scratch, scratch.open("wb") as output:
                 np.save(output, values_TF)
-    label_path = root / game / LABEL_FILE
-    if labelled and not label_path.exists():
-        write_json(label_path, {"UrlLocal": game, "annotations": list(_annotations(halves))})
     return game
 
 
@@ -230,62 +255,8 @@ def _files(config: SeasonConfig) -> list[_File]:
 def _num_rows(
     config: SeasonConfig, number: int, half: int, file: _File, played: SimulatedHalf
 ) -> int:
-    """A row per second, up to two fewer now and then: as in the real files."""
+    """A row for each step of the rate, up to two fewer now and then: as in the real files."""
     rng = _generator(config.seed, number, half, name_key(file.name), 1)
     short = config.ragged and rng.random() < _SHORTER
-    return played.duration_s - (int(rng.integers(1, _MAX_SHORTER + 1)) if short else 0)
-
-
-def _annotations(halves: tuple[SimulatedHalf, SimulatedHalf]) -> Iterator[dict[str, Any]]:
-    """The annotations of a match, in order of the annotated time."""
-    for half, played in zip(HALVES, halves, strict=True):
-        for i in np.argsort(played.label_s, kind="stable"):
-            position_ms = round(1000 * float(played.label_s[i]))
-            minutes, seconds = divmod(position_ms // 1000, 60)
-            yield {
-                "gameTime": f"{half} - {minutes:02d}:{seconds:02d}",
-                "label": ACTIONS[played.action[i]],
-                "position": str(position_ms),
-                "team": "home" if played.home[i] else "away",
-                "visibility": "visible" if played.visible[i] else "not shown",
-            }
-
-
-LEAGUES = {
-    "eastmark_first-league": ("Ard", "Bex", "Cal", "Dorn", "Elm", "Fen"),
-    "norland_premier": ("Gar", "Hol", "Isk", "Jor", "Kel", "Lum"),
-    "sudania_serie-one": ("Mar", "Nol", "Oster", "Pal", "Quin", "Rav"),
-    "westria_liga": ("Sol", "Tarn", "Ulm", "Vel", "Wex", "Yar"),
-}
-_ENDINGS = ("bridge", "mouth", "ton Rovers")
-_NUM_TEAMS = 18
-_ROUNDS = 2 * (_NUM_TEAMS - 1)
-_FIRST_YEAR = 2001
-
-
-def game_name(number: int, halves: tuple[SimulatedHalf, SimulatedHalf]) -> str:
-    """SoccerNet's folder of game `number`, with invented teams and the score that was played.
-
-    Every league plays a double round robin per season, so no two games have one name.
-    """
-    leagues = list(LEAGUES)
-    league = leagues[number % len(leagues)]
-    season, fixture = divmod(number // len(leagues), _ROUNDS * _NUM_TEAMS // 2)
-    matchday, pairing = divmod(fixture, _NUM_TEAMS // 2)
-    home, away = _fixture(matchday, pairing)
-    teams = [stem + ending for ending in _ENDINGS for stem in LEAGUES[league]]
-    year = _FIRST_YEAR + season
-    date = datetime.date(year, 8, 11) + datetime.timedelta(weeks=matchday)
-    goals = np.concatenate([played.home[played.action == GOAL] for played in halves])
-    score = f"{teams[home]} {goals.sum()} - {(~goals).sum()} {teams[away]}"
-    return f"{league}/{year}-{year + 1}/{date} - {15 + pairing % 6}-00 {score}"
-
-
-def _fixture(matchday: int, pairing: int) -> tuple[int, int]:
-    """Home and away team of a double round robin: the last team stays, the others rotate."""
-    rotating = _NUM_TEAMS - 1
-    turn = matchday % rotating
-    a = (turn + pairing) % rotating
-    b = rotating if pairing == 0 else (turn - pairing) % rotating
-    swap = (matchday >= rotating) != (turn % 2 == 1)
-    return (b, a) if swap else (a, b)
+    num_rows = round(played.duration_s * config.rate_hz)
+    return num_rows - (int(rng.integers(1, _MAX_SHORTER + 1)) if short else 0)

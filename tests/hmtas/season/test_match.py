@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from hmtas.formats.labels import ACTIONS
+from hmtas.season.chains import SimulatedHalf
 from hmtas.season.match import (
     EVENTS_IN_500_GAMES,
+    FOOTBALL,
     LINKS,
     NOT_SHOWN,
-    SimulatedHalf,
-    follow_probability,
-    rates_per_match,
     simulate_match,
 )
 
@@ -33,7 +32,7 @@ def test_the_table_holds_every_action() -> None:
 
 
 def test_rates_are_those_of_the_table(halves: list[SimulatedHalf]) -> None:
-    expected_A = NUM_MATCHES * rates_per_match()
+    expected_A = NUM_MATCHES * FOOTBALL.rates
     off_in_sigma_A = (count(halves) - expected_A) / np.sqrt(expected_A)
     assert np.abs(off_in_sigma_A).max() < 4
 
@@ -42,7 +41,7 @@ def test_a_short_half_keeps_the_rates_per_minute() -> None:
     matches = [simulate_match(np.random.default_rng([3, k]), 15) for k in range(90)]
     short = [half for match in matches for half in match]
     kick_off = ACTIONS.index("Kick-off")
-    expected_A = 30 * rates_per_match()  # 90 matches of a third of the length
+    expected_A = 30 * FOOTBALL.rates  # 90 matches of a third of the length
     # The kick-off after the break does not get rarer with the minutes.
     expected_A[kick_off] += 2 * 60
     off_in_sigma_A = (count(short) - expected_A) / np.sqrt(expected_A)
@@ -50,8 +49,8 @@ def test_a_short_half_keeps_the_rates_per_minute() -> None:
 
 
 def test_chains_bring_no_action_more_often_than_it_is() -> None:
-    follow_AA = follow_probability()
-    rate_A = rates_per_match()
+    follow_AA = FOOTBALL.follow_probability
+    rate_A = FOOTBALL.rates
     assert (follow_AA.sum(axis=1) <= 1).all()
     missing_A = rate_A - rate_A @ follow_AA
     assert (missing_A >= 0).all()

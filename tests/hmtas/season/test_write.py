@@ -16,17 +16,19 @@ from hmtas.files import sha256_file
 from hmtas.formats.embeddings import THESIS_STREAMS
 from hmtas.formats.labels import ACTIONS, LABEL_FILE, read_events
 from hmtas.formats.splits import read_splits
+from hmtas.season.chains import SimulatedHalf
 from hmtas.season.evidence import draw_marks, embed
-from hmtas.season.match import HALF_MINUTES, SimulatedHalf, simulate_match
+from hmtas.season.match import HALF_MINUTES, simulate_match
 from hmtas.season.profiles import DEFAULT_PROFILE, PROFILES
+from hmtas.season.sports import SPORTS
 from hmtas.season.write import (
     SMALL_STREAMS,
     SeasonConfig,
-    game_name,
     parse_streams,
     write_season,
 )
 
+name_of = SPORTS["football"].form.name_of
 TINY: dict[str, Any] = {"train": 3, "valid": 1, "test": 1, "minutes": 4, "seed": 5}
 
 
@@ -154,12 +156,12 @@ def test_goals_of_whole_matches_stand_in_the_name() -> None:
         goal = ACTIONS.index("Goal")
         home = sum(int((half.action[half.home] == goal).sum()) for half in halves)
         away = sum(int((half.action[~half.home] == goal).sum()) for half in halves)
-        assert f" {home} - {away} " in game_name(number, halves)
+        assert f" {home} - {away} " in name_of(number, halves)
 
 
 def test_no_team_meets_itself_and_no_fixture_comes_twice() -> None:
     halves = simulate_match(np.random.default_rng(0), 1)
-    names = [game_name(number, halves) for number in range(2 * 4 * 306)]
+    names = [name_of(number, halves) for number in range(2 * 4 * 306)]
     assert len(set(names)) == len(names)
     for name in names:
         home, away = name.split("-00 ", 1)[1].split(" 0 - 0 ")
