@@ -19,7 +19,7 @@ METAVARS = {
         "max_epochs grace_epochs epochs bootstrap train valid test challenge rate_hz threshold "
         "tolerance",
         "NAME": "name experiment preset_name protocol sampler objective pruner weights method "
-        "combiners dtype",
+        "combiners dtype sport",
         "NAME,...": "streams only_splits what kinds",
         "NAME=VALUE": "settings",
         "FILE": "splits config_file space_file encoder half_seconds",

@@ -8,7 +8,6 @@ import typer
 from hmtas.commands.options import Json
 from hmtas.errors import InputError
 from hmtas.formats.embeddings import THESIS_STREAMS
-from hmtas.season.sports import SportName
 from hmtas.season.write import SMALL_STREAMS, SeasonConfig, parse_streams, write_season
 from hmtas.terminal.console import emit, progress, say
 from hmtas.terminal.text import counted
@@ -19,11 +18,12 @@ def season(
     games: Annotated[Path, typer.Argument(help="Folder of the season: new, empty, or to resume.")],
     *,
     sport: Annotated[
-        SportName,
+        str,
         typer.Option(
-            help="What is played, and how it is written: football as SoccerNet-v2, alone or "
-            "with extra time in every third game (parts 3 and 4); ball actions in one part, with "
-            "Labels-ball.json; tennis as lists of frames; handball as OSL version 2.",
+            help="What is played, and how it is written: `football` as SoccerNet-v2; "
+            "`football-extra-time` with parts 3 and 4 in every third game; `ball`, ball actions in "
+            "one part, with Labels-ball.json; `tennis` as lists of frames; `handball` as OSL "
+            "version 2.",
         ),
     ] = "football",
     train: Annotated[int, typer.Option(help="Games to train on.")] = 300,

@@ -261,6 +261,9 @@ def test_the_verb_knows_what_is_usual_in_a_sport(tmp_path: Path) -> None:
         pytest.param(
             ["--sport", "football-extra-time", "--context"], "only football has", id="extra time"
         ),
+        pytest.param(
+            ["--sport", "golf"], "^bad season: sport: .*'tennis'[^;]*, got 'golf'$", id="no sport"
+        ),
         pytest.param(["--rate-hz", "0.1"], r"bad season: rate_hz: .*0\.5, got 0\.1$", id="slow"),
         pytest.param(["--rate-hz", "50"], "bad season: rate_hz: .*25, got 50", id="fast"),
     ],
@@ -269,12 +272,3 @@ def test_bad_options_leave_nothing(tmp_path: Path, options: list[str], message: 
     with pytest.raises(InputError, match=message):
         verb(str(tmp_path / "new"), *options)
     assert not (tmp_path / "new").exists()
-
-
-def test_an_unknown_sport_is_named(tmp_path: Path) -> None:
-    result = CliRunner().invoke(build(), ["season", str(tmp_path / "new"), "--sport", "golf"])
-    assert result.exit_code == 2
-    assert "golf" in result.output
-    assert not (tmp_path / "new").exists()
-    with pytest.raises(ValueError, match=r"1 validation error[^\n]*\nsport"):
-        SeasonConfig.model_validate({"sport": "golf"})
