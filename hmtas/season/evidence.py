@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.season.match import SimulatedHalf
 from hmtas.season.profiles import DEFAULT_PROFILE, LOUDNESS, PROFILES, QUIET, StreamProfile
 from hmtas.season.traces import NEAR, Layout

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 
 EVENTS_IN_500_GAMES = {
     "Penalty": 173,

@@ -14,8 +14,10 @@ from pydantic import Field, field_validator, model_validator
 
 from hmtas.errors import InputError, join_problems
 from hmtas.files import atomic_path, is_free, read_json, write_json
+from hmtas.formats.actions import ACTIONS
 from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
-from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE
+from hmtas.formats.labels import HALVES
+from hmtas.formats.soccernet import LABEL_FILE
 from hmtas.formats.splits import SPLIT_FILE
 from hmtas.place import check_folder, check_space
 from hmtas.season.evidence import draw_marks, embed, name_key
