@@ -27,7 +27,8 @@ import numpy as np
 from rich.table import Table
 
 from hmtas.errors import InputError
-from hmtas.formats.labels import ACTIONS, LABEL_FILE, read_events
+from hmtas.formats.actions import ACTIONS
+from hmtas.formats.soccernet import LABEL_FILE, read_events
 from hmtas.formats.splits import read_splits
 from hmtas.formats.submission import read_submission
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map, score

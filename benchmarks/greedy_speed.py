@@ -27,7 +27,7 @@ from ensemble.greedy.library import build_library
 from ensemble.greedy.select import GreedyConfig, select
 from ensemble.stack.align import ModelOutput, Stack
 from hmtas.config import SpottingConfig
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.records import Events, HalfId, Probabilities
 from hmtas.runs.probabilities import Provenance, read_probabilities, write_probabilities
 from hmtas.season.match import EVENTS_IN_500_GAMES, simulate_match

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from synthetic_store import SMALL, SPLIT, THESIS, write_store
 
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.model.windows import window_rows
 from hmtas.presets import preset
 from hmtas.records import HalfId

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.metric.averages import TIGHT_S
 from hmtas.metric.counts import histograms
 from hmtas.records import Events, HalfId, Probabilities

@@ -19,7 +19,7 @@ from simulate import Model, Moments, look, simulate_moments
 from ensemble.combiner import Evidence
 from ensemble.stack.align import ModelOutput, stack
 from hmtas.config import SpottingConfig
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.records import Events, HalfId, Probabilities
 from hmtas.season.match import FOOTBALL
 

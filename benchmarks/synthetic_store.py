@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from hmtas.files import atomic_path, sha256_file
+from hmtas.formats.actions import ACTIONS
 from hmtas.formats.embeddings import THESIS_STREAMS as THESIS
-from hmtas.formats.labels import ACTIONS
 from hmtas.records import Events, HalfId
 from hmtas.store.halves import labels_bytes, write_half
 from hmtas.store.index import LABELS_FILE, SCHEMA_VERSION, Index, write_index

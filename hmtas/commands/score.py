@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hmtas.commands.failures import Failures, check_readable
-from hmtas.commands.options import Bootstrap, Json
+from hmtas.commands.options import (
+    ActionList,
+    Bootstrap,
+    ByTeam,
+    Json,
+    LabelFormat,
+    LabelFps,
+    Renames,
+    SpotAt,
+    actions_in,
+)
 from hmtas.errors import InputError
 from hmtas.place import check_file, check_folder
 from hmtas.terminal.console import emit, progress, say, show
@@ -35,7 +45,11 @@ def spot(
     ],
     *,
     out: Annotated[
-        Path, typer.Option(help="Folder for the spots, or a submission ending in .zip.")
+        Path,
+        typer.Option(
+            help="Folder for the spots, a submission ending in .zip, or one file of the format of "
+            "the labels, ending in .json or .csv."
+        ),
     ],
     split: Annotated[
         str | None, typer.Option(help="Needed if the run has predicted several splits.")
@@ -45,18 +59,30 @@ def spot(
 ) -> None:
     """Write spots: a `results_spotting.json` per game, as SoccerNet's evaluator reads them.
 
-    Example: `hmtas spot runs/m7 --split test --out submission.zip`
+    Into a file that ends in .json or .csv they are written as the labels of the store are: OSL,
+    lists of frames, segments or CSV.
+
+    Examples: `hmtas spot runs/m7 --split test --out submission.zip`;
+    `hmtas spot runs/tennis --split test --out predictions.json`
     """
+    from hmtas.formats.predictions import ENDINGS, write_spots
     from hmtas.formats.submission import wants_zip, write_submission
     from hmtas.scoring.inputs import has_probabilities, load_probabilities
+    from hmtas.scoring.targets import target_of
 
     if not has_probabilities(probabilities):
         raise InputError(
             f"{probabilities}: neither a run folder nor a file of stored probabilities (.arrow)"
         )
-    check_file(out) if wants_zip(out) else check_folder(out, out.absolute().parent)
+    in_one = out.suffix.lower() in ENDINGS
+    check_file(out) if in_one or wants_zip(out) else check_folder(out, out.absolute().parent)
     found = load_probabilities(probabilities, split, windows)
-    write_submission(out, found.spots, found.actions)
+    target = target_of(probabilities, found, needed=in_one)
+    if in_one and target is not None:
+        write_spots(out, found.spots, found.actions, target)
+    else:
+        by_team = target is not None and target.by_team
+        write_submission(out, found.spots, found.actions, by_team=by_team)
     num_spots = sum(len(spots.time_s) for spots in found.spots.values())
     if as_json:
         emit(
@@ -77,16 +103,16 @@ def score(
         list[Path],
         typer.Argument(
             metavar="RUN|SPOTS",
-            help="Run folders, files of stored probabilities, or folders or zips of "
-            "`results_spotting.json`.",
+            help="Run folders, files of stored probabilities, folders or zips of "
+            "`results_spotting.json`, or predictions in one .json or .csv.",
         ),
     ],
     *,
     games: Annotated[
         str | None,
         typer.Option(
-            help="Where the labels are: a tree with `Labels-v2.json`, or a store. By default the "
-            "store that the probabilities were predicted on."
+            help="Where the labels are: a store, or label files of any format that `hmtas pack` "
+            "reads. By default the store that the probabilities were predicted on."
         ),
     ] = None,
     splits: Annotated[
@@ -96,6 +122,12 @@ def score(
         str | None, typer.Option(help="Score the games of this split; by default all.")
     ] = None,
     windows: Windows = None,
+    label_format: LabelFormat = None,
+    actions: ActionList = None,
+    rename: Renames = None,
+    by_team: ByTeam = False,
+    fps: LabelFps = None,
+    spot_at: SpotAt = None,
     label_times: Annotated[
         Literal["position", "game_time"],
         typer.Option(
@@ -116,7 +148,9 @@ def score(
     Examples: `hmtas score runs/m7 --split valid`;
     `hmtas score submission.zip --games GAMES --split test`
     """
-    from hmtas.scoring.inputs import is_run, load
+    from hmtas.formats.actions import Naming, parse_renames
+    from hmtas.formats.recognise import LabelOptions
+    from hmtas.scoring.inputs import Reading, is_run, load
     from hmtas.scoring.score import score_spots, write_score
     from hmtas.tracking.note import tracked
     from hmtas.tracking.run import check_tracking, log_saved
@@ -125,6 +159,11 @@ def score(
         raise InputError(f"--splits {splits} needs --split: which of its splits is to be scored?")
     # Scores under the times of 2021 are not comparable, and not kept.
     runs = [path for path in spots if is_run(path)] if label_times == "position" else []
+    reading = Reading(
+        LabelOptions(label_format, fps, spot_at, label_times),
+        Naming(parse_renames(rename or ()), by_team),
+        actions_in(actions),
+    )
     failures, inputs = Failures(len(spots)), []
     for path in spots:
         with failures.of(path):
@@ -132,7 +171,7 @@ def score(
                 check_readable(path)
                 check_folder(path / "scores")
             loaded = load(path, games=games, split=split, splits=splits, windows=windows,
-                          label_times=label_times)  # fmt: skip
+                          reading=reading)  # fmt: skip
             inputs.append((path, *loaded))
     if not inputs:
         failures.tell()

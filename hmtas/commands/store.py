@@ -5,7 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hmtas.commands.options import Json, StorePlace, names_in
+from hmtas.commands.options import (
+    ActionList,
+    ByTeam,
+    Json,
+    LabelFormat,
+    LabelFps,
+    Renames,
+    SpotAt,
+    StorePlace,
+    actions_in,
+    names_in,
+)
+from hmtas.errors import InputError
+from hmtas.formats.times import MOST_PARTS
 from hmtas.place import check_folder
 from hmtas.terminal.console import emit, progress, say, show
 from hmtas.terminal.table import Table
@@ -19,12 +32,31 @@ NUM_LISTED = 10  # rows of one kind in the report; `--json` has all
 
 def pack(
     games: Annotated[
-        Path, typer.Argument(help="SoccerNet tree: league/season/game/ with .npy files and labels.")
+        Path,
+        typer.Argument(
+            help="Folder of the games: SoccerNet's tree, or label files that list them, or one "
+            "such file."
+        ),
     ],
     store: Annotated[Path, typer.Argument(help="Folder of the store: new, or one to finish.")],
     *,
+    features: Annotated[
+        Path | None, typer.Option(help="Folder of the embeddings; by default GAMES.")
+    ] = None,
+    label_format: LabelFormat = None,
+    actions: ActionList = None,
+    rename: Renames = None,
+    by_team: ByTeam = False,
+    fps: LabelFps = None,
+    spot_at: SpotAt = None,
     splits: Annotated[
-        Path | None, typer.Option(help="Split file; by default GAMES/splits.json.")
+        Path | None,
+        typer.Option(
+            "--splits",
+            "--split-by",
+            help="Split file: {split: [game, ...]}, {game: split}, or a table game,split; by "
+            "default GAMES/splits.json, or what the label files say.",
+        ),
     ] = None,
     only_splits: Annotated[
         str | None, typer.Option(help="Pack only these splits; other games are left out.")
@@ -39,22 +71,49 @@ def pack(
             "a label may lie."
         ),
     ] = 5.0,
+    parts: Annotated[
+        str | None,
+        typer.Option(
+            help="Parts of a game to pack beside 1, 2 and those that labels know, such as 3,4."
+        ),
+    ] = None,
+    allow_missing_halves: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing-halves", help="Pack the other halves of a game that lacks one."
+        ),
+    ] = False,
     rate_hz: Annotated[float, typer.Option(help="Rows per second of every file.")] = 1.0,
     as_json: Json = False,
 ) -> None:
     """Pack embeddings, labels and splits into a memory-mapped store.
 
+    Labels: a `Labels-v2.json`, `Labels-ball.json` or `Labels.json` in the folder of each game, or
+    files that list games: OSL 1 and 2, lists of frames, segments, CSV with the columns game, label
+    and time_s. Embeddings: <game>/<half>_<stream>.npy, <game>/<stream>.npy, <stream>/<video>.npy,
+    or where the labels say (docs/data.md).
+
     Headers, labels and splits of the whole season are checked before anything is written. Files
-    that look like streams but are not named {1,2}_<stream>.npy are listed as left out, and labels
-    that end long before the rows put --rate-hz in doubt. After an interruption the same command
-    resumes.
+    that look like streams but are not named so are listed as left out, and labels that end long
+    before the rows put --rate-hz in doubt. After an interruption the same command resumes.
+
+    Examples: `hmtas pack SoccerNet store`; `hmtas pack tennis store --rate-hz 2`;
+    `hmtas pack annotations.json store --features FEATURES --split-by split.csv`
     """
+    from hmtas.formats.actions import Naming, parse_renames
+    from hmtas.formats.recognise import LabelOptions
     from hmtas.store.check import plan_pack
     from hmtas.store.pack import run_pack
 
     check_folder(store)
     plan = plan_pack(
         games,
+        features=features,
+        labels=LabelOptions(label_format, fps, spot_at),
+        naming=Naming(parse_renames(rename or ()), by_team),
+        actions=actions_in(actions),
+        parts=parts_in(parts),
+        allow_missing_halves=allow_missing_halves,
         splits=splits,
         only_splits=names_in(only_splits),
         slack_s=slack_s,
@@ -74,6 +133,15 @@ def pack(
     if report.replaced:
         say(f"warning: {store} held other data before (checksum {report.replaced[:12]}, now "
             f"{report.checksum[:12]}): what was made on it is refused from now on")  # fmt: skip
+
+
+def parts_in(text: str | None) -> list[int]:
+    """The numbers of a list such as 3,4."""
+    words = names_in(text) or []
+    wrong = [word for word in words if not word.isdecimal() or not 1 <= int(word) <= MOST_PARTS]
+    if wrong:
+        raise InputError(f"--parts must be numbers from 1, such as 3,4, got {wrong[0]!r}")
+    return [int(word) for word in words]
 
 
 def verify(store: StorePlace, as_json: Json = False) -> None:
@@ -127,6 +195,11 @@ def upload(
 def _show_report(report: "PackReport") -> None:
     games = tuple((name, str(num_games)) for name, num_games in report.num_games.items())
     show(Table(heads=("split", "games"), rows=games, title="packed"))
+    named = report.actions
+    show(f"labels: {report.format}; {counted(len(named.names), 'action')}, from {named.origin}")
+    if report.format != "soccernet-v2":
+        counts = tuple((name, f"{number:,}") for name, number in named.num_train.items())
+        show(Table(heads=("action", "labels of train"), rows=counts))
     widths = ", ".join(f"{name} {width}" for name, width in report.streams.items())
     num_halves = counted(report.num_packed + report.num_kept, "half")
     show(f"{num_halves}, {report.num_bytes / 1e6:,.0f} MB: {widths}")
@@ -136,6 +209,13 @@ def _show_report(report: "PackReport") -> None:
             for half, stream, rows in report.extended
         ],
         "stream missing": [(str(half), stream) for half, stream in report.missing],
+        "half missing": [
+            (str(half), f"its {counted(number, 'label')} left out" if number else "")
+            for half, number in report.missing_halves
+        ],
+        "labels left out by --rename": [("", counted(named.num_left_out, "label"))]
+        if named.num_left_out
+        else [],
         "label past the end, kept": [
             (str(item.half), f"{item.action} at {item.time_s:g} s of {item.length_s:g} s")
             for item in report.late_labels

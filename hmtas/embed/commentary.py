@@ -19,7 +19,9 @@ from hmtas.embed.encoder import SAID_S, VERSION, Encoder, fit_encoder, load_enco
 from hmtas.embed.transcripts import SpokenWords, Transcript, count_words, read_transcript
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, read_json, sha256_file, sha256_json, write_json
-from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, find_games, read_events
+from hmtas.formats.actions import ACTIONS
+from hmtas.formats.labels import HALVES
+from hmtas.formats.soccernet import LABEL_FILE, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, other_form, read_splits
 from hmtas.records import Events, HalfId
 from hmtas.validation import read_record

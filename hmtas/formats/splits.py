@@ -1,31 +1,89 @@
-"""Which games are trained on, validated on and tested on: `splits.json`."""
+"""Which games are trained on, validated on and tested on: `splits.json`, or a table."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from unicodedata import is_normalized, normalize
 
 from pydantic import RootModel
 
 from hmtas.errors import InputError, join_problems
-from hmtas.validation import read_record
+from hmtas.files import read_json
+from hmtas.formats.table import table_rows
+from hmtas.validation import validated
 
 SPLIT_FILE = "splits.json"
 Splits = dict[str, tuple[str, ...]]
+_OTHER_NAMES = {
+    "training": "train",
+    "val": "valid",
+    "validation": "valid",
+    "testing": "test",
+}
 
 
-class _SplitFile(RootModel[Splits]):
-    """The content of splits.json."""
+class _ByName(RootModel[Splits]):
+    """The games of each split."""
+
+
+class _ByGame(RootModel[dict[str, str]]):
+    """The split of each game."""
 
 
 def read_splits(path: Path) -> Splits:
     """Read `{"train": [game, ...], "valid": [...], "test": [...], "challenge": [...]}`.
 
+    `{game: split}` is read as well, and a table (CSV) with the columns `game` and `split`. `val`,
+    `validation` and the like are other names of `valid`.
+
     Raises:
         InputError: If the file is malformed, or a game stands in two splits or twice in one.
     """
-    splits = read_record(path, _SplitFile, cause="splits are an object of lists of games").root
+    named = _named_splits(path)
+    splits: Splits = {}
+    for name, games in named.items():
+        known = _OTHER_NAMES.get(name.lower(), name)
+        if known in splits:
+            raise InputError(f"{path}: split {known!r} is there under two names; {name!r} is one")
+        splits[known] = games
     check_disjoint(splits, str(path))
     return splits
+
+
+def _named_splits(path: Path) -> Splits:
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return _table_splits(path)
+    document: Any = read_json(path)
+    cause = "splits are an object of lists of games"
+    if isinstance(document, dict) and document and isinstance(next(iter(document.values())), str):
+        by_game = validated(_ByGame, document, str(path), cause=cause).root
+        return _grouped(by_game.items())
+    return validated(_ByName, document, str(path), cause=cause).root
+
+
+def _table_splits(path: Path) -> Splits:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    rows = table_rows(content, str(path), ("game", "split"))
+    return _grouped((row["game"], row["split"]) for _, row in rows)
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> Splits:
+    splits: dict[str, list[str]] = {}
+    for game, split in pairs:
+        splits.setdefault(split, []).append(game)
+    return {name: tuple(games) for name, games in splits.items()}
+
+
+def split_named(text: str) -> str | None:
+    """The split that a name such as `annotations_train` or `Val` means; None if it means none."""
+    words = {word for word in re.split(r"[^a-z]+", text.lower()) if word}
+    found = {_OTHER_NAMES.get(word, word) for word in words}
+    meant = found.intersection(("train", "valid", "test", "challenge"))
+    return meant.pop() if len(meant) == 1 else None
 
 
 def other_form(names: Iterable[str], known: Iterable[str]) -> str:

@@ -16,7 +16,8 @@ import uuid
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,17 @@ import numpy as np
 
 from hmtas.errors import InputError, quoted
 from hmtas.files import atomic_path, parse_json, walk_files, write_text
-from hmtas.formats.labels import (
-    HALVES,
+from hmtas.formats.actions import LEFT_OUT, Naming, find_action
+from hmtas.formats.labels import AS_LABELLED, HALVES
+from hmtas.formats.soccernet import is_another
+from hmtas.formats.times import (
     LATEST_MS,
+    MOST_PARTS,
     are_apart,
     check_apart,
     example_of,
-    find_action,
     game_time_s,
-    is_another,
+    read_number,
 )
 from hmtas.records import HalfId, Spots
 from hmtas.terminal.text import counted
@@ -45,7 +48,9 @@ _OTHER_FILES = (".json", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".
 _Row = tuple[float, int, float]
 
 
-def write_submission(path: Path, spots: Mapping[HalfId, Spots], actions: Sequence[str]) -> None:
+def write_submission(
+    path: Path, spots: Mapping[HalfId, Spots], actions: Sequence[str], *, by_team: bool = False
+) -> None:
     """Write one file per game, all of them or none.
 
     Args:
@@ -53,14 +58,16 @@ def write_submission(path: Path, spots: Mapping[HalfId, Spots], actions: Sequenc
             replaced.
         spots: By half. Times are rounded to milliseconds, confidences keep every digit.
         actions: Names, in the order of the indices.
+        by_team: Is the first word of an action the team?
 
     Raises:
         InputError: If `path` is a folder that holds anything but a submission.
     """
     games = sorted({half.game for half in spots})
     documents = (
-        (f"{game}/{SPOTS_FILE}", json.dumps(_document(game, spots, actions), indent=1) + "\n")
+        (f"{game}/{SPOTS_FILE}", json.dumps(document, indent=1) + "\n")
         for game in games
+        for document in [_document(game, spots, actions, by_team)]
     )
     if wants_zip(path):
         with atomic_path(path) as scratch, zipfile.ZipFile(scratch, "w") as archive:
@@ -76,24 +83,36 @@ def write_submission(path: Path, spots: Mapping[HalfId, Spots], actions: Sequenc
             write_text(scratch / name, text)
 
 
-def _document(game: str, spots: Mapping[HalfId, Spots], actions: Sequence[str]) -> dict[str, Any]:
+def _document(
+    game: str, spots: Mapping[HalfId, Spots], actions: Sequence[str], by_team: bool
+) -> dict[str, Any]:
     predictions = []
-    for number in HALVES:
-        half = HalfId(game, number)
-        found = spots.get(half) or Spots.empty(half)
+    for half in sorted(half for half in spots if half.game == game):
+        found = spots[half]
+        number = half.half
         position_ms = np.rint(found.time_s * 1000).astype(np.int64)
         for ms, action, confidence in zip(
             position_ms.tolist(), found.action.tolist(), found.confidence.tolist(), strict=True
         ):
             minutes, seconds = divmod(ms // 1000, 60)
+            team, label = team_and_label(actions[action], by_team)
             predictions.append({
                 "gameTime": f"{number} - {minutes:02d}:{seconds:02d}",
-                "label": actions[action],
+                "label": label,
+                **team,
                 "position": str(ms),
                 "half": str(number),
                 "confidence": str(confidence),
             })  # fmt: skip
     return {"UrlLocal": game, "predictions": predictions}
+
+
+def team_and_label(action: str, by_team: bool) -> tuple[dict[str, str], str]:
+    """The key of the team in a file of predictions, if an action has one, and the label."""
+    if not by_team:
+        return {}, action
+    team, _, label = action.partition(" ")
+    return {"team": team}, label
 
 
 def wants_zip(path: Path) -> bool:
@@ -146,31 +165,47 @@ def _atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def read_submission(
-    path: Path, actions: Sequence[str], *, on_note: Callable[[str], None] = lambda note: None
+    path: Path,
+    actions: Sequence[str],
+    *,
+    games: Collection[str] = (),
+    naming: Naming = AS_LABELLED,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> dict[HalfId, Spots]:
     """Read a folder or zip of `results_spotting.json` files.
 
     `half` and `position` count, as for the evaluator. `on_note` is called where some predictions
     have a `gameTime`, or some files a `UrlLocal`, that says otherwise.
 
+    Args:
+        path: The folder or zip.
+        actions: Names, in the order of the indices.
+        games: The games that are looked for; where the submission has none of them, they may lie
+            below a folder that is not a part of their names.
+        naming: How labels become actions.
+        on_note: See above.
+
     Returns:
-        Both halves of every game, also those without spots; spots in the order of the file.
+        Halves 1 and 2 of every game, also those without spots, and other parts that have some;
+        spots in the order of the file.
 
     Raises:
         InputError: If there is none, one is malformed, or a prediction has an unknown label, a
-            confidence outside [0, 1], a half that is not 1 or 2, or no position >= 0; or if most
-            have a gameTime that says otherwise, or the files are too large.
+            confidence outside [0, 1], a half that is no number from 1, or no position >= 0; or if
+            most have a gameTime that says otherwise, or the files are too large.
     """
     spots: dict[HalfId, Spots] = {}
     apart: list[dict[str, Any]] = []
     others: list[str] = []
+    index = {action: i for i, action in enumerate(actions)}
     for name, content in _contents(path):
         game, _, _ = name.rpartition("/")
         if not game:
             raise InputError(f"{path}: {name} must lie in the folder of its game, not at the top")
         place = f"{path}: {name}"
         document = parse_json(content, place)
-        spots |= _read_game(game, document, place, actions, apart)
+        predictions = _predictions_in(document, place)
+        spots |= _read_game(game, predictions, index, naming, apart)
         if is_another(document.get("UrlLocal"), game):
             others.append(f"{name} says {quoted(document['UrlLocal'])}")
     if not spots:
@@ -187,6 +222,32 @@ def read_submission(
             f"{path}: {counted(len(others), 'file')} of another game by UrlLocal, but the folder "
             f"counts; the first, {others[0]}"
         )
+    return _below_a_folder(path, spots, games, on_note)
+
+
+def _below_a_folder(
+    path: Path,
+    spots: dict[HalfId, Spots],
+    games: Collection[str],
+    on_note: Callable[[str], None],
+) -> dict[HalfId, Spots]:
+    """The same spots, by the names of the games where these lie below another folder."""
+    named = sorted({half.game for half in spots})
+    wanted = set(games)
+    if not wanted or wanted.intersection(named):
+        return spots
+    for depth in range(1, max(game.count("/") for game in named) + 1):
+        shorter = {game: game.split("/", depth)[-1] for game in named if game.count("/") >= depth}
+        if wanted.intersection(shorter.values()) and len(set(shorter.values())) == len(shorter):
+            above = named[0].rsplit("/", named[0].count("/") - depth + 1)[0]
+            on_note(f"{path}: the games lie below {above!r}, which is left out of their names")
+            return {
+                half._replace(game=shorter[half.game]): replace(
+                    found, half=half._replace(game=shorter[half.game])
+                )
+                for half, found in spots.items()
+                if half.game in shorter
+            }
     return spots
 
 
@@ -248,52 +309,75 @@ def _name_of(entry: zipfile.ZipInfo) -> str:
     return entry.filename
 
 
-def _read_game(
-    game: str, document: Any, place: str, actions: Sequence[str], apart: list[dict[str, Any]]
-) -> dict[HalfId, Spots]:
-    """The spots of a game; predictions whose times contradict each other go to `apart`."""
+def _predictions_in(document: Any, place: str) -> list[tuple[str, Any]]:
+    """The predictions of a file, each with its place."""
     predictions = document.get("predictions") if isinstance(document, dict) else None
     if not isinstance(predictions, list):
         raise InputError(f"{place}: no list named 'predictions'; is it a {SPOTS_FILE}?")
-    index = {action: i for i, action in enumerate(actions)}
+    return [(f"{place}, prediction {number}", one) for number, one in enumerate(predictions)]
+
+
+def _read_game(
+    game: str,
+    predictions: Iterable[tuple[str, Any]],
+    index: Mapping[str, int],
+    naming: Naming,
+    apart: list[dict[str, Any]],
+) -> dict[HalfId, Spots]:
+    """The spots of a game; predictions whose times contradict each other go to `apart`."""
     rows: dict[int, list[_Row]] = {number: [] for number in HALVES}
-    for number, prediction in enumerate(predictions):
-        half, row = _read_prediction(prediction, f"{place}, prediction {number}", index)
-        rows[half].append(row)
+    for place, prediction in predictions:
+        found = _read_prediction(prediction, place, index, naming)
+        if found is None:
+            continue
+        half, row = found
+        rows.setdefault(half, []).append(row)
         told = game_time_s(prediction.get("gameTime"))
         if told and (told[0] != half or are_apart(told[1], row[0])):
             apart.append(prediction)
-    return {half: _to_spots(half, rows[half.half]) for half in (HalfId(game, n) for n in HALVES)}
+    return {half: _to_spots(half, rows[half.half]) for half in (HalfId(game, n) for n in rows)}
 
 
-def _read_prediction(prediction: Any, place: str, index: Mapping[str, int]) -> tuple[int, _Row]:
+def _read_prediction(
+    prediction: Any, place: str, index: Mapping[str, int], naming: Naming
+) -> tuple[int, _Row] | None:
+    """Half, and time, action and confidence of a prediction; None if its label is left out."""
     if not isinstance(prediction, dict):
         raise InputError(f"{place}: must be an object, got {quoted(prediction)}")
-    action = find_action(prediction.get("label"), index, place)
-    half = _number(prediction, "half", place, "1 or 2")
-    if half not in HALVES:
-        raise InputError(f"{place}: half must be 1 or 2, got {quoted(prediction['half'])}")
+    label = prediction.get("label")
+    if isinstance(label, str):
+        label = naming.action_of(label, str(prediction.get("team") or ""), place)
+        if label == LEFT_OUT:
+            return None
+    action = find_action(label, index, place)
+    half = _number(prediction, "half", place, "a number from 1")
+    if not (half.is_integer() and 1 <= half <= MOST_PARTS):
+        raise InputError(f"{place}: half must be a number from 1, got {quoted(prediction['half'])}")
     position_ms = _number(prediction, "position", place, "milliseconds")
     if not 0 <= position_ms < LATEST_MS:
         raise InputError(
             f"{place}: position must be milliseconds >= 0, got {quoted(prediction['position'])}"
         )
-    confidence = _number(prediction, "confidence", place, "a number in [0, 1]")
-    if not 0 <= confidence <= 1:
-        raise InputError(
-            f"{place}: confidence must be in [0, 1], got {quoted(prediction['confidence'])}; "
-            "a logit, or a percentage?"
-        )
+    confidence = read_confidence(prediction.get("confidence"), place)
     return int(half), (int(position_ms) / 1000, action, confidence)
 
 
+def read_confidence(value: object, place: str, name: str = "confidence") -> float:
+    """A confidence, or the text of one.
+
+    Raises:
+        InputError: If it is no number in [0, 1].
+    """
+    confidence = read_number(value, place, name, "a number in [0, 1]")
+    if not 0 <= confidence <= 1:
+        raise InputError(
+            f"{place}: {name} must be in [0, 1], got {quoted(value)}; a logit, or a percentage?"
+        )
+    return confidence
+
+
 def _number(prediction: Mapping[str, Any], name: str, place: str, meaning: str) -> float:
-    """A number, or the text of one."""
-    value = prediction.get(name)
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        with contextlib.suppress(ValueError, OverflowError):
-            return float(value)
-    raise InputError(f"{place}: {name} must be {meaning}, got {quoted(value)}")
+    return read_number(prediction.get(name), place, name, meaning)
 
 
 def _to_spots(half: HalfId, rows: Sequence[_Row]) -> Spots:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hmtas.errors import InputError, did_you_mean
 from hmtas.formats.splits import other_form
-from hmtas.records import Events, HalfId
+from hmtas.records import Events, HalfId, Spots
 from hmtas.runs.probabilities import StoredProbabilities
 from hmtas.runs.record import predict_line, read_run
 from hmtas.store.local import EmbeddingStore
@@ -130,6 +130,21 @@ def check_fitting(
         raise InputError(
             f"{store.place}: its {len(store.actions)} actions are not the "
             f"{len(provenance.actions)} of {who}; name the store of its labels with --store"
+        )
+
+
+def check_parts(place: str, spots: Mapping[HalfId, Spots], events: Mapping[HalfId, Events]) -> None:
+    """Refuse spots in a part of a game that has no labels: a wrong number, most likely.
+
+    Raises:
+        InputError: If there are any.
+    """
+    strange = [half for half, found in spots.items() if half not in events and len(found.time_s)]
+    if strange:
+        parts = sorted(half.half for half in events if half.game == strange[0].game)
+        raise InputError(
+            f"{place}: spots in {strange[0]}, but the labels of the game are in half "
+            f"{', '.join(map(str, parts))}; is the number of the half wrong?"
         )
 
 

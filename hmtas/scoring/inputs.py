@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from hmtas.config import SpottingConfig
 from hmtas.errors import InputError, did_you_mean
-from hmtas.formats.labels import ACTIONS, LABEL_FILE, Oddity, Times, find_games, read_events
+from hmtas.formats.actions import Naming
+from hmtas.formats.labels import AS_LABELLED, LabelSource, Oddity, to_events
+from hmtas.formats.predictions import is_file_of_spots, read_spots
+from hmtas.formats.recognise import LabelOptions, open_labels
 from hmtas.formats.splits import SPLIT_FILE, read_splits
-from hmtas.formats.submission import holds_spots, read_submission
+from hmtas.formats.submission import holds_spots
 from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import RECORD, predicted_splits, predictions_path
-from hmtas.scoring.games import check_complete, check_events, how_to_predict
+from hmtas.scoring.games import check_complete, check_events, check_parts, how_to_predict
 from hmtas.scoring.run import Spotted, spot_stored, windows_of
 from hmtas.spotting.spots import FittedWindows, read_windows
+from hmtas.store.classes import choose_actions
 from hmtas.store.index import INDEX_FILE
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.recorded import open_recorded
@@ -34,7 +40,9 @@ def has_probabilities(path: Path) -> bool:
 
 def is_spots(path: Path) -> bool:
     """Is this a submission or a file of probabilities, which MLflow cannot know?"""
-    return not is_run(path) and (path.suffix.lower() == ".arrow" or holds_spots(path))
+    return not is_run(path) and (
+        path.suffix.lower() == ".arrow" or is_file_of_spots(path) or holds_spots(path)
+    )
 
 
 def load_probabilities(path: Path, split: str | None, windows: Path | None) -> Spotted:
@@ -58,6 +66,19 @@ def load_probabilities(path: Path, split: str | None, windows: Path | None) -> S
     return spot_stored(stored, applied)
 
 
+class Reading(NamedTuple):
+    """How label files and predictions are read, where there is no store that knows."""
+
+    labels: LabelOptions = LabelOptions()
+    naming: Naming = AS_LABELLED
+    actions: Sequence[str] | None = (
+        None  # "labels", or None for those of the format, or of the labels
+    )
+
+
+AS_THEY_ARE = Reading()
+
+
 def load(
     path: Path,
     *,
@@ -65,17 +86,17 @@ def load(
     split: str | None,
     splits: Path | None,
     windows: Path | None = None,
-    label_times: Times = "position",
+    reading: Reading = AS_THEY_ARE,
 ) -> tuple[Spotted, dict[HalfId, Events]]:
     """The spots of the games to score, and their annotations.
 
     Args:
-        path: A run folder, a file of stored probabilities, or a folder or zip of spots.
-        games: Where the labels are; spots need it.
-        split: Whose games, and that of a run; all games of the spots unless given.
+        path: A run folder, a file of stored probabilities, or predictions of any format.
+        games: Where the labels are; predictions need it.
+        split: Whose games, and that of a run; all games of the predictions unless given.
         splits: Split file; that of the store or of `games` unless given.
         windows: See `load_probabilities`.
-        label_times: What the time of a label is read from.
+        reading: How labels and predictions are read.
 
     Raises:
         InputError: If there is nothing to score, a game lacks spots or labels, or none of the
@@ -90,9 +111,9 @@ def load(
             store = open_recorded(
                 path, made_on.store, made_on.store_checksum, other_data=True, option="--games"
             )
-            labels = _Labels.of(store, label_times)
+            labels = _Labels.of(store, reading)
         else:
-            labels = _Labels.open(games, label_times)
+            labels = _Labels.open(games, reading)
     elif windows is not None:
         raise InputError(f"{path}: these are spots already; --windows is for probabilities")
     elif not path.exists():
@@ -100,8 +121,15 @@ def load(
     elif games is None:
         raise InputError(f"{path}: spots do not say where their labels are; add --games")
     else:
-        labels = _Labels.open(games, label_times)
-        spots = read_submission(path, labels.actions, on_note=notes.append)
+        labels = _Labels.open(games, reading)
+        spots = read_spots(
+            path,
+            labels.actions,
+            games=labels.all_games,
+            naming=reading.naming,
+            options=reading.labels,
+            on_note=notes.append,
+        )
         found = Spotted(spots=spots, actions=labels.actions)
     name = split or found.split
     of_split = None if name is None else labels.games(name, splits)
@@ -115,10 +143,12 @@ def load(
     odd: list[Oddity] = []
     events = labels.events(chosen, found.actions, odd.append)
     check_events(str(path), events)
+    scored = found.only(chosen)
+    check_parts(str(path), scored.spots, events)
     notes += [
         f"{labels.place}/{one.game}: {counted(one.num_labels, 'label')}: {one.what}" for one in odd
     ]
-    return replace(found.only(chosen), notes=tuple(notes)), events
+    return replace(scored, notes=tuple(notes)), events
 
 
 def _predictions_of(run: Path, split: str | None) -> Path:
@@ -136,38 +166,60 @@ def _predictions_of(run: Path, split: str | None) -> Path:
 
 @dataclass(frozen=True)
 class _Labels:
-    """Annotations in a tree of games or in a store."""
+    """Annotations in label files or in a store."""
 
-    place: str  # the tree or the store, by path or address
+    place: str  # of the label files or the store
     store: EmbeddingStore | None  # open, if it is one
-    times: Times = "position"  # what the time of a label is read from (`read_events`)
+    source: LabelSource | None = None  # if it is none
+    reading: Reading = AS_THEY_ARE
 
     @classmethod
-    def open(cls, place: str, times: Times) -> "_Labels":
-        """Open a store, or a tree with `Labels-v2.json`."""
+    def open(cls, place: str, reading: Reading) -> "_Labels":
+        """Open a store, or label files of any format."""
         if is_remote(place) or (Path(place) / INDEX_FILE).is_file():
-            return cls.of(open_store(place), times)
-        if not Path(place).is_dir():
+            return cls.of(open_store(place), reading)
+        if not Path(place).exists():
             raise InputError(f"{place}: no such folder of games, and no store")
-        return cls(place, None, times)
+        return cls(place, None, open_labels(Path(place), reading.labels), reading)
 
     @classmethod
-    def of(cls, store: EmbeddingStore, times: Times) -> "_Labels":
-        """Those of a store, which knows no other times than positions."""
-        if times == "game_time":
+    def of(cls, store: EmbeddingStore, reading: Reading) -> "_Labels":
+        """Those of a store, which knows no other times than positions, and no other names."""
+        if reading.labels.times == "game_time":
             raise InputError(
                 f"{store.place}: a store keeps the position of a label, not its gameTime; "
                 "name the tree of label files with --games, or leave --label-times out"
             )
-        return cls(store.place, store)
+        return cls(store.place, store, None, reading)
+
+    @cached_property
+    def actions(self) -> tuple[str, ...]:
+        """The store's actions, those asked for, those of the format, or those of the labels."""
+        if self.store is not None:
+            return self.store.actions
+        assert self.source is not None
+        asked = self.reading.actions
+        listed = self.source.actions if asked is None else asked
+        if listed and not isinstance(listed, str) and not self.reading.naming.by_team:
+            return tuple(listed)
+        labels = {
+            game: self.source.read(game)
+            for game in self.source.games
+            if self.source.is_labelled(game)
+        }
+        naming = self.reading.naming
+        return choose_actions(asked, self.source, labels, naming, fitted_on=labels).names
 
     @property
-    def actions(self) -> tuple[str, ...]:
-        """The store's actions, or SoccerNet's."""
-        return ACTIONS if self.store is None else self.store.actions
+    def all_games(self) -> Collection[str]:
+        """Every game."""
+        if self.store is not None:
+            return [game for games in self.store.splits.values() for game in games]
+        assert self.source is not None
+        return self.source.games
 
     def games(self, split: str, splits: Path | None) -> tuple[str, ...] | None:
-        """Games of a split by a split file, or else by the store or the tree.
+        """Games of a split by a split file, or else by the store or the label files.
 
         Returns:
             None where nothing says which games those are.
@@ -175,9 +227,12 @@ class _Labels:
         if splits is None and self.store is not None:
             return self.store.games(split)
         file = Path(self.place) / SPLIT_FILE if splits is None else splits
-        if splits is None and not file.is_file():
+        if splits is not None or file.is_file():
+            known = read_splits(file)
+        elif self.source is not None and self.source.splits is not None:
+            known = self.source.splits
+        else:
             return None
-        known = read_splits(file)
         if split not in known:
             meant = did_you_mean(split, known)
             raise InputError(f"{file}: no split {split!r}; it has {', '.join(known)}{meant}")
@@ -187,8 +242,9 @@ class _Labels:
         """Those of some games that are annotated; where one is not, all that are."""
         if self.store is not None:
             return self.store.index.labelled_games
-        here = [game for game in games if (Path(self.place) / game / LABEL_FILE).is_file()]
-        return here if len(here) == len(games) else find_games(Path(self.place), LABEL_FILE)
+        assert self.source is not None
+        here = [game for game in games if self.source.is_labelled(game)]
+        return here if len(here) == len(games) else self.source.games
 
     def events(
         self,
@@ -196,15 +252,17 @@ class _Labels:
         actions: tuple[str, ...],
         on_oddity: Callable[[Oddity], None],
     ) -> dict[HalfId, Events]:
-        """Annotations of both halves of some games, their actions indexed by `actions`."""
+        """Annotations of the halves of some games, their actions indexed by `actions`."""
         if self.store is None:
-            return {
-                HalfId(game, half): events
-                for game in games
-                for half, events in read_events(
-                    Path(self.place), game, actions, self.times, on_oddity=on_oddity
-                ).items()
-            }
+            assert self.source is not None
+            events: dict[HalfId, Events] = {}
+            for game in games:
+                found = self.source.read(game)
+                for oddity in found.oddities:
+                    on_oddity(oddity)
+                of_halves = to_events(game, found.labels, actions, self.reading.naming)
+                events |= {item.half: item for item in of_halves.values()}
+            return events
         if self.store.actions != actions:
             raise InputError(
                 f"{self.place}: its {len(self.store.actions)} actions are not the {len(actions)} "

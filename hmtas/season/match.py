@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.season.chains import Course, Link, SimulatedHalf, simulate_part
 
 EVENTS_IN_500_GAMES = {

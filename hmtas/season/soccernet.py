@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hmtas.files import write_json
-from hmtas.formats.labels import LABEL_FILE
+from hmtas.formats.soccernet import LABEL_FILE
 from hmtas.formats.splits import SPLIT_FILE
 from hmtas.season.forms import Form, Game, Label, Parts, game_time, on_frames_ms
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.season.chains import Course, Link, simulate_part
 from hmtas.season.forms import Form, Parts
 from hmtas.season.frames import FrameLists

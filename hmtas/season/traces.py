@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.season.match import LABEL_JITTER_S
 from hmtas.season.profiles import LOUDNESS, QUIET, StreamProfile
 

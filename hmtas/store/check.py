@@ -7,30 +7,36 @@ packed (`hmtas.store.sources`).
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 
 from hmtas.errors import InputError, did_you_mean, join_problems
+from hmtas.formats.actions import Naming
 from hmtas.formats.embeddings import BAIDU_BLOCKS
-from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, Oddity, find_games, read_events
+from hmtas.formats.labels import AS_LABELLED, HALVES, GameLabels, LabelSource, Oddity, to_events
+from hmtas.formats.recognise import LabelOptions, open_labels
 from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
 from hmtas.records import Events, HalfId
+from hmtas.store.classes import Actions, choose_actions
+from hmtas.store.index import Origin
+from hmtas.store.layout import FoundFile, Layout, LeftOut
 from hmtas.store.lengths import LateLabel, check_lengths, doubted_rate, late_labels
+from hmtas.store.parts import Parts, season_parts
 from hmtas.store.sources import (
-    LeftOut,
     SourceFile,
     SourceHalf,
-    find_files,
     find_left_out,
+    names_in,
     read_header,
-    streams_of,
+    some_of,
 )
 from hmtas.terminal.text import counted
 
 NUM_NAMED = 5  # mistakes spelled out; the rest is counted
 UNLABELLED_SPLIT = "challenge"
 LABELLED_SPLITS = ("train", "valid", "test")
+FEW_LABELS = 20  # a half without labels is odd where the other has more
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,14 +45,17 @@ class PackPlan:
 
     rate_hz: float
     slack_s: float
-    actions: tuple[str, ...]
+    actions: Actions
     streams: dict[str, int]  # name to width, in the order of the store
     splits: Splits
     halves: tuple[SourceHalf, ...]  # in the order of the splits
     events: dict[HalfId, Events]  # of every labelled half
     labelled: tuple[str, ...]  # games with annotations
+    format: str  # of the labels
+    origin: Origin | None  # what is needed to write predictions in that format
     late_labels: tuple[LateLabel, ...]
     odd_labels: tuple[Oddity, ...]  # packed all the same
+    missing_halves: tuple[tuple[HalfId, int], ...]  # and how many labels they have
     left_out: tuple[str, ...]  # games of the tree that no packed split names
     files_left_out: tuple[LeftOut, ...]  # of the packed games
     warnings: tuple[str, ...]  # about the season as a whole
@@ -55,24 +64,35 @@ class PackPlan:
 def plan_pack(
     games: Path,
     *,
+    features: Path | None = None,
     splits: Path | None = None,
     only_splits: Sequence[str] | None = None,
     slack_s: float = 5.0,
     rate_hz: float = 1.0,
-    actions: Sequence[str] = ACTIONS,
+    actions: Sequence[str] | None = None,
     streams: Sequence[str] | None = None,
+    labels: LabelOptions | None = None,
+    naming: Naming = AS_LABELLED,
+    parts: Sequence[int] = (),
+    allow_missing_halves: bool = False,
 ) -> PackPlan:
     """Check the headers, labels and splits of a season, reading no embeddings and writing nothing.
 
     Args:
-        games: SoccerNet tree.
-        splits: Split file; None for `splits.json` in `games`.
+        games: Folder of the labels, or a file that lists games.
+        features: Folder of the embeddings; None if they lie with the labels.
+        splits: Split file; None for `splits.json` in `games`, or what the label files say.
         only_splits: Splits to pack; None for all.
         slack_s: Seconds by which the streams of a half may differ in length, and by which an
             annotation may lie past the end of its half.
         rate_hz: Rows per second of every file.
-        actions: All labels that may occur, in their order.
+        actions: All actions that may occur, in their order; None for those that the format or the
+            label files list, else those of the labels of the train split; "labels" for the latter.
         streams: Streams to pack; None for all that are found.
+        labels: How label files are read.
+        naming: How labels become actions.
+        parts: Parts of a game to pack beside halves 1 and 2 and those that labels know.
+        allow_missing_halves: Pack the other halves of a game that lacks one.
 
     Raises:
         InputError: All mistakes at once, the first five spelled out.
@@ -83,68 +103,209 @@ def plan_pack(
             f"{rate_hz:g} Hz and {slack_s:g} s"
         )
     dead: list[Path] = []
-    found = frozenset(find_games(games, on_dead_link=dead.append))
-    chosen = _choose_splits(games, splits, only_splits)
+    source = open_labels(games, labels or LabelOptions(), on_dead_link=dead.append)
+    root = features or (games if games.is_dir() else games.parent)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder of embeddings (--features); misspelt?")
+    layout = Layout(root, source)
+    known = frozenset(source.games)
+    chosen = _choose_splits(games, splits, only_splits, source)
     wanted = [game for names in chosen.values() for game in names]
-    left_out = sorted(found.difference(wanted))
-    problems = _missing_games(games, chosen, found)
-    present = [game for game in wanted if game in found]
-    _check_streams(games, present, streams or ())
-    labelled = tuple(game for game in present if (games / game / LABEL_FILE).is_file())
-    problems += _missing_labels(games, chosen, set(present), set(labelled))
+    tally = _Tally(problems=_missing_games(root, chosen, known, source))
+    present = [game for game in wanted if game in known]
+    labelled = tuple(game for game in present if source.is_labelled(game))
+    tally.problems += _missing_labels(chosen, set(present), set(labelled), source)
+    found = {game: layout.files_of(game) for game in present}
+    _check_streams(root, found.values(), streams or ())
 
-    halves: list[SourceHalf] = []
-    events: dict[HalfId, Events] = {}
-    late: list[LateLabel] = []
-    odd: list[Oddity] = []
-    # Links to nothing, where a game may have been; those inside a game are told with its files.
-    places = [file.relative_to(games) for file in dead]
-    files_left_out = [
-        LeftOut(place.as_posix(), "a link to nothing; was its target moved?")
-        for place in places
-        if place.parent.as_posix() not in found
-    ]
+    annotated = _read_all(source, labelled, tally.problems)
+    if labelled and not annotated:
+        _refuse(tally.problems, games)
+    train = [game for game in chosen.get("train", ()) if game in annotated]
+    chosen_actions = choose_actions(
+        actions, source, annotated, naming, fitted_on=train or list(annotated)
+    )
+    season = _Season(
+        source=source,
+        layout=layout,
+        labels=annotated,
+        naming=naming,
+        actions=chosen_actions.names,
+        streams=streams,
+        parts=season_parts(
+            found, ({label.half for label in one.labels} for one in annotated.values()), parts
+        ),
+        rate_hz=rate_hz,
+        slack_s=slack_s,
+        allow_missing_halves=allow_missing_halves,
+    )
+    tally.left_out += _dead_links(games, dead, known)
     for game in present:
-        ignored = find_left_out(games, game, streams)
-        files_left_out += ignored
-        has_labels = game in labelled
-        sources = _find_sources(
-            games, game, streams, labelled=has_labels, ignored=ignored, problems=problems
-        )
-        for source in sources:
-            problems += check_lengths(source, rate_hz, slack_s)
-        halves += sources
-        if not has_labels:
-            continue
-        try:
-            annotated = read_events(games, game, actions, on_oddity=odd.append)
-        except InputError as error:
-            problems.append(str(error))
-            continue
-        events |= {item.half: item for item in annotated.values()}
-        for source in sources:
-            late += late_labels(
-                events[source.half], source, actions, problems, rate_hz=rate_hz, slack_s=slack_s
-            )
-    widths = _check_widths(halves, problems)
-    _refuse(problems, games)
-    if not halves:
+        _check_game(game, found[game], season, tally)
+    tally.left_out += layout.strays(tally.used)
+    widths = _check_widths(tally.halves, tally.problems)
+    _refuse(tally.problems, games)
+    if not tally.halves:
         raise InputError(f"{games}: no game to pack in splits {', '.join(chosen)}")
+    doubts = (
+        doubted_rate(tally.halves, tally.events, rate_hz),
+        chosen_actions.doubt(tally.events.values()),
+    )
+    halves = {item.half for item in tally.halves}
     return PackPlan(
         rate_hz=rate_hz,
         slack_s=slack_s,
-        actions=tuple(actions),
+        actions=chosen_actions,
         streams=widths,
         splits=chosen,
-        halves=tuple(halves),
-        events=events,
+        halves=tuple(tally.halves),
+        events=tally.events,
         labelled=labelled,
-        late_labels=tuple(late),
-        odd_labels=tuple(odd),
-        left_out=tuple(left_out),
-        files_left_out=tuple(files_left_out),
-        warnings=(rate,) if (rate := doubted_rate(halves, events, rate_hz)) else (),
+        format=source.format,
+        origin=Origin.of(source, halves, by_team=naming.by_team),
+        late_labels=tuple(tally.late),
+        odd_labels=tuple(tally.odd),
+        missing_halves=tuple(tally.missing),
+        left_out=tuple(sorted(known.difference(wanted))),
+        files_left_out=tuple(tally.left_out),
+        warnings=tuple(filter(None, doubts)),
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Season:
+    """What is known of a season before its games are looked at."""
+
+    source: LabelSource
+    layout: Layout
+    labels: Mapping[str, GameLabels]
+    naming: Naming
+    actions: Sequence[str]
+    streams: Sequence[str] | None
+    parts: Parts
+    rate_hz: float
+    slack_s: float
+    allow_missing_halves: bool
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Tally:
+    """What was found in the games so far."""
+
+    problems: list[str]
+    halves: list[SourceHalf] = dataclasses.field(default_factory=list)
+    events: dict[HalfId, Events] = dataclasses.field(default_factory=dict)
+    late: list[LateLabel] = dataclasses.field(default_factory=list)
+    odd: list[Oddity] = dataclasses.field(default_factory=list)
+    missing: list[tuple[HalfId, int]] = dataclasses.field(default_factory=list)
+    left_out: list[LeftOut] = dataclasses.field(default_factory=list)
+    used: set[Path] = dataclasses.field(default_factory=set)
+
+
+def _read_all(
+    source: LabelSource, games: Iterable[str], problems: list[str]
+) -> dict[str, GameLabels]:
+    """The labels of games; what is wrong with some is added to `problems`."""
+    found = {}
+    for game in games:
+        try:
+            found[game] = source.read(game)
+        except InputError as error:
+            problems.append(str(error))
+    return found
+
+
+def _check_game(
+    game: str, files: Mapping[int, Sequence[FoundFile]], season: _Season, tally: _Tally
+) -> None:
+    """Look at the labels and the headers of a game."""
+    used = {file.path for of_half in files.values() for file in of_half}
+    tally.used |= used
+    ignored = find_left_out(season.layout.root, game, season.streams, used)
+    tally.left_out += ignored
+    parts: dict[int, list[FoundFile]] = {}
+    for number, of_half in files.items():
+        chosen = some_of(of_half, season.streams)
+        if number in season.parts.known:
+            parts[number] = chosen
+            continue
+        why = f"of part {number}, in which no game has a label; --parts {number} packs it"
+        tally.left_out += [LeftOut(f"{game}/{file.path.name}", why) for file in chosen]
+    events: dict[int, Events] = {}
+    if game in season.labels:
+        tally.odd += season.labels[game].oddities
+        try:
+            events = to_events(
+                game, season.labels[game].labels, season.actions, season.naming, sorted(parts)
+            )
+        except InputError as error:
+            tally.problems.append(str(error))
+    if not any(parts.values()):
+        tally.problems.append(_no_embeddings(game, season, ignored))
+        return
+    needed = {half for half, item in events.items() if len(item.time_s)} | season.parts.usual
+    for number in sorted({*parts, *needed}):
+        half = HalfId(game, number)
+        if not parts.get(number):
+            labels = len(events[number].time_s) if number in events else 0
+            tally.missing.append((half, labels))
+            if not season.allow_missing_halves:
+                tally.problems.append(
+                    f"{half}: {_what_lacks(game, season, ignored, 'was its file lost?')} "
+                    "(--allow-missing-halves packs the others)"
+                )
+            continue
+        source = _read_headers(half, parts[number], season, tally.problems)
+        if source is None:
+            continue
+        tally.halves.append(source)
+        tally.problems += check_lengths(source, season.rate_hz, season.slack_s)
+        if number in events:
+            tally.events[half] = events[number]
+            tally.late += late_labels(
+                events[number],
+                source,
+                season.actions,
+                tally.problems,
+                rate_hz=season.rate_hz,
+                slack_s=season.slack_s,
+            )
+    tally.odd += _one_sided(game, {n: item for n, item in events.items() if parts.get(n)})
+
+
+def _no_embeddings(game: str, season: _Season, ignored: Sequence[LeftOut]) -> str:
+    has = "it has labels but " if season.source.is_labelled(game) else ""
+    return f"{game}: {has}{_what_lacks(game, season, ignored, 'were they extracted?')}"
+
+
+def _what_lacks(game: str, season: _Season, ignored: Sequence[LeftOut], cause: str) -> str:
+    """What a half or game has no file of, and the likely cause."""
+    what = f"none of {', '.join(season.streams)}" if season.streams else "no embeddings"
+    absent = season.layout.absent(game)
+    if absent:
+        place = f"{season.source.place} names {absent[0]}, which is not below {season.layout.root}"
+        return f"{what}; {place} (--features FOLDER)"
+    if ignored:
+        cause = f"{Path(ignored[0].file).name} is left out: {ignored[0].reason}"
+    named = "<stream>/<video>.npy" if season.source.recordings else "<half>_<stream>.npy"
+    return f"{what} ({named}); {cause}"
+
+
+def _read_headers(
+    half: HalfId, files: Sequence[FoundFile], season: _Season, problems: list[str]
+) -> SourceHalf | None:
+    """The files of a half; None if there is none to pack, and why is added to `problems`."""
+    headers: list[SourceFile] = []
+    for file in files:
+        try:
+            headers.append(read_header(file, season.streams))
+        except InputError as error:
+            problems.append(str(error))
+    names = Counter(block.stream for header in headers for block in header.blocks)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        problems.append(f"{half}: stream {twice[0]!r} comes from two files; remove one")
+    return SourceHalf(half, tuple(headers)) if headers and not twice else None
 
 
 def _refuse(problems: Sequence[str], place: Path) -> None:
@@ -157,14 +318,19 @@ def _refuse(problems: Sequence[str], place: Path) -> None:
         raise InputError(f"{place}: {found}: {join_problems(problems[:NUM_NAMED])}{rest}")
 
 
-def _choose_splits(games: Path, splits: Path | None, only: Sequence[str] | None) -> Splits:
+def _choose_splits(
+    games: Path, splits: Path | None, only: Sequence[str] | None, source: LabelSource
+) -> Splits:
     file = splits or games / SPLIT_FILE
     if splits is None and not file.is_file():
-        raise InputError(
-            f"{file}: no split file; put one there or name it with --splits "
-            '({"train": [game, ...], "valid": [...], "test": [...]})'
-        )
-    every = read_splits(file)
+        if source.splits is None:
+            raise InputError(
+                f"{file}: no split file; put one there or name it with --splits "
+                '({"train": [game, ...], "valid": [...], "test": [...]}, or a table: game,split)'
+            )
+        file, every = Path(source.place), source.splits
+    else:
+        every = read_splits(file)
     unknown = sorted(set(only or ()) - set(every))
     if unknown:
         meant = did_you_mean(unknown[0], every)
@@ -172,12 +338,12 @@ def _choose_splits(games: Path, splits: Path | None, only: Sequence[str] | None)
     return {name: every[name] for name in every if only is None or name in only}
 
 
-def _check_streams(root: Path, games: Sequence[str], wanted: Sequence[str]) -> None:
+def _check_streams(
+    root: Path, games: Iterable[Mapping[int, Sequence[FoundFile]]], wanted: Sequence[str]
+) -> None:
     """Refuse streams that no half has: misspelt, as every half would lack them."""
-    if not wanted:
-        return
-    halves = (HalfId(game, half) for game in games for half in HALVES)
-    found = sorted({name for half in halves for name in streams_of(root, half)})
+    files = (file for halves in games for files in halves.values() for file in files)
+    found = sorted({name for file in files for name in names_in(file.stem)})
     unknown = [name for name in wanted if name not in found]
     if unknown and found:
         raise InputError(
@@ -186,14 +352,26 @@ def _check_streams(root: Path, games: Sequence[str], wanted: Sequence[str]) -> N
         )
 
 
-def _missing_games(root: Path, splits: Splits, found: Collection[str]) -> list[str]:
+def _dead_links(games: Path, dead: Sequence[Path], known: Collection[str]) -> list[LeftOut]:
+    """Links to nothing, where a game may have been; those in a game are told with its files."""
+    places = [file.relative_to(games) for file in dead]
+    return [
+        LeftOut(place.as_posix(), "a link to nothing; was its target moved?")
+        for place in places
+        if place.parent.as_posix() not in known
+    ]
+
+
+def _missing_games(
+    root: Path, splits: Splits, found: Collection[str], source: LabelSource
+) -> list[str]:
     problems = []
     for name, games in splits.items():
         missing = [game for game in games if game not in found]
         if missing:
             named = ", ".join(repr(game) for game in missing[:3])
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            causes = (_why_missing(root, game) for game in missing)
+            causes = (_why_missing(root, game, source) for game in missing)
             cause = other_form(missing, found) or next(filter(None, causes), "")
             problems.append(
                 f"split {name!r} names {len(missing)} of {len(games)} games that are not there: "
@@ -203,8 +381,10 @@ def _missing_games(root: Path, splits: Splits, found: Collection[str]) -> list[s
     return problems
 
 
-def _why_missing(root: Path, game: str) -> str:
+def _why_missing(root: Path, game: str, source: LabelSource) -> str:
     """What stands where a game should be; '' if nothing does."""
+    if source.recordings:
+        return f"{source.place} has games such as {source.games[0]!r}" if source.games else ""
     folder = root / game
     os.fsencode(folder)  # where the locale has no accents, that is what is wrong
     for place in (folder, *folder.parents):
@@ -212,70 +392,38 @@ def _why_missing(root: Path, game: str) -> str:
             return f"{place} is a link to nothing"
     if folder.is_dir():
         next(folder.iterdir(), None)  # a folder that may not be read says so itself
-        return f"{folder} has neither {LABEL_FILE} nor any {{1,2}}_<stream>.npy"
+        return f"{folder} has neither {source.label_file(game).name} nor any <half>_<stream>.npy"
     return ""
 
 
 def _missing_labels(
-    root: Path, splits: Splits, present: Collection[str], labelled: Collection[str]
+    splits: Splits, present: Collection[str], labelled: Collection[str], source: LabelSource
 ) -> list[str]:
     """Games of a labelled split without labels; a split of new matches has none at all."""
     problems = []
     for name, games in splits.items():
         labelled_split = name in LABELLED_SPLITS or any(game in labelled for game in games)
         if name != UNLABELLED_SPLIT and labelled_split:
-            problems += [
-                f"{game}: no {LABEL_FILE}, but split {name!r} has labels; "
-                + (
-                    "it is a link to nothing"
-                    if (root / game / LABEL_FILE).is_symlink()
-                    else "was it downloaded?"
-                )
-                + " (only a split named 'challenge' may mix)"
-                for game in games
-                if game in present and game not in labelled
-            ]
+            for game in games:
+                if game in present and game not in labelled:
+                    file = source.label_file(game)
+                    cause = "it is a link to nothing" if file.is_symlink() else "was it downloaded?"
+                    problems.append(
+                        f"{game}: no {file.name}, but split {name!r} has labels; {cause} "
+                        "(only a split named 'challenge' may mix)"
+                    )
     return problems
 
 
-def _find_sources(
-    root: Path,
-    game: str,
-    streams: Sequence[str] | None,
-    *,
-    labelled: bool,
-    ignored: Sequence[LeftOut],
-    problems: list[str],
-) -> list[SourceHalf]:
-    """Headers of both halves of a game; what is wrong is added to `problems`."""
-    paths = {half: find_files(root, HalfId(game, half), streams) for half in HALVES}
-    what = f"none of {', '.join(streams)}" if streams else "no embeddings"
-    but = f"; {Path(ignored[0].file).name} is left out: {ignored[0].reason}" if ignored else ""
-    if not any(paths.values()):
-        has = "it has labels but " if labelled else ""
-        problems.append(
-            f"{game}: {has}{what} ({{1,2}}_<stream>.npy){but or '; were they extracted?'}"
-        )
+def _one_sided(game: str, events: Mapping[int, Events]) -> list[Oddity]:
+    """A half without a label, where another of the game has all of many."""
+    number = {half: len(item.time_s) for half, item in events.items()}
+    full = [half for half, count in number.items() if count]
+    empty = [half for half in HALVES if number.get(half) == 0]
+    if len(full) != 1 or not empty or number[full[0]] <= FEW_LABELS:
         return []
-    sources = []
-    for half, files in paths.items():
-        if not files:
-            problems.append(f"{HalfId(game, half)}: {what}{but or '; was its file lost?'}")
-        headers: list[SourceFile] = []
-        for path in files:
-            try:
-                headers.append(read_header(path, streams))
-            except InputError as error:
-                problems.append(str(error))
-        names = Counter(block.stream for header in headers for block in header.blocks)
-        twice = [name for name, count in names.items() if count > 1]
-        if twice:
-            problems.append(
-                f"{HalfId(game, half)}: stream {twice[0]!r} comes from two files; remove one"
-            )
-        elif headers:
-            sources.append(SourceHalf(HalfId(game, half), tuple(headers)))
-    return sources
+    what = f"no label in half {empty[0]}, all in half {full[0]}"
+    return [Oddity(game, what, number[full[0]])]
 
 
 def _check_widths(halves: Iterable[SourceHalf], problems: list[str]) -> dict[str, int]:

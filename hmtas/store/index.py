@@ -1,11 +1,15 @@
 """The index of a store, `store.json`: what is in it, where, and the checksum of every file."""
 
 import functools
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from pydantic import Field
+
 from hmtas.errors import InputError
 from hmtas.files import parse_json, read_json, sha256_json, write_json
+from hmtas.formats.labels import LabelSource
 from hmtas.records import HalfId
 from hmtas.validation import Frozen, validated
 
@@ -39,6 +43,37 @@ class StoredHalf(NamedTuple):
         return StoredFile(self.file, self.sha256, self.num_bytes)
 
 
+class OfVideo(NamedTuple):
+    """How a label file calls a half, and its frames a second."""
+
+    half: HalfId
+    video: str
+    features: tuple[str, ...]
+    fps: float | None
+
+
+class Origin(Frozen):
+    """What predictions need to be written in the format of the labels."""
+
+    format: str
+    by_team: bool = False  # is the first word of an action the team?
+    videos: tuple[OfVideo, ...] = ()
+
+    @classmethod
+    def of(
+        cls, source: LabelSource, halves: Collection[HalfId], *, by_team: bool
+    ) -> "Origin | None":
+        """That of some labels; None for those of SoccerNet-v2, which need nothing."""
+        if source.format == "soccernet-v2" and not by_team:
+            return None
+        videos = (
+            OfVideo(half, recording.video, recording.features, recording.fps)
+            for half, recording in source.recordings.items()
+            if half in halves
+        )
+        return cls(format=source.format, by_team=by_team, videos=tuple(videos))
+
+
 class Index(Frozen):
     """The content of `store.json`, its own checksum aside."""
 
@@ -51,6 +86,8 @@ class Index(Frozen):
     labelled_games: tuple[str, ...]
     labels_sha256: str
     halves: tuple[StoredHalf, ...]
+    # Left out of the file for SoccerNet-v2: older stores have no such key, and keep their checksum.
+    origin: Origin | None = Field(default=None, exclude_if=lambda origin: origin is None)
 
     @functools.cached_property
     def checksum(self) -> str:

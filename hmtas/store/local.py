@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hmtas.errors import InputError, TransientError, did_you_mean
-from hmtas.formats.labels import HALVES
 from hmtas.records import Events, HalfId
 from hmtas.store.halves import Half, map_half, read_labels
 from hmtas.store.index import (
@@ -140,14 +139,16 @@ class EmbeddingStore:
         return games
 
     def halves_of(self, games: Iterable[str]) -> list[HalfId]:
-        """Both halves of each game, in the order given.
+        """The halves of each game, in the order given.
 
         Raises:
             InputError: If a game is not in the store.
         """
-        halves = [HalfId(game, half) for game in games for half in HALVES]
-        for half in halves:
-            self._stored(half)
+        halves = []
+        for game in games:
+            if game not in self._parts:
+                self._stored(HalfId(game, 1))  # says so
+            halves += self._parts[game]
         return halves
 
     def has_labels(self, game: str) -> bool:
@@ -233,6 +234,13 @@ class EmbeddingStore:
                 "is it a run, or a split, of another store?"
             )
         return self.halves[half]
+
+    @functools.cached_property
+    def _parts(self) -> dict[str, list[HalfId]]:
+        parts: dict[str, list[HalfId]] = {}
+        for half in sorted(self.halves):
+            parts.setdefault(half.game, []).append(half)
+        return parts
 
     @functools.cached_property
     def _labelled(self) -> frozenset[str]:

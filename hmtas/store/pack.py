@@ -18,6 +18,7 @@ from hmtas.formats.labels import Oddity
 from hmtas.place import check_space
 from hmtas.records import HalfId
 from hmtas.store.check import PackPlan, plan_pack
+from hmtas.store.classes import Actions
 from hmtas.store.halves import labels_bytes, write_half
 from hmtas.store.index import (
     INDEX_FILE,
@@ -32,8 +33,9 @@ from hmtas.store.index import (
     write_index,
 )
 from hmtas.store.journal import Entry, append, read_journal, write_journal
+from hmtas.store.layout import LeftOut
 from hmtas.store.lengths import LateLabel
-from hmtas.store.sources import LeftOut, SourceHalf, read_streams
+from hmtas.store.sources import SourceHalf, read_streams
 
 LOCK_FILE = ".lock"
 _FILE_OVERHEAD = 8192  # bytes of an Arrow file beside its rows, rounded up
@@ -44,6 +46,8 @@ class PackReport:
     """What was packed, and what was not as it should be."""
 
     checksum: str
+    format: str  # of the labels
+    actions: Actions
     streams: dict[str, int]  # name to width
     num_games: dict[str, int]  # by split
     num_packed: int  # halves written by this call
@@ -55,6 +59,7 @@ class PackReport:
     missing: tuple[tuple[HalfId, str], ...]  # stream that the half lacks
     late_labels: tuple[LateLabel, ...]  # packed all the same
     odd_labels: tuple[Oddity, ...]  # likewise
+    missing_halves: tuple[tuple[HalfId, int], ...]  # and the labels they have
     left_out: tuple[str, ...]  # games of the tree that no packed split names
     files_left_out: tuple[LeftOut, ...]  # of the packed games: they look like data
     warnings: tuple[str, ...]  # about the season as a whole
@@ -81,7 +86,7 @@ def run_pack(
     metadata = {
         "schema_version": SCHEMA_VERSION,
         "rate_hz": plan.rate_hz,
-        "actions": list(plan.actions),
+        "actions": list(plan.actions.names),
     }
     settings = sha256_json([metadata, list(plan.streams.items())])
     with _claimed(store):
@@ -156,12 +161,13 @@ def _index(plan: PackPlan, stored: Mapping[HalfId, StoredHalf], labels: bytes) -
     return Index(
         rate_hz=plan.rate_hz,
         slack_s=plan.slack_s,
-        actions=plan.actions,
+        actions=plan.actions.names,
         streams=tuple(plan.streams.items()),
         splits=plan.splits,
         labelled_games=plan.labelled,
         labels_sha256=hashlib.sha256(labels).hexdigest(),
         halves=tuple(stored[source.half] for source in plan.halves),
+        origin=plan.origin,
     )
 
 
@@ -203,6 +209,8 @@ def _report(
 ) -> PackReport:
     return PackReport(
         checksum=index.checksum,
+        format=plan.format,
+        actions=plan.actions,
         streams=plan.streams,
         num_games={name: len(games) for name, games in plan.splits.items()},
         num_packed=len(plan.halves) - num_kept,
@@ -223,6 +231,7 @@ def _report(
         ),
         late_labels=plan.late_labels,
         odd_labels=plan.odd_labels,
+        missing_halves=plan.missing_halves,
         left_out=plan.left_out,
         files_left_out=plan.files_left_out,
         warnings=plan.warnings,

@@ -1,11 +1,11 @@
-"""The `.npy` files of one half: which there are, what they hold, and their rows as float16.
+"""The `.npy` files of one half: what they hold, and their rows as float16.
 
-`{1,2}_baidu_soccer_embeddings.npy` holds five streams side by side (thesis Table 4.1); any other
-`{1,2}_<stream>.npy` is a stream of its own.
+`<half>_baidu_soccer_embeddings.npy` holds five streams side by side (thesis Table 4.1); any other
+file is a stream of its own (`hmtas.store.layout` says where they lie).
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
@@ -17,18 +17,18 @@ from hmtas.files import looks_like
 from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
 from hmtas.records import HalfId
 from hmtas.refusals import raise_if_refused
+from hmtas.store.layout import NUMBERED, FoundFile, LeftOut
 
 BAIDU_WIDTH = sum(BAIDU_BLOCKS.values())
 FLOAT16_MAX = 65504.0  # of float16
 _CHUNK_BYTES = 1 << 24  # read at once, so that one half in float16 is all that is ever held
-_NAME = re.compile(r"[12]_([\w-]+)\.npy")
 # What holds arrays, whatever was added to its name, and a name that says its half and stream.
 _DATA = re.compile(
     r"\.(npy|npz|pt|pth|th|pkl|pickle|h5|hdf5|mat|arrow|feather|parquet|safetensors|zarr|tfrecords?"
     r"|csv|tsv|jsonl|bin|dat|lmdb|zip|tar)\b",
     re.IGNORECASE,
 )
-_NEARLY = re.compile(r"([12])_(.+?)(?: - Copy| copy| *\(\d+\))*\.npy", re.IGNORECASE)
+_NEARLY = re.compile(r"([1-9]\d?)_(.+?)(?: - Copy| copy| *\(\d+\))*\.npy", re.IGNORECASE)
 _MAGIC = b"\x93NUMPY"
 _INFINITE = np.uint16(0x7C00)  # all bits of the exponent: a float16 that is not finite
 
@@ -49,13 +49,7 @@ class SourceFile(NamedTuple):
     blocks: tuple[Block, ...]
     num_bytes: int
     mtime_ns: int
-
-
-class LeftOut(NamedTuple):
-    """A file of a game that looks like data but is not packed."""
-
-    file: str  # relative to the tree
-    reason: str
+    key: str = ""  # in the journal, where its name is not enough
 
 
 class SourceHalf(NamedTuple):
@@ -87,22 +81,24 @@ class SourceHalf(NamedTuple):
     @property
     def fingerprint(self) -> dict[str, list[int]]:
         """What tells that a file was not changed since: its size and time of change."""
-        return {file.path.name: [file.num_bytes, file.mtime_ns] for file in self.files}
+        return {file.key or file.path.name: [file.num_bytes, file.mtime_ns] for file in self.files}
 
 
-def find_files(root: Path, half: HalfId, streams: Collection[str] | None) -> list[Path]:
-    """The `.npy` files of one half that hold any of `streams` (None: any at all), sorted."""
-    found = []
-    for path in sorted((root / half.game).glob(f"{half.half}_*.npy")):
-        match = _NAME.fullmatch(path.name)
-        if match and (streams is None or not set(streams).isdisjoint(_names(match[1]))):
-            found.append(path)
-    return found
+def some_of(files: Iterable[FoundFile], streams: Collection[str] | None) -> list[FoundFile]:
+    """The files that hold any of some streams; all of them for None."""
+    return [
+        file
+        for file in files
+        if streams is None or not set(streams).isdisjoint(names_in(file.stem))
+    ]
 
 
-def find_left_out(root: Path, game: str, streams: Collection[str] | None) -> list[LeftOut]:
+def find_left_out(
+    root: Path, game: str, streams: Collection[str] | None, packed: Collection[Path]
+) -> list[LeftOut]:
     """The files of a game that look like data, of any of `streams`, and that are not packed."""
-    names = sorted(path.name for path in (root / game).iterdir())
+    folder = root / game
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     wanted = set() if streams is None else {*streams}
     if wanted.intersection(BAIDU_BLOCKS):
         wanted.add(BAIDU)
@@ -110,7 +106,8 @@ def find_left_out(root: Path, game: str, streams: Collection[str] | None) -> lis
         LeftOut(f"{game}/{name}", _why_left_out(name, names))
         for name in names
         if _DATA.search(name)
-        and not _NAME.fullmatch(name)
+        and not NUMBERED.fullmatch(name)  # of a stream or a part that is not asked for
+        and folder / name not in packed
         and (streams is None or any(stream.lower() in name.lower() for stream in wanted))
     ]
 
@@ -121,30 +118,27 @@ def _why_left_out(name: str, others: Collection[str]) -> str:
     if not name.lower().endswith(".npy"):
         if ".npy" in name.lower():
             return "its name goes on after .npy: half a download, a copy, or compressed?"
-        return "not an .npy file; save its array as {1,2}_<stream>.npy"
+        return "not an .npy file; save its array as <half>_<stream>.npy"
     match = _NEARLY.fullmatch(name)
     stream = re.sub(r"[^\w-]+", "_", normalize("NFC", match[2])).strip("_") if match else ""
     if match and f"{match[1]}_{stream}.npy" in others:
         return f"a second copy of {match[1]}_{stream}.npy? Remove it"
     rename = f"rename it to {match[1]}_{stream}.npy" if match and stream else "rename it"
-    return f"not named {{1,2}}_<stream>.npy, a stream of letters, digits, _ and -; {rename}"
+    return f"not named <half>_<stream>.npy, a stream of letters, digits, _ and -; {rename}"
 
 
-def streams_of(root: Path, half: HalfId) -> set[str]:
-    """The streams that the files of one half hold, by their names."""
-    return {name for path in find_files(root, half, None) for name in _names(path.stem[2:])}
-
-
-def _names(stem: str) -> tuple[str, ...]:
+def names_in(stem: str) -> tuple[str, ...]:
+    """The streams that a file holds, by what its name says."""
     return tuple(BAIDU_BLOCKS) if stem == BAIDU else (stem,)
 
 
-def read_header(path: Path, streams: Collection[str] | None) -> SourceFile:
+def read_header(file: FoundFile, streams: Collection[str] | None) -> SourceFile:
     """Read the header of one file, not its values.
 
     Raises:
         InputError: If it is no whole `.npy` file of floating-point rows, or of a wrong width.
     """
+    path, stem = file.path, file.stem
     array = _map(path)
     if array.ndim != 2 or array.dtype.kind != "f":
         raise InputError(
@@ -156,7 +150,6 @@ def read_header(path: Path, streams: Collection[str] | None) -> SourceFile:
         raise InputError(
             f"{path}: no embeddings in it, its shape is {array.shape}; did extraction fail?"
         )
-    stem = path.stem[2:]
     blocks, start = [], 0
     if stem == BAIDU and width != BAIDU_WIDTH:
         parts = " + ".join(f"{name} {size}" for name, size in BAIDU_BLOCKS.items())
@@ -169,7 +162,7 @@ def read_header(path: Path, streams: Collection[str] | None) -> SourceFile:
             blocks.append(Block(name, start, size))
         start += size
     status = path.stat()
-    return SourceFile(path, num_rows, tuple(blocks), status.st_size, status.st_mtime_ns)
+    return SourceFile(path, num_rows, tuple(blocks), status.st_size, status.st_mtime_ns, file.key)
 
 
 def _map(path: Path) -> np.ndarray:

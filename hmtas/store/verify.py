@@ -18,7 +18,6 @@ import numpy as np
 
 from hmtas.errors import InputError
 from hmtas.files import sha256_file
-from hmtas.formats.labels import HALVES
 from hmtas.formats.splits import check_disjoint
 from hmtas.records import HalfId
 from hmtas.store.bucket import Bucket, ServiceError
@@ -145,12 +144,14 @@ def _check_games(store: EmbeddingStore) -> list[str]:
     except InputError as error:
         problems.append(str(error))
     split_of = {game: name for name, games in store.splits.items() for game in games}
-    wanted = {HalfId(game, half) for game in split_of for half in HALVES}
+    games = {half.game for half in store.halves}
     problems += [
-        f"{half}: in a split, but not in the store" for half in sorted(wanted - set(store.halves))
+        f"{game}: in a split, but not in the store" for game in sorted(set(split_of) - games)
     ]
     problems += [
-        f"{half}: in the store, but in no split" for half in sorted(set(store.halves) - wanted)
+        f"{half}: in the store, but in no split"
+        for half in sorted(store.halves)
+        if half.game not in split_of
     ]
     same: dict[str, list[HalfId]] = defaultdict(list)
     for stored in store.halves.values():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hmtas.config import Config
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.records import Probabilities
 from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import EpochRecord, predictions_path

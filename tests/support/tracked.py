@@ -9,7 +9,7 @@ import pytest
 
 from hmtas.config import Config
 from hmtas.files import write_json
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.runs.record import EpochRecord, RunRecord, score_path, write_run
 from hmtas.tracking.client import connect
 

@@ -13,7 +13,7 @@ from hmtas.commands.score import score, spot
 from hmtas.commands.sync import sync
 from hmtas.errors import InputError
 from hmtas.files import write_json
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import predictions_path

@@ -15,7 +15,7 @@ from hmtas.cli import build
 from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import write_json
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.formats.submission import read_submission
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs.probabilities import Provenance, write_probabilities

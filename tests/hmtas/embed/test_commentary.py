@@ -17,7 +17,7 @@ from hmtas.embed.commentary import ENCODER_FILE, WORD_STREAMS, embed_games
 from hmtas.embed.encoder import NUM_FOLDS, Encoder, load_encoder, save_encoder
 from hmtas.embed.transcripts import count_words, read_transcript
 from hmtas.errors import InputError
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from tests.support.archives import extract
 
 LENGTH_S = 600

@@ -10,7 +10,8 @@ import pytest
 
 from hmtas.embed.commentary import embed_games
 from hmtas.errors import InputError
-from hmtas.formats.labels import ACTIONS, find_games
+from hmtas.formats.actions import ACTIONS
+from hmtas.formats.soccernet import find_games
 from hmtas.formats.splits import read_splits
 from hmtas.formats.submission import holds_spots, read_submission
 from hmtas.scoring.inputs import load

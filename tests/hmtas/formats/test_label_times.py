@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from hmtas.cli import build
 from hmtas.errors import InputError
-from hmtas.formats.labels import ACTIONS, Oddity, find_games, read_events
+from hmtas.formats.actions import ACTIONS
+from hmtas.formats.labels import Oddity
+from hmtas.formats.soccernet import find_games, read_events
 from hmtas.formats.submission import read_submission, write_submission
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map
 from hmtas.records import Events, HalfId, Spots
@@ -87,7 +89,7 @@ def test_a_game_time_of_zero_names_no_more_than_the_half(tmp_path: Path) -> None
     ("annotation", "message"),
     [
         (at("45:60", "2760000"), "must read like"),
-        ({"gameTime": "3 - 10:00", "label": "Foul"}, "must read like"),
+        ({"gameTime": "0 - 10:00", "label": "Foul"}, "must read like"),
         ({"gameTime": "10:00", "label": "Foul"}, "must read like"),
         ({"gameTime": f"1 - {'9' * 5000}:00", "label": "Foul"}, "must read like.*cut"),
         (at("40:00", "9" * 400), "is past the end of any half, got '99.*cut"),

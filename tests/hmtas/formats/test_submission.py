@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from hmtas.errors import InputError
-from hmtas.formats.labels import ACTIONS, read_events
+from hmtas.formats.actions import ACTIONS
+from hmtas.formats.soccernet import read_events
 from hmtas.formats.submission import holds_spots, read_submission, write_submission
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map
 from hmtas.records import Events, HalfId, Spots
@@ -111,15 +112,16 @@ def test_numbers_may_be_numbers(tmp_path: Path) -> None:
         pytest.param({"label": "Gaol"}, "unknown action 'Gaol'.*the closest is 'Goal'",
                      id="typo"),
         pytest.param({"label": ["Goal"]}, "unknown action", id="label is a list"),
-        pytest.param({"half": "3"}, "half must be 1 or 2, got '3'", id="third half"),
-        pytest.param({"half": None}, "half must be 1 or 2, got None", id="no half"),
+        pytest.param({"half": "0"}, "half must be a number from 1, got '0'", id="half zero"),
+        pytest.param({"half": 1.5}, "half must be a number from 1, got 1.5", id="half a half"),
+        pytest.param({"half": None}, "half must be a number from 1, got None", id="no half"),
         pytest.param({"position": "-1"}, "milliseconds >= 0, got '-1'", id="before the start"),
         pytest.param({"position": "30:34"}, "position must be milliseconds", id="not a number"),
-        pytest.param({"position": "inf"}, "milliseconds >= 0, got 'inf'", id="endless"),
-        pytest.param({"position": "9" * 400}, "milliseconds >= 0, got '99.*cut", id="400 digits"),
-        pytest.param({"position": 1e400}, "milliseconds >= 0, got inf", id="overflow"),
+        pytest.param({"position": "inf"}, "must be milliseconds, got 'inf'", id="endless"),
+        pytest.param({"position": "9" * 400}, "must be milliseconds, got '99.*cut", id="400 digits"),
+        pytest.param({"position": 1e400}, "must be milliseconds, got inf", id="overflow"),
         pytest.param({"confidence": "1.5"}, r"must be in \[0, 1\], got '1.5'", id="above 1"),
-        pytest.param({"confidence": "nan"}, r"must be in \[0, 1\], got 'nan'", id="nan"),
+        pytest.param({"confidence": "nan"}, r"a number in \[0, 1\], got 'nan'", id="nan"),
         pytest.param({"confidence": True}, r"a number in \[0, 1\], got True", id="a boolean"),
     ],
 )  # fmt: skip

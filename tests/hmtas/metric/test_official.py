@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hmtas.formats.labels import ACTIONS, read_events
+from hmtas.formats.actions import ACTIONS
+from hmtas.formats.soccernet import read_events
 from hmtas.formats.submission import read_submission, write_submission
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map
 from hmtas.records import Events, HalfId, Spots

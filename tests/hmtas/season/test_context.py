@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import read_json
-from hmtas.formats.labels import ACTIONS, read_events
+from hmtas.formats.actions import ACTIONS
+from hmtas.formats.soccernet import read_events
 from hmtas.formats.splits import read_splits
 from hmtas.season.evidence import Marks, draw_marks, embed
 from hmtas.season.match import simulate_match

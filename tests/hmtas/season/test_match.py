@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.season.chains import SimulatedHalf
 from hmtas.season.match import (
     EVENTS_IN_500_GAMES,

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import sha256_file
+from hmtas.formats.actions import ACTIONS
 from hmtas.formats.embeddings import THESIS_STREAMS
-from hmtas.formats.labels import ACTIONS, LABEL_FILE, read_events
+from hmtas.formats.soccernet import LABEL_FILE, read_events
 from hmtas.formats.splits import read_splits
 from hmtas.season.chains import SimulatedHalf
 from hmtas.season.evidence import draw_marks, embed

@@ -10,7 +10,7 @@ import pytest
 
 from hmtas.embed.commentary import read_half_seconds
 from hmtas.errors import InputError
-from hmtas.formats.labels import find_games, read_events
+from hmtas.formats.soccernet import find_games, read_events
 from hmtas.records import Events, HalfId
 from hmtas.scoring.inputs import load
 from hmtas.scoring.score import score_spots

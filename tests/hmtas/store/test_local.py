@@ -13,7 +13,7 @@ import pytest
 
 from hmtas.errors import InputError, TransientError
 from hmtas.files import sha256_json
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.records import HalfId
 from hmtas.season.write import SeasonConfig, write_season
 from hmtas.store.local import EmbeddingStore

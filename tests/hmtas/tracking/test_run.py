@@ -18,7 +18,7 @@ from benchmarks.faults import silent_server
 from hmtas.config import Config
 from hmtas.errors import InputError, TransientError
 from hmtas.files import read_json, write_json
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.presets import preset
 from hmtas.tracking.client import check_store, connect, public_uri, tracking_uri, ui_line
 from hmtas.tracking.parent import Parent

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from hmtas.cli import build
 from hmtas.errors import InputError
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.model.windows import near_events
 from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import read_probabilities

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hmtas.config import SpottingConfig
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map
 from hmtas.records import Events, HalfId, Probabilities, Spots
 from hmtas.spotting.spots import spot

@@ -5,7 +5,7 @@ from typing import Any
 import optuna
 import pytest
 
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.presets import PRESETS, preset
 from tune.space.contexts import PORTFOLIO, Season
 from tune.space.default import build_space, space_document

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hmtas.errors import InputError
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from hmtas.presets import PRESETS, preset
 from hmtas.validation import one_of
 from tune.space.default import Weights, build_space, space_document

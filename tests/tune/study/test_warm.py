@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hmtas.errors import InputError
-from hmtas.formats.labels import ACTIONS
+from hmtas.formats.actions import ACTIONS
 from tests.support.small import make_config
 from tests.support.tracked import make_run
 from tune.space.default import build_space

@@ -1,0 +1,143 @@
+"""OSL's label files, versions 1 and 2: a JSON object that lists videos with their annotations.
+
+    {"version": 1, "labels": ["Penalty", ...], "videos": [                              version 1
+        {"path_video": "...", "path_features": "<game>/1_ResNET_TF2_PCA512.npy",
+         "annotations": [{"gameTime": "1 - 00:40", "label": "Goal", "position": "40000"}]}]}
+    {"version": "2.0", "metadata": {"split": "train"},                                  version 2
+     "labels": {"action": {"type": "single_label", "labels": ["pass", ...]}}, "data": [
+        {"id": "...", "inputs": [{"type": "video", "path": "...", "fps": 25.0}],
+         "events": [{"head": "action", "label": "pass", "position_ms": 1240}]}]}
+
+Positions count from the start of the video; without one a label is at its gameTime, whose half is
+that of the match, not of the file, and does not count.
+"""
+
+from typing import Any
+
+from hmtas.errors import InputError, quoted
+from hmtas.formats.labels import Label, Recording
+from hmtas.formats.listing import (
+    Entry,
+    Options,
+    confidence_in,
+    entries_of,
+    entry_name,
+    label_name,
+    positive,
+)
+from hmtas.formats.soccernet import is_visible
+from hmtas.formats.times import read_game_time, read_position_s
+
+HEAD = "action"  # whose labels are the actions, where a file has several heads
+
+
+def read_osl_v1(document: dict[str, Any], place: str, options: Options) -> list[Entry]:
+    """The entries of a file of version 1."""
+    found = []
+    for number, video in enumerate(entries_of(document["videos"], place, "videos")):
+        where = f"{place}, video {number}"
+        features = video.get("path_features")
+        named = video.get("path_video", video.get("path", features))
+        name = entry_name(features if isinstance(features, str) else named, where, "path")
+        fps = positive(video.get("fps"), where, "fps", "frames a second")
+        labels = []
+        annotations = video.get("annotations", video.get("predictions"))
+        for at, item in enumerate(entries_of(annotations or [], where, "annotations")):
+            labels.append(_read_label(item, f"{where}, annotation {at}", "position"))
+        found.append(
+            Entry(
+                name=name,
+                labels=tuple(labels),
+                recording=Recording(
+                    video=named if isinstance(named, str) else name,
+                    features=(features,) if isinstance(features, str) else (),
+                    fps=options.fps or fps,
+                ),
+                labelled=annotations is not None,
+                split=None,
+                place=where,
+            )
+        )
+    return found
+
+
+def v1_actions(document: dict[str, Any]) -> list[Any]:
+    """The actions that a file of version 1 lists."""
+    labels = document.get("labels")
+    return labels if isinstance(labels, list) else []
+
+
+def read_osl_v2(document: dict[str, Any], place: str, options: Options) -> list[Entry]:
+    """The entries of a file of version 2."""
+    found = []
+    metadata = document.get("metadata")
+    split = metadata.get("split") if isinstance(metadata, dict) else None
+    for number, sample in enumerate(entries_of(document["data"], place, "data")):
+        where = f"{place}, data {number}"
+        inputs = entries_of(sample.get("inputs") or [], where, "inputs")
+        paths = [item.get("path") for item in inputs]
+        named = sample.get("id")
+        name = entry_name(named if named is not None else next(iter(paths), None), where, "id")
+        arrays = [
+            item for item in inputs if isinstance(item.get("path"), str)
+            and item["path"].lower().endswith(".npy") and "frame" not in str(item.get("type"))
+        ]  # fmt: skip
+        rates = {positive(item.get("fps"), where, "fps", "rows a second") for item in arrays}
+        frames = [
+            positive(item.get("fps"), where, "fps", "frames a second")
+            for item in inputs
+            if item not in arrays
+        ]
+        events = sample.get("events")
+        labels = [
+            _read_label(item, f"{where}, event {at}", "position_ms")
+            for at, item in enumerate(entries_of(events or [], where, "events"))
+            if item.get("head", HEAD) == _head_of(document)
+        ]
+        found.append(
+            Entry(
+                name=name,
+                labels=tuple(labels),
+                recording=Recording(
+                    video=named if isinstance(named, str) else name,
+                    features=tuple(item["path"] for item in arrays),
+                    fps=options.fps or next(filter(None, frames), None),
+                    rate_hz=rates.pop() if len(rates) == 1 else None,
+                ),
+                labelled=events is not None,
+                split=split if isinstance(split, str) else None,
+                place=where,
+            )
+        )
+    return found
+
+
+def v2_actions(document: dict[str, Any]) -> list[Any]:
+    """The actions that a file of version 2 lists: the labels of its head."""
+    heads = document.get("labels")
+    head = heads.get(_head_of(document)) if isinstance(heads, dict) else None
+    labels = head.get("labels") if isinstance(head, dict) else None
+    return labels if isinstance(labels, list) else []
+
+
+def _head_of(document: dict[str, Any]) -> str:
+    """The head of actions: the one called so, or the only one."""
+    heads = document.get("labels")
+    if isinstance(heads, dict) and len(heads) == 1:
+        return str(next(iter(heads)))
+    return HEAD
+
+
+def _read_label(item: dict[str, Any], place: str, key: str) -> Label:
+    position = item.get(key)
+    if position is None or position == "":
+        if item.get("gameTime") is None:
+            raise InputError(f"{place}: has neither {key} nor gameTime, got {quoted(item)}")
+        time_s = float(read_game_time(item["gameTime"], place)[1])
+    else:
+        time_s = read_position_s(position, place, key)
+    team = item.get("team")
+    comment = str(item.get("comment") or "")
+    visible = is_visible(item, place) if "visibility" in item else "not shown" not in comment
+    return Label(1, time_s, label_name(item.get("label"), place), place, visible,
+                 team if isinstance(team, str) else "", confidence_in(item))  # fmt: skip

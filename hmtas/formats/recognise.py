@@ -1,0 +1,225 @@
+"""Which format the labels of a data set have, and how to open them."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from hmtas.errors import InputError, quoted
+from hmtas.files import parse_json, walk_files
+from hmtas.formats.actions import check_names, read_actions
+from hmtas.formats.frames import read_frames
+from hmtas.formats.labels import LabelSource
+from hmtas.formats.listing import Entry, Options, make_listing
+from hmtas.formats.osl import read_osl_v1, read_osl_v2, v1_actions, v2_actions
+from hmtas.formats.rows import read_rows
+from hmtas.formats.segments import read_segments
+from hmtas.formats.soccernet import EMBEDDINGS, LABEL_FILES, LabelTree, find_games
+from hmtas.formats.splits import SPLIT_FILE, split_named
+from hmtas.formats.times import Times
+
+Format = Literal[
+    "soccernet-v2", "soccernet-ball", "soccernet-v1", "osl-v1", "osl-v2", "frames", "segments",
+    "csv",
+]  # fmt: skip
+FORMATS: tuple[str, ...] = get_args(Format)
+CLASS_FILE = "class.txt"
+_LIST_READERS: dict[str, Callable[[Any, str, Options], list[Entry]]] = {
+    "osl-v1": read_osl_v1,
+    "osl-v2": read_osl_v2,
+    "frames": read_frames,
+    "segments": read_segments,
+    "csv": read_rows,
+}
+_ENDINGS = (".json", ".csv", ".tsv")
+
+
+class LabelOptions(NamedTuple):
+    """How labels are read, where files leave it open."""
+
+    format: str | None = None  # recognised unless given
+    fps: float | None = None
+    spot_at: str | None = None  # of a segment
+    times: Times = "position"
+
+
+def open_labels(
+    place: Path,
+    options: LabelOptions | None = None,
+    *,
+    on_dead_link: Callable[[Path], None] = lambda path: None,
+) -> LabelSource:
+    """The labels of a data set: a tree of games with label files, or files that list games.
+
+    Args:
+        place: The folder, or one file that lists games.
+        options: How to read them.
+        on_dead_link: Called with each file of a tree that is a link to nothing.
+
+    Raises:
+        InputError: If the format cannot be told, or the files are malformed.
+    """
+    options = options or LabelOptions()
+    if options.format is not None and options.format not in FORMATS:
+        raise InputError(f"--format must be one of {', '.join(FORMATS)}, got {options.format!r}")
+    if options.fps is not None and not 0 < options.fps < 1e6:
+        raise InputError(f"--fps must be a positive number of frames a second, got {options.fps}")
+    if place.is_file():
+        return _open_lists([place], options)
+    if not place.is_dir():
+        raise InputError(f"{place}: no such folder of games, and no file that lists them")
+    chosen = options.format
+    tree = chosen if chosen in LABEL_FILES else None
+    if chosen is None:
+        names = {path.name for path in walk_files(place)}
+        tree = next((kind for kind, name in LABEL_FILES.items() if name in names), None)
+    lists = [] if tree is not None and chosen else _list_files(place, chosen)
+    if tree is not None and lists:
+        raise InputError(
+            f"{place}: holds {LABEL_FILES[tree]} of games and {lists[0].name}, which lists games; "
+            f"choose one with --format {tree} or --format {_format_of(lists[0])}"
+        )
+    if lists:
+        return _open_lists(lists, options)
+    if chosen in _LIST_READERS:
+        raise InputError(f"{place}: no file of format {chosen} in it; {_looked_for()}")
+    tree = tree or "soccernet-v2"
+    games = find_games(place, label_file=LABEL_FILES[tree], on_dead_link=on_dead_link)
+    if not games and not (place / SPLIT_FILE).is_file():  # whose games are named one by one
+        raise InputError(f"{place}: no labels and no embeddings of games found; {_looked_for()}")
+    return LabelTree(place, tree, games, options.times)
+
+
+def _looked_for() -> str:
+    return (
+        f"looked for {', '.join(LABEL_FILES.values())} or {EMBEDDINGS} in the folders of games, "
+        "and in the folder and those in it for .json of OSL (videos or data), lists of frames "
+        "(video, events) or segments (database), and .csv with a head (game, label, time_s)"
+    )
+
+
+def _list_files(folder: Path, chosen: str | None) -> list[Path]:
+    """The files that list games: in a folder, and in those in it."""
+    near = [path for depth in ("*", "*/*") for path in sorted(folder.glob(depth))]
+    files = [path for path in near if path.suffix.lower() in _ENDINGS and path.is_file()]
+    found = {path: _format_of(path) for path in files}
+    formats = sorted(set(filter(None, found.values())))
+    if chosen is None and len(formats) > 1:
+        some = ", ".join(
+            f"{next(path.name for path in files if found[path] == kind)} ({kind})"
+            for kind in formats
+        )
+        raise InputError(f"{folder}: files of several formats, {some}; choose one with --format")
+    return [path for path in files if found[path] and (chosen is None or found[path] == chosen)]
+
+
+def _format_of(path: Path) -> str | None:
+    """The format of a file that lists games, by what is in it; None if it lists none."""
+    if path.suffix.lower() != ".json":
+        with path.open("rb") as file:
+            head = file.readline(1 << 16).decode(errors="replace")
+        columns = {name.strip() for name in re.split(r"[,;\t]", head.lstrip("\ufeff"))}
+        return "csv" if {"game", "label"} <= columns else None
+    try:
+        document = parse_json(path.read_bytes(), str(path))
+    except InputError:
+        return None  # reading it says why, if it is asked for
+    return _format_of_document(document)
+
+
+def _format_of_document(document: Any) -> str | None:
+    if isinstance(document, list):
+        some = document[:1]
+        return "frames" if some and isinstance(some[0], dict) and "video" in some[0] else None
+    if not isinstance(document, dict):
+        return None
+    if isinstance(document.get("data"), list):
+        return "osl-v2"
+    if isinstance(document.get("videos"), list):
+        return "osl-v1"
+    if isinstance(document.get("database"), dict):
+        return "segments"
+    return None
+
+
+def _open_lists(files: Sequence[Path], options: LabelOptions) -> LabelSource:
+    """Read files of one format."""
+    entries: list[Entry] = []
+    listed: dict[str, None] = {}
+    chosen = options.format
+    for path in files:
+        content = path.read_bytes()
+        is_json = path.suffix.lower() == ".json"
+        document = parse_json(content, str(path)) if is_json else content
+        chosen = chosen or _recognised(document, str(path))
+        entries += _read_entries(document, str(path), chosen, split_named(path.stem), options)
+        listed |= dict.fromkeys(_listed_actions(document, chosen, path))
+    assert chosen is not None
+    return make_listing(chosen, files, entries, listed)
+
+
+def open_document(document: Any, place: str, options: LabelOptions) -> LabelSource:
+    """A document that lists games, such as predictions in the format of labels.
+
+    Args:
+        document: Parsed JSON, or the bytes of a table.
+        place: Where it comes from.
+        options: How to read it.
+
+    Raises:
+        InputError: If its format is not known, or it is malformed.
+    """
+    chosen = _recognised(document, place)
+    entries = _read_entries(document, place, chosen, None, options._replace(spot_at="start"))
+    return make_listing(chosen, [Path(place)], entries, ())
+
+
+def _read_entries(
+    document: Any, place: str, chosen: str, of_file: str | None, options: LabelOptions
+) -> list[Entry]:
+    """The entries of a document, each with its split."""
+    _check_shape(document, chosen, place)
+    found = []
+    for entry in _LIST_READERS[chosen](document, place, Options(options.fps, options.spot_at)):
+        split = split_named(entry.split) if entry.split else None
+        split = split or entry.split or of_file
+        labelled = entry.labelled and not (split == "challenge" and not entry.labels)
+        found.append(entry._replace(split=split, labelled=labelled))
+    return found
+
+
+def _recognised(document: Any, place: str) -> str:
+    found = "csv" if isinstance(document, bytes) else _format_of_document(document)
+    if found is None:
+        raise InputError(f"{place}: its format is not known, {_kind(document)}; {_looked_for()}")
+    return found
+
+
+def _check_shape(document: Any, chosen: str, place: str) -> None:
+    """Refuse a document that is not what `--format` says."""
+    if isinstance(document, bytes) != (chosen == "csv"):
+        raise InputError(f"{place}: is it {chosen}, as --format says?")
+    key = {"osl-v1": "videos", "osl-v2": "data"}.get(chosen)
+    if chosen == "frames" and not isinstance(document, list):
+        raise InputError(f"{place}: frames are a list of videos, got {_kind(document)}")
+    if chosen in ("osl-v1", "osl-v2", "segments") and not isinstance(document, dict):
+        raise InputError(f"{place}: must be an object, got {_kind(document)}; is it {chosen}?")
+    if key is not None and key not in document:
+        raise InputError(f"{place}: no list named {key!r}; is it {chosen}?")
+
+
+def _kind(document: Any) -> str:
+    if isinstance(document, dict):
+        return f"an object of {', '.join(map(str, list(document)[:5])) or 'nothing'}"
+    return "a list" if isinstance(document, list) else quoted(document)
+
+
+def _listed_actions(document: Any, chosen: str, path: Path) -> Iterable[str]:
+    """The actions that a file lists, or the list beside it."""
+    listed = {"osl-v1": v1_actions, "osl-v2": v2_actions}.get(chosen)
+    if listed is not None and (names := listed(document)):
+        return check_names(names, path)
+    for folder in (path.parent, path.parent.parent):
+        if (folder / CLASS_FILE).is_file():
+            return read_actions(folder / CLASS_FILE)
+    return ()
