@@ -76,6 +76,10 @@ class LabelSource(Protocol):
         """The actions that the format or the files list; none if they list none."""
 
     @property
+    def actions_from(self) -> str:
+        """What lists the actions, in words."""
+
+    @property
     def recordings(self) -> Mapping[HalfId, Recording]:
         """What the files say of the halves; nothing in a tree of SoccerNet."""
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from hmtas.errors import InputError, quoted
 from hmtas.formats.labels import GameLabels, Label, Oddity, Recording
-from hmtas.formats.splits import Splits, check_disjoint
+from hmtas.formats.splits import SPLITS, Splits, check_disjoint
 from hmtas.formats.times import read_number
 from hmtas.records import HalfId
 
@@ -70,6 +70,7 @@ class Listing:
     recordings: Mapping[HalfId, Recording]
     splits: Splits | None
     actions: tuple[str, ...]
+    actions_from: str = "the label files"
 
     @property
     def place(self) -> str:
@@ -90,7 +91,11 @@ class Listing:
 
 
 def make_listing(
-    name: str, files: Sequence[Path], entries: Sequence[Entry], actions: Iterable[str]
+    name: str,
+    files: Sequence[Path],
+    entries: Sequence[Entry],
+    actions: Iterable[str],
+    actions_from: str = "the label files",
 ) -> Listing:
     """Games and halves from the entries of all files of the format `name`.
 
@@ -118,7 +123,8 @@ def make_listing(
             labels[half.game] += [label._replace(half=half.half) for label in entry.labels]
         if entry.split is not None:
             splits[entry.split][half.game] = None
-    known = {name: tuple(of_split) for name, of_split in splits.items()} if splits else None
+    names = [*(name for name in SPLITS if name in splits), *sorted(set(splits).difference(SPLITS))]
+    known = {name: tuple(splits[name]) for name in names} if splits else None
     if known:
         check_disjoint(known, str(files[0] if len(files) == 1 else files[0].parent))
     return Listing(
@@ -129,6 +135,7 @@ def make_listing(
         recordings=recordings,
         splits=known,
         actions=tuple(actions),
+        actions_from=actions_from,
     )
 
 

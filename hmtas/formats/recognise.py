@@ -1,7 +1,7 @@
 """Which format the labels of a data set have, and how to open them."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -146,16 +146,19 @@ def _open_lists(files: Sequence[Path], options: LabelOptions) -> LabelSource:
     """Read files of one format."""
     entries: list[Entry] = []
     listed: dict[str, None] = {}
-    chosen = options.format
+    chosen, listed_in = options.format, "the label files"
     for path in files:
         content = path.read_bytes()
         is_json = path.suffix.lower() == ".json"
         document = parse_json(content, str(path)) if is_json else content
         chosen = chosen or _recognised(document, str(path))
         entries += _read_entries(document, str(path), chosen, split_named(path.stem), options)
-        listed |= dict.fromkeys(_listed_actions(document, chosen, path))
+        names = _listed_in(document, chosen, path)
+        if not names:
+            names, listed_in = _listed_beside(path), CLASS_FILE
+        listed |= dict.fromkeys(names)
     assert chosen is not None
-    return make_listing(chosen, files, entries, listed)
+    return make_listing(chosen, files, entries, listed, listed_in)
 
 
 def open_document(document: Any, place: str, options: LabelOptions) -> LabelSource:
@@ -214,12 +217,14 @@ def _kind(document: Any) -> str:
     return "a list" if isinstance(document, list) else quoted(document)
 
 
-def _listed_actions(document: Any, chosen: str, path: Path) -> Iterable[str]:
-    """The actions that a file lists, or the list beside it."""
+def _listed_in(document: Any, chosen: str, path: Path) -> tuple[str, ...]:
+    """The actions that a file of OSL lists; none if it lists none."""
     listed = {"osl-v1": v1_actions, "osl-v2": v2_actions}.get(chosen)
-    if listed is not None and (names := listed(document)):
-        return check_names(names, path)
-    for folder in (path.parent, path.parent.parent):
-        if (folder / CLASS_FILE).is_file():
-            return read_actions(folder / CLASS_FILE)
-    return ()
+    names = listed(document) if listed else []
+    return check_names(names, path) if names else ()
+
+
+def _listed_beside(path: Path) -> tuple[str, ...]:
+    """The list of actions beside a label file, or a folder up, as data sets of frames have it."""
+    files = (folder / CLASS_FILE for folder in (path.parent, path.parent.parent))
+    return next((read_actions(file) for file in files if file.is_file()), ())

@@ -20,7 +20,7 @@ from typing import Any
 from hmtas.errors import InputError, quoted
 from hmtas.files import read_json, walk_files
 from hmtas.formats.actions import ACTIONS, BALL_ACTIONS, V1_ACTIONS
-from hmtas.formats.labels import HALVES, GameLabels, Label, Oddity, Recording, to_events
+from hmtas.formats.labels import GameLabels, Label, Oddity, Recording, to_events
 from hmtas.formats.splits import Splits
 from hmtas.formats.times import (
     Times,
@@ -45,7 +45,6 @@ _ACTIONS = {
     "soccernet-v1": V1_ACTIONS,
 }
 EMBEDDINGS = "[1-9]*_*.npy"
-FEW_LABELS = 20  # a half without labels is odd where the other has more
 MOST_REPEATED = 0.25  # of a file's labels; in SoccerNet's it is 0.02 at most
 _VISIBLE = {
     **dict.fromkeys(("", "visible", "shown", "true"), True),
@@ -75,6 +74,11 @@ class LabelTree:
     def actions(self) -> tuple[str, ...]:
         """Those of the format."""
         return _ACTIONS[self.format]
+
+    @property
+    def actions_from(self) -> str:
+        """The format."""
+        return f"the format {self.format}"
 
     def label_file(self, game: str) -> Path:
         """Where the labels of a game are, or should be."""
@@ -211,15 +215,6 @@ def _oddities(
         yield f"position and gameTime differ by seconds, {example_of(apart)}", len(apart)
     if is_another(document.get("UrlLocal"), game):
         yield f"UrlLocal is another game, {quoted(document['UrlLocal'])}", len(labels)
-    yield from count_oddities(labels)
-
-
-def count_oddities(labels: Sequence[Label]) -> Iterator[tuple[str, int]]:
-    """What is odd about the labels of a game in any format."""
-    by_half = [sum(label.half == half for label in labels) for half in HALVES]
-    for half, count, other in ((1, *by_half), (2, *by_half[::-1])):
-        if not count and other > FEW_LABELS and other == len(labels):
-            yield f"no label in half {half}, all in half {3 - half}", other
     repeated = len(labels) - len({label._replace(place="", team="") for label in labels})
     if repeated > MOST_REPEATED * len(labels):
         yield "the same label twice or more", repeated

@@ -14,6 +14,7 @@ from hmtas.formats.table import table_rows
 from hmtas.validation import validated
 
 SPLIT_FILE = "splits.json"
+SPLITS = ("train", "valid", "test", "challenge")
 Splits = dict[str, tuple[str, ...]]
 _OTHER_NAMES = {
     "training": "train",
@@ -82,7 +83,7 @@ def split_named(text: str) -> str | None:
     """The split that a name such as `annotations_train` or `Val` means; None if it means none."""
     words = {word for word in re.split(r"[^a-z]+", text.lower()) if word}
     found = {_OTHER_NAMES.get(word, word) for word in words}
-    meant = found.intersection(("train", "valid", "test", "challenge"))
+    meant = found.intersection(SPLITS)
     return meant.pop() if len(meant) == 1 else None
 
 

@@ -76,7 +76,7 @@ def choose_actions(
     else:
         listed = source.actions if asked is None else asked
         names = check_names(list(listed), "--actions")
-        origin = f"the format {source.format}" if asked is None else "--actions"
+        origin = source.actions_from if asked is None else "--actions"
         if naming.by_team and not set(number) <= set(names):
             names = with_teams(names, sorted({label.team for label in train if label.team}))
     left_out = sum(naming.renames.get(label.name) == LEFT_OUT for label in every)

@@ -51,13 +51,10 @@ class Layout:
         found = _in_folder(self.root / game)
         for half in self._halves_of.get(game, ()):
             there = {file.path for files in found.values() for file in files}
-            more = [
-                file
-                for file in self._of_video(half, self.labels.recordings[half])
-                if file.path not in there
-            ]
-            if more:
-                found.setdefault(half.half, []).extend(more)
+            for file in self._of_video(half, self.labels.recordings[half]):
+                if file.path not in there:
+                    there.add(file.path)
+                    found.setdefault(half.half, []).append(file)
         return {half: sorted(found[half], key=lambda file: file.key) for half in sorted(found)}
 
     def absent(self, game: str) -> list[str]:

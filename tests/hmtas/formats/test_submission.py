@@ -118,7 +118,7 @@ def test_numbers_may_be_numbers(tmp_path: Path) -> None:
         pytest.param({"position": "-1"}, "milliseconds >= 0, got '-1'", id="before the start"),
         pytest.param({"position": "30:34"}, "position must be milliseconds", id="not a number"),
         pytest.param({"position": "inf"}, "must be milliseconds, got 'inf'", id="endless"),
-        pytest.param({"position": "9" * 400}, "must be milliseconds, got '99.*cut", id="400 digits"),
+        pytest.param({"position": "9" * 400}, "must be milliseconds, got .99", id="400 digits"),
         pytest.param({"position": 1e400}, "must be milliseconds, got inf", id="overflow"),
         pytest.param({"confidence": "1.5"}, r"must be in \[0, 1\], got '1.5'", id="above 1"),
         pytest.param({"confidence": "nan"}, r"a number in \[0, 1\], got 'nan'", id="nan"),
