@@ -25,9 +25,9 @@ class GameCounts:
     """Histograms by game, visible and unshown together."""
 
     games: tuple[str, ...]  # (G,) sorted
-    tolerances_s: np.ndarray  # (D,) full widths, equally spaced
-    detections: np.ndarray  # (G, A, K) uint16 spots whose highest threshold is the k-th
-    hits: np.ndarray  # (G, A, D, K) uint16, those that match an event
+    tolerances_s: np.ndarray  # (D,) full widths, ascending
+    detections: np.ndarray  # (G, A, K) unsigned, spots whose highest threshold is the k-th
+    hits: np.ndarray  # (G, A, D, K) unsigned, those that match an event
     num_events: np.ndarray  # (G, A) int64 annotated cells
 
     @classmethod
@@ -42,8 +42,8 @@ class GameCounts:
         return cls(
             games=counts.games,
             tolerances_s=counts.tolerances_s,
-            detections=summed(counts.detections.sum(axis=2, dtype=np.uint16)),
-            hits=summed(counts.hits.sum(axis=3, dtype=np.uint16)),
+            detections=summed(counts.detections.sum(axis=2, dtype=counts.detections.dtype)),
+            hits=summed(counts.hits.sum(axis=3, dtype=counts.detections.dtype)),
             num_events=summed(counts.num_events.sum(axis=2)),
         )
 
