@@ -17,6 +17,7 @@ from numba import njit
 from hmtas.errors import InputError
 from hmtas.metric.averages import trapezoid_weights
 from hmtas.metric.counts import Histograms
+from hmtas.metric.frames import FrameCounts, frame_maps
 from hmtas.metric.matching import interpolated_precision
 
 
@@ -48,7 +49,10 @@ class GameCounts:
         )
 
 
-def check_paired(models: Sequence[GameCounts], names: Sequence[str] = ()) -> None:
+Counts = GameCounts | FrameCounts
+
+
+def check_paired(models: Sequence[Counts], names: Sequence[str] = ()) -> None:
     """Refuse to compare models that were not counted alike; `names` is for the message.
 
     Raises:
@@ -65,8 +69,10 @@ def check_paired(models: Sequence[GameCounts], names: Sequence[str] = ()) -> Non
                 f"{alone[0]!r}, are scored for one of them only; were they predicted on "
                 "different stores?"
             )
-        same_tolerances = np.array_equal(first.tolerances_s, other.tolerances_s)
-        if not same_tolerances or first.num_events.shape != other.num_events.shape:
+        if (
+            _metric_of(first) != _metric_of(other)
+            or first.num_events.shape != other.num_events.shape
+        ):
             raise ValueError("a comparison needs the same tolerances and the same actions")
         if not np.array_equal(first.num_events, other.num_events):
             raise InputError(
@@ -75,8 +81,17 @@ def check_paired(models: Sequence[GameCounts], names: Sequence[str] = ()) -> Non
             )
 
 
-def resampled_averages(counts: GameCounts, weights_RG: np.ndarray) -> np.ndarray:
-    """Average-mAP of each row of weights, shape (R,)."""
+def _metric_of(counts: Counts) -> tuple[float, ...]:
+    """Frames a second, 0 where seconds count, and the tolerances."""
+    if isinstance(counts, FrameCounts):
+        return counts.fps, *counts.tolerances.tolist()
+    return 0.0, *counts.tolerances_s.tolist()
+
+
+def resampled_averages(counts: Counts, weights_RG: np.ndarray) -> np.ndarray:
+    """Average-mAP of each row of weights, or mAP by frames, shape (R,)."""
+    if isinstance(counts, FrameCounts):
+        return frame_maps(counts, weights_RG)
     return _averages(
         np.ascontiguousarray(weights_RG, dtype=np.float64),
         Sparse.of(counts.detections),
