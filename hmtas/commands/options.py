@@ -17,12 +17,14 @@ METAVARS = {
     for metavar, names in {
         "N": "seed seeds trials concurrent workers cpus gpus top final_seeds folds width "
         "max_epochs grace_epochs epochs bootstrap train valid test challenge rate_hz threshold "
-        "tolerance",
+        "tolerance grid_hz fps",
         "NAME": "name experiment preset_name protocol sampler objective pruner weights method "
         "combiners dtype",
         "NAME,...": "streams only_splits what kinds",
         "NAME=VALUE": "settings",
         "FILE": "splits config_file space_file encoder half_seconds",
+        "SECONDS,...": "tolerance_s",
+        "FRAMES,...": "tolerance_frames",
         "SECONDS": "slack_s radius_s nms_window_s",
         "MINUTES": "minutes",
         "HOURS": "hours",

@@ -101,6 +101,11 @@ def resampled_averages(counts: Counts, weights_RG: np.ndarray) -> np.ndarray:
     )
 
 
+def average_of(counts: Counts) -> float:
+    """The score of all games."""
+    return float(resampled_averages(counts, np.ones((1, len(counts.games))))[0])
+
+
 def resampled_actions(counts: GameCounts, weights_RG: np.ndarray) -> np.ndarray:
     """Average precision of each action under each row of weights, the mean over tolerances.
 
