@@ -233,3 +233,18 @@ def test_windows_are_fitted_for_it(season: Season) -> None:
     assert stored["chosen"] == frames["after"]["chosen"]
     out = hmtas("tune", "windows", run, "--kinds", "hard", "--tolerance-s", "1")
     assert "mAP at 1 s, on valid" in " ".join(out.split())
+
+
+def test_windows_are_fitted_on_its_grid(season: Season) -> None:
+    # The wrong peak is 9.4 s from the event: 18 cells of half a second, 235 of 0.04 s. The
+    # tolerance reaches 18.6 and 232.5 of them.
+    for game in GAMES:
+        save_labels(season.work / "games", game, [label(1, EVENT_S + 0.4, "left pass")])
+    pack(season.work / "games", season.work / "later", actions=ACTIONS)
+    run = predict(season, "run", late_s=0, wide=True)
+    asked = ("tune", "windows", run, "--kinds", "hard", "--json", "--store", season.work / "later")
+    windows = [
+        json.loads(hmtas(*asked, "--tolerance-s", "18.6", "--grid-hz", grid))[0]["windows"]
+        for grid in ("2", "25")
+    ]
+    assert windows[0]["windows_s"]["left pass"] >= 18 > windows[1]["windows_s"]["left pass"]
