@@ -1,4 +1,4 @@
-"""Average-mAP, the SoccerNet spotting metric, by the evaluator's rules, and those of other tasks."""
+"""Average-mAP, the SoccerNet spotting metric (thesis Section 5.2), and those of other tasks."""
 
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map, score
 from hmtas.metric.chosen import ChosenMetric

@@ -100,7 +100,7 @@ def test_the_metric_stands_beside_tight_and_loose(
     found = scored(season, spots, *options)
     assert found["chosen"]["average_map"] == pytest.approx(expected)
     low, high = found["chosen"]["interval"]
-    assert low <= expected + 1e-9 and high >= expected - 1e-9  # noqa: PT018
+    assert low - 1e-9 <= expected <= high + 1e-9
     assert len(found["chosen"]["per_tolerance"]) == len(options[1].split(","))
     del found["chosen"]
     assert found == scored(season, spots)
