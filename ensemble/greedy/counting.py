@@ -41,7 +41,7 @@ class Scale(NamedTuple):
     floor: float  # the least code that counts
     edge_K: np.ndarray  # codes of the metric's thresholds, ascending
     bin_of: np.ndarray  # (65536,) int64, the highest threshold that each code reaches
-    tolerance_D: np.ndarray  # (D,) full widths in seconds, ascending: as many cells to each side
+    reach_D: np.ndarray  # (D,) int64 cells to each side of an event, ascending
     weight_D: np.ndarray  # their weights in the average
 
 
@@ -119,12 +119,12 @@ def count(
             keep_peaks(key_X, column.row_X[first:stop], blocks.reach, of_half_SB)
             spots_SN = _lay_out(of_half_SB[KEPT], column.cell_X[first:stop], spot_SN)
             truth_M = column.truth_M[column.truth_first_H[h] : column.truth_first_H[h + 1]]
-            _match(truth_M, scale.tolerance_D, spots_SN)
+            _match(truth_M, scale.reach_D, spots_SN)
             _rank(spots_SN, num, scale)
             for i in range(spots_SN.shape[1]):
                 k, hit = spots_SN[VALUE, i], spots_SN[HIT, i]
                 counts.detections_CK[c, k] += halves.weight_N[n]
-                for d in range(len(scale.tolerance_D)):
+                for d in range(len(scale.reach_D)):
                     if hit >> d & 1:
                         counts.hits_CDK[c, d, k] += halves.weight_N[n]
 
@@ -154,14 +154,14 @@ def _lay_out(kept_B: np.ndarray, cell_X: np.ndarray, spot_SN: np.ndarray) -> np.
 
 
 @njit(cache=True, nogil=True)
-def _match(truth_M: np.ndarray, tolerance_D: np.ndarray, spot_SN: np.ndarray) -> None:
+def _match(truth_M: np.ndarray, reach_D: np.ndarray, spot_SN: np.ndarray) -> None:
     """Set a bit of HIT for each tolerance, as `hmtas.metric.matching.match_cells` does."""
     num_spots = spot_SN.shape[1]
     spot_SN[HIT] = 0
-    for d in range(len(tolerance_D)):
+    for d in range(len(reach_D)):
         bit, start = 1 << d, 0
         for m in range(len(truth_M)):
-            low, high = truth_M[m] - tolerance_D[d], truth_M[m] + tolerance_D[d]
+            low, high = truth_M[m] - reach_D[d], truth_M[m] + reach_D[d]
             if start < num_spots and spot_SN[CELL, start] < low:
                 start += np.searchsorted(spot_SN[CELL, start:], low)
             best = -1

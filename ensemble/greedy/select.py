@@ -26,7 +26,7 @@ from ensemble.greedy.counting import Action, Counts, Scale, Total, Weighted, cou
 from ensemble.greedy.library import LEAST, TOP, Library
 from hmtas.errors import InputError
 from hmtas.metric.averages import TIGHT_S, trapezoid_weights
-from hmtas.metric.matching import THRESHOLDS
+from hmtas.metric.matching import THRESHOLDS, reaches
 from hmtas.spotting.table import num_cores
 from hmtas.validation import Frozen
 
@@ -180,7 +180,7 @@ class _Judge:
             floor=max(float(library.code_of(np.array(library.threshold))), 0.0),
             edge_K=edge_K,
             bin_of=np.searchsorted(edge_K, np.arange(TOP + 1), side="right") - 1,
-            tolerance_D=np.array(TIGHT_S, dtype=np.int64),
+            reach_D=reaches(TIGHT_S).astype(np.int64),
             weight_D=trapezoid_weights(len(TIGHT_S)),
         )
         self._actions = [

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtas.commands.failures import Failures
+from hmtas.commands.metric_options import Fps, GridHz, ToleranceFrames, ToleranceS, chosen_metric
 from hmtas.commands.options import Json
 from hmtas.errors import InputError, did_you_mean
 from hmtas.runs.record import predictions_path, read_run
 from hmtas.terminal.console import emit, progress, say
 
 if TYPE_CHECKING:
+    from hmtas.metric.chosen import ChosenMetric
     from hmtas.scoring.paired import PairedComparison
     from hmtas.tracking.table import ComparedRun
+
+FEWEST_COMPARED = 2
 
 
 def compare(
@@ -36,6 +40,10 @@ def compare(
         str | None, typer.Option(help="Where the labels are, as for `hmtas score`; runs know it.")
     ] = None,
     splits: Annotated[Path | None, typer.Option(help="Split file of GAMES.")] = None,
+    tolerance_s: ToleranceS = None,
+    grid_hz: GridHz = None,
+    tolerance_frames: ToleranceFrames = None,
+    fps: Fps = None,
     as_json: Json = False,
 ) -> None:
     """Compare models and ensembles in one table, from MLflow, best validation score first.
@@ -50,6 +58,9 @@ def compare(
     Spots, such as somebody else's submission, are compared in the same way with other spots or
     with runs; MLflow, which has no scores of them, is then left out.
 
+    With --tolerance-s or --tolerance-frames the comparison on the same games is made by that metric
+    in the place of tight Average-mAP; the best by validation is still the best by tight.
+
     Examples: `hmtas compare --experiment sweep1`; `hmtas compare runs/m7 runs/m6 --split test`;
     `hmtas compare mine.zip theirs.zip --games GAMES --split test`
     """
@@ -57,8 +68,14 @@ def compare(
     from hmtas.scoring.inputs import is_spots
     from hmtas.tracking.client import ui_line
 
+    metric = chosen_metric(tolerance_s, grid_hz, tolerance_frames, fps)
+    if metric is not None and len(runs or ()) < FEWEST_COMPARED:
+        raise InputError(
+            "--tolerance-s and --tolerance-frames compare runs or spots on the same games; name "
+            "two or more of them, or score one with `hmtas score`"
+        )
     if any(is_spots(run) for run in runs or ()):
-        _compare_spots(runs or [], split, games, splits, as_json=as_json)
+        _compare_spots(runs or [], split, games, splits, metric, as_json=as_json)
         return
     if splits or (games and not runs):
         raise InputError("--splits is for spots, and --games for spots and runs that are named")
@@ -76,7 +93,7 @@ def compare(
             say(f"the best {limit} of more; --limit 0 shows all")
     if not table:
         raise InputError(f"experiment {experiment!r} holds no model or ensemble yet")
-    same_games = _compare_runs(table, ids, split, games) if len(ids) > 1 else None
+    same_games = _compare_runs(table, ids, split, games, metric) if len(ids) > 1 else None
     shown = _splits_shown(table, split, needed=same_games is None)
     stores = {row.store_checksum for row in table if row.scores} - {None}
     if len(stores) > 1:
@@ -166,20 +183,27 @@ def _rows_of(
 
 
 def _compare_spots(
-    paths: list[Path], split: str | None, games: str | None, splits: Path | None, *, as_json: bool
+    paths: list[Path],
+    split: str | None,
+    games: str | None,
+    splits: Path | None,
+    metric: "ChosenMetric | None",
+    *,
+    as_json: bool,
 ) -> None:
     """Compare folders or zips of spots, of which MLflow knows nothing, also with runs."""
     from hmtas.commands.compare_table import show_paired
     from hmtas.scoring.paired import compare_paired
 
     named = {str(path): path for path in paths}
-    if len(named) < 2:
+    if len(named) < FEWEST_COMPARED:
         raise InputError(
             f"{paths[0]}: there is nothing to compare it with; name two or more, "
             "or score it with `hmtas score`"
         )
     with progress("Comparing", 2 * len(named)) as step:
-        paired = compare_paired(named, split, {}, games=games, splits=splits, on_step=step)
+        paired = compare_paired(named, split, {}, games=games, splits=splits, metric=metric,
+                                on_step=step)  # fmt: skip
     if as_json:
         emit({"paired": paired.model_dump(mode="json")})
     else:
@@ -187,7 +211,11 @@ def _compare_spots(
 
 
 def _compare_runs(
-    rows: "list[ComparedRun]", ids: dict[str, Path], split: str | None, games: str | None
+    rows: "list[ComparedRun]",
+    ids: dict[str, Path],
+    split: str | None,
+    games: str | None,
+    metric: "ChosenMetric | None",
 ) -> "PairedComparison | None":
     """The runs on the same games, in the order they were named, if they can be compared there."""
     from hmtas.scoring.games import how_to_predict
@@ -206,11 +234,12 @@ def _compare_runs(
         runs[name] = path
         if "valid" in row.scores:
             valid_tight[name] = row.scores["valid"].tight
-    if len(runs) < 2:
+    if len(runs) < FEWEST_COMPARED:
         return None
     try:
         with progress("Comparing", 2 * len(runs)) as step:
-            return compare_paired(runs, split or PICKED_ON, valid_tight, games=games, on_step=step)
+            return compare_paired(runs, split or PICKED_ON, valid_tight, games=games,
+                                  metric=metric, on_step=step)  # fmt: skip
     except InputError as error:
         say(f"not compared on the same games: {error}")
         return None

@@ -37,8 +37,10 @@ def show_runs(rows: "Sequence[ComparedRun]", splits: Sequence[str], experiment: 
 def show_paired(comparison: "PairedComparison") -> None:
     """Runs on the same games, each against the reference, and what the table says in sentences."""
     of_split = f" of {comparison.split}" if comparison.split else ""
+    metric = comparison.metric
+    what = "tight Average-mAP" if metric is None else f"mAP at {metric.title},"
     typer.echo(
-        f"The same {counted(comparison.num_games, 'game')}{of_split}: tight Average-mAP in %, "
+        f"The same {counted(comparison.num_games, 'game')}{of_split}: {what} in %, "
         f"and the difference from {comparison.reference} in points"
     )
     show(_paired_table(comparison))
@@ -112,9 +114,9 @@ def _said(score: "SplitScore") -> str:
 
 
 def _paired_table(comparison: "PairedComparison") -> Table:
-    rows = []
-    for run in sorted(comparison.runs, key=lambda run: -run.tight):
-        cells = (run.name, _marked(percent(run.tight), run.cross_fitted))
+    rows, metric = [], comparison.metric
+    for run in sorted(comparison.runs, key=lambda run: -run.score):
+        cells = (run.name, _marked(percent(run.score), run.cross_fitted))
         found = run.against_reference
         if found is None:
             rows.append((*cells, NOTHING, "", "", ""))
@@ -125,7 +127,14 @@ def _paired_table(comparison: "PairedComparison") -> Table:
         if comparison.num_games == 1:  # it says nothing of how games differ
             games = NOTHING
         rows.append((*cells, points(found.difference), ends, found.verdict, games))
-    heads = ("name", "tight", "difference", "95 %", "verdict", "games needed")
+    heads = (
+        "name",
+        metric.title if metric else "tight",
+        "difference",
+        "95 %",
+        "verdict",
+        "games needed",
+    )
     return Table(heads=heads, rows=tuple(rows), words=frozenset({0, 4}))
 
 
@@ -154,6 +163,6 @@ def _said_of_pairs(comparison: "PairedComparison") -> Iterator[str]:
     )
     if winner:
         yield (
-            f"{winner.name}: best of {winner.num_candidates} at {percent(winner.tight)}, "
+            f"{winner.name}: best of {winner.num_candidates} at {percent(winner.score)}, "
             f"corrected for having been picked: {percent(winner.corrected)}."
         )

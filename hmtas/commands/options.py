@@ -18,7 +18,7 @@ METAVARS = {
     for metavar, names in {
         "N": "seed seeds trials concurrent workers cpus gpus top final_seeds folds width "
         "max_epochs grace_epochs epochs bootstrap train valid test challenge rate_hz threshold "
-        "tolerance",
+        "tolerance grid_hz fps",
         "NAME": "name experiment preset_name protocol sampler objective pruner weights method "
         "combiners dtype sport",
         "NAME,...": "streams only_splits what kinds",
@@ -29,6 +29,8 @@ METAVARS = {
         "FORMAT": "label_format",
         "MOMENT": "spot_at",
         "FILE": "splits config_file space_file encoder half_seconds",
+        "SECONDS,...": "tolerance_s",
+        "FRAMES,...": "tolerance_frames",
         "SECONDS": "slack_s radius_s nms_window_s",
         "MINUTES": "minutes",
         "HOURS": "hours",
@@ -128,7 +130,11 @@ LabelFormat = Annotated[
 ]
 LabelFps = Annotated[
     float | None,
-    typer.Option("--fps", help="Frames a second of the videos, where files do not say, or say -1."),
+    typer.Option(
+        "--fps",
+        help="Frames a second: of videos whose label files do not say, or say -1, and of "
+        "--tolerance-frames.",
+    ),
 ]
 SpotAt = Annotated[
     Literal["start", "middle", "end"] | None,
@@ -144,7 +150,10 @@ Renames = Annotated[
 ]
 ByTeam = Annotated[
     bool,
-    typer.Option("--by-team", help="Make the team a part of the action, such as 'left PASS'."),
+    typer.Option(
+        "--by-team",
+        help="Make the team a part of the action, such as 'left PASS'; a score has Team-mAP too.",
+    ),
 ]
 ActionList = Annotated[
     str | None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hmtas.commands.failures import Failures, check_readable
+from hmtas.commands.metric_options import GridHz, ToleranceFrames, ToleranceS, chosen_metric
 from hmtas.commands.options import (
     ActionList,
     Bootstrap,
@@ -26,7 +27,7 @@ from hmtas.terminal.text import counted, interval, percent
 
 if TYPE_CHECKING:
     from hmtas.scoring.run import Spotted
-    from hmtas.scoring.score import SpotsScore
+    from hmtas.scoring.score import MetricScore, SpotsScore
 
 Windows = Annotated[
     Path | None,
@@ -122,6 +123,9 @@ def score(
         str | None, typer.Option(help="Score the games of this split; by default all.")
     ] = None,
     windows: Windows = None,
+    tolerance_s: ToleranceS = None,
+    grid_hz: GridHz = None,
+    tolerance_frames: ToleranceFrames = None,
     label_format: LabelFormat = None,
     actions: ActionList = None,
     rename: Renames = None,
@@ -145,11 +149,15 @@ def score(
     The score of a run is also written to RUN/scores/SPLIT.json and, if it is tracked, to MLflow.
     On the split that a run's windows were fitted on, each game takes windows fitted without it.
 
+    The metric of another task is shown and recorded beside tight and loose: mAP@1 of ball and team
+    spotting with `--tolerance-s 1 --grid-hz 25`, E2E-Spot's with `--tolerance-frames 1 --fps 25`.
+
     Examples: `hmtas score runs/m7 --split valid`;
     `hmtas score submission.zip --games GAMES --split test`
     """
     from hmtas.formats.actions import Naming, parse_renames
     from hmtas.formats.recognise import LabelOptions
+    from hmtas.metric.teams import team_pairs
     from hmtas.scoring.inputs import Reading, is_run, load
     from hmtas.scoring.score import score_spots, write_score
     from hmtas.tracking.note import tracked
@@ -157,6 +165,9 @@ def score(
 
     if splits is not None and split is None:
         raise InputError(f"--splits {splits} needs --split: which of its splits is to be scored?")
+    # Those of label files need no tolerance.
+    of_metric = fps if tolerance_frames is not None or games is None else None
+    chosen = chosen_metric(tolerance_s, grid_hz, tolerance_frames, of_metric)
     # Scores under the times of 2021 are not comparable, and not kept.
     runs = [path for path in spots if is_run(path)] if label_times == "position" else []
     reading = Reading(
@@ -172,23 +183,23 @@ def score(
                 check_folder(path / "scores")
             loaded = load(path, games=games, split=split, splits=splits, windows=windows,
                           reading=reading)  # fmt: skip
-            inputs.append((path, *loaded))
+            pairs = team_pairs(loaded[0].actions, str(path)) if by_team else None
+            inputs.append((path, *loaded, pairs))
     if not inputs:
         failures.tell()
     check_tracking(tracked(path for path, *_ in inputs if path in runs))
     scores: dict[str, SpotsScore] = {}
     with progress("Scoring", len(inputs)) as advance:
-        for path, found, events in inputs:
-            scores[str(path)] = score_spots(
-                found.spots, events, found.actions, bootstrap=bootstrap, seed=seed
-            )
+        for path, found, events, pairs in inputs:
+            scores[str(path)] = score_spots(found.spots, events, found.actions, bootstrap=bootstrap,
+                                            seed=seed, chosen=chosen, pairs=pairs)  # fmt: skip
             advance()
-    for path, found, _ in inputs:
+    for path, found, *_ in inputs:
         _warn_of_fitted_games(path, found)
         if path in runs:
             with failures.of(path):
                 write_score(path, found.run_score(scores[str(path)]))
-    notes = {str(path): found.notes for path, found, _ in inputs if found.notes}
+    notes = {str(path): found.notes for path, found, *_ in inputs if found.notes}
     for note in dict.fromkeys(note for several in notes.values() for note in several):
         say(f"note: {note}")
     if as_json:
@@ -223,29 +234,48 @@ def _show_score(name: str, score: "SpotsScore") -> None:
     """The totals with their intervals, then every action, then every tolerance."""
     num_events = counted(sum(score.num_events.values()), "event")
     typer.echo(f"{name}  {counted(score.num_games, 'game')}, {num_events}, in percent")
-    both = (("tight", score.tight), ("loose", score.loose))
+    metrics = _metrics_of(score)
+    by_team = score.tight.team_map is not None
     totals = [
         (metric, percent(found.average_map), interval(found.interval),
-         percent(found.visible), percent(found.unshown))
-        for metric, found in both
+         percent(found.visible), percent(found.unshown),
+         *([percent(found.team_map)] if by_team else []))
+        for metric, found in metrics.items()
     ]  # fmt: skip
-    show(Table(heads=("Average-mAP", "all", "95 %", "visible", "unshown"), rows=tuple(totals)))
+    heads = ("Average-mAP", "all", "95 %", "visible", "unshown", *(["by team"] if by_team else []))
+    show(Table(heads=heads, rows=tuple(totals)))
     actions = [
-        (action, f"{number:,}", *(percent(found.per_action[action]) for _, found in both))
+        (action, f"{number:,}", *(percent(m.per_action[action]) for m in metrics.values()))
         for action, number in score.num_events.items()
     ]
     absent = frozenset(n for n, number in enumerate(score.num_events.values()) if not number)
-    show(Table(heads=("action", "events", "tight", "loose"), rows=tuple(actions), faint=absent))
-    for metric, found in both:  # lines short enough for 80 columns
+    show(Table(heads=("action", "events", *metrics), rows=tuple(actions), faint=absent))
+    for metric, found in metrics.items():  # lines short enough for 80 columns
+        if len(found.per_tolerance) == 1:
+            continue
+        unit = "seconds"
+        if score.chosen is found:
+            unit = score.chosen.metric.unit
         widths = (f"{width}: {percent(value, 1)}" for width, value in found.per_tolerance.items())
-        typer.echo(f"{metric} by seconds  {'  '.join(widths)}")
+        typer.echo(f"{metric} by {unit}  {'  '.join(widths)}")
     typer.echo()
+
+
+def _metrics_of(score: "SpotsScore") -> "dict[str, MetricScore]":
+    """Tight, loose and the chosen metric, if any, by what tables call them."""
+    metrics: dict[str, MetricScore] = {"tight": score.tight, "loose": score.loose}
+    if score.chosen is not None:
+        metrics[score.chosen.metric.title] = score.chosen
+    return metrics
 
 
 def _summary_table(scores: "Mapping[str, SpotsScore]") -> Table:
     """Several scores side by side, the best tight Average-mAP first."""
-    rows = []
+    rows, heads = [], [""]
     for name, score in sorted(scores.items(), key=lambda item: -item[1].tight.average_map):
-        cells = [(percent(s.average_map), interval(s.interval)) for s in (score.tight, score.loose)]
-        rows.append((name, *cells[0], *cells[1]))
-    return Table(heads=("", "tight", "95 %", "loose", "95 %"), rows=tuple(rows))
+        row, heads = [name], [""]
+        for metric, found in _metrics_of(score).items():
+            row += [percent(found.average_map), interval(found.interval)]
+            heads += [metric, "95 %"]
+        rows.append(tuple(row))
+    return Table(heads=tuple(heads), rows=tuple(rows))

@@ -1,6 +1,7 @@
-"""Average-mAP, the SoccerNet spotting metric, by the evaluator's rules (thesis Section 5.2)."""
+"""Average-mAP, the SoccerNet spotting metric (thesis Section 5.2), and those of other tasks."""
 
 from hmtas.metric.averages import LOOSE_S, TIGHT_S, average_map, score
+from hmtas.metric.chosen import ChosenMetric
 from hmtas.metric.counts import Histograms, histograms
 
-__all__ = ["LOOSE_S", "TIGHT_S", "Histograms", "average_map", "histograms", "score"]
+__all__ = ["LOOSE_S", "TIGHT_S", "ChosenMetric", "Histograms", "average_map", "histograms", "score"]

@@ -1,8 +1,9 @@
 """Average-mAP, the SoccerNet spotting metric (thesis Section 5.2), by the evaluator's rules.
 
 Conventions
-    Times are seconds from the start of the half; the evaluator looks at them on a grid of half
-    seconds, one value per cell and action, and a later one overwrites an earlier one.
+    Times are seconds from the start of the half; the evaluator looks at them on a grid, of half
+    seconds unless told otherwise, one value per cell and action, and a later one overwrites an
+    earlier one.
     A tolerance is the full width of the interval centred on the annotation: at tolerance 1 a spot
     counts if it is at most 0.5 s away.
     Where events share a cell, the visibility of the last one counts. `Events` are in order of
@@ -20,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from hmtas.metric.counts import Histograms, histograms
-from hmtas.metric.matching import UNSHOWN, VISIBLE, precisions
+from hmtas.metric.matching import GRID_HZ, UNSHOWN, VISIBLE, precisions
 from hmtas.records import Events, HalfId, Score, Spots
 
 TIGHT_S = (1, 2, 3, 4, 5)
@@ -71,7 +72,7 @@ def score(counts: Histograms, games: Collection[str] | None = None) -> Score:
 
 
 def trapezoid_weights(num_tolerances: int) -> np.ndarray:
-    """(D,) weights, summing to 1, of the evaluator's average over equally spaced tolerances."""
+    """(D,) weights, summing to 1, of the evaluator's average, which ignores the spacing."""
     if num_tolerances == 1:
         return np.ones(1)
     weight = np.full(num_tolerances, 1 / (num_tolerances - 1))
@@ -93,6 +94,7 @@ def average_map(
     events: Mapping[HalfId, Events],
     num_actions: int,
     tolerances_s: Sequence[float] = TIGHT_S,
+    grid_hz: int = GRID_HZ,
 ) -> Score:
     """Score spots against events: `histograms`, then `score` over every game."""
-    return score(histograms(spots, events, tolerances_s, num_actions))
+    return score(histograms(spots, events, tolerances_s, num_actions, grid_hz))

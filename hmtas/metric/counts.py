@@ -5,6 +5,7 @@ games, of a fold or of a bootstrap resample is then a sum over halves, about a m
 (`hmtas.metric.averages.score`, hmtas.statistics.games).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from hmtas.metric.matching import (
+    GRID_HZ,
+    LONGEST_S,
     THRESHOLDS,
     UNSHOWN,
     VISIBLE,
@@ -20,6 +23,7 @@ from hmtas.metric.matching import (
     GridSpots,
     cells,
     count_half,
+    reaches,
 )
 from hmtas.records import Events, HalfId, Spots
 
@@ -30,7 +34,7 @@ class Histograms:
 
     halves: tuple[HalfId, ...]  # (H,) sorted
     tolerances_s: np.ndarray  # (D,) float64 full widths
-    # (H, A, V, K) uint16 spots whose highest threshold is the k-th, by the visibility of the
+    # (H, A, V, K) unsigned, spots whose highest threshold is the k-th, by the visibility of the
     # nearest event
     detections: np.ndarray
     # int32, for each hit at each tolerance: its half, and its flat index into (A, D, V, K)
@@ -40,8 +44,10 @@ class Histograms:
 
     @property
     def hits(self) -> np.ndarray:
-        """(H, A, D, V, K) uint16, those of `detections` that match an event."""
-        hits = np.zeros((len(self.halves), int(np.prod(self._shape_of_half))), np.uint16)
+        """(H, A, D, V, K) like `detections`, those of `detections` that match an event."""
+        hits = np.zeros(
+            (len(self.halves), int(np.prod(self._shape_of_half))), self.detections.dtype
+        )
         np.add.at(hits, (self.hit_half, self.hit_bin), 1)
         return hits.reshape(len(self.halves), *self._shape_of_half)
 
@@ -74,6 +80,7 @@ def histograms(
     events: Mapping[HalfId, Events],
     tolerances_s: Sequence[float],
     num_actions: int,
+    grid_hz: int = GRID_HZ,
 ) -> Histograms:
     """Match every half at every tolerance.
 
@@ -82,12 +89,17 @@ def histograms(
         events: By half. In a half that only `spots` has, every spot is wrong.
         tolerances_s: Full widths in seconds, ascending, > 0.
         num_actions: A.
+        grid_hz: Cells a second.
     """
     widths = np.array(tolerances_s, dtype=np.float64)
     if widths.ndim != 1 or len(widths) == 0 or not (widths > 0).all():
         raise ValueError(f"tolerances must be one or more numbers > 0, got {tolerances_s}")
+    reach_D = reaches(widths, grid_hz)
     halves = tuple(sorted(spots.keys() | events.keys()))
-    detections = np.zeros((len(halves), num_actions, 2, len(THRESHOLDS)), np.uint16)
+    # Wide enough for a spot in every cell of a game, also when its halves are summed.
+    most_halves = max(Counter(half.game for half in halves).values(), default=1)
+    unsigned = np.min_scalar_type(LONGEST_S * grid_hz * most_halves)
+    detections = np.zeros((len(halves), num_actions, 2, len(THRESHOLDS)), unsigned)
     num_events = np.zeros((len(halves), num_actions, 2), np.int64)
     hits = [np.empty(0, np.int32)]
     for h, half in enumerate(halves):
@@ -99,16 +111,16 @@ def histograms(
                 raise ValueError(f"{half}: an action is not one of the {num_actions}")
         hits_of_half = count_half(
             GridSpots(
-                cell=cells(spot.time_s),
+                cell=cells(spot.time_s, grid_hz),
                 action=np.array(spot.action, dtype=np.int64),
                 confidence=np.array(spot.confidence, dtype=np.float64),
             ),
             GridEvents(
-                cell=cells(event.time_s),
+                cell=cells(event.time_s, grid_hz),
                 action=np.array(event.action, dtype=np.int64),
                 side=np.where(event.visible, VISIBLE, UNSHOWN),
             ),
-            widths,
+            reach_D,
             Counts(detections[h], num_events[h]),
         )
         hits.append(hits_of_half)

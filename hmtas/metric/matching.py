@@ -1,4 +1,4 @@
-"""The compiled part of the metric: spots against events on the evaluator's half-second grid.
+"""The compiled part of the metric: spots against events on the evaluator's grid of cells.
 
 A half is counted once, at every tolerance, into histograms over the evaluator's 200 thresholds.
 Whatever is scored afterwards, any set of games with any weights, is a sum of histograms.
@@ -8,13 +8,15 @@ Shape letters besides those of `hmtas.records`:
     K  thresholds    N, M  occupied cells of one action: of spots, of events
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-GRID_HZ = 2
-NUM_CELLS = 120 * 60 * GRID_HZ  # two hours; what comes later falls on the last cell
+GRID_HZ = 2  # cells a second, of tight and loose
+LONGEST_S = 120 * 60  # the evaluator's two hours; what comes later falls on the last cell
+NUM_CELLS = LONGEST_S * GRID_HZ
 THRESHOLDS = np.linspace(0, 1, 200)
 NUM_LEVELS = 11  # recall 0, 0.1, ... 1
 VISIBLE, UNSHOWN = 0, 1
@@ -43,9 +45,18 @@ class Counts(NamedTuple):
     events_AV: np.ndarray
 
 
-def cells(time_s: np.ndarray) -> np.ndarray:
-    """Cell of each moment: `int(2 * time_s)`, at most the last of two hours."""
-    return np.minimum((GRID_HZ * time_s).astype(np.int64), NUM_CELLS - 1)
+def cells(time_s: np.ndarray, grid_hz: int = GRID_HZ) -> np.ndarray:
+    """Cell of each moment: `int(grid_hz * time_s)`, at most the last of two hours."""
+    return np.minimum((grid_hz * time_s).astype(np.int64), LONGEST_S * grid_hz - 1)
+
+
+def reaches(tolerances_s: Sequence[float] | np.ndarray, grid_hz: int = GRID_HZ) -> np.ndarray:
+    """(D,) cells to each side of an event, float64: half of each full width, halves included.
+
+    At two cells a second that is the number of seconds.
+    """
+    reach_D: np.ndarray = np.asarray(tolerances_s, dtype=np.float64) * grid_hz / 2
+    return reach_D
 
 
 @njit(cache=True, nogil=True)
@@ -95,7 +106,7 @@ def nearest_visibility(
 
 @njit(cache=True)
 def match_cells(
-    spot_cell: np.ndarray, confidence: np.ndarray, truth_cell: np.ndarray, tolerance_s: float
+    spot_cell: np.ndarray, confidence: np.ndarray, truth_cell: np.ndarray, reach: float
 ) -> np.ndarray:
     """Mark the correct spots of one action in one half (plainly: tests/support/slow_metric.py).
 
@@ -103,8 +114,7 @@ def match_cells(
         spot_cell: (N,) ascending cells.
         confidence: (N,) in [0, 1].
         truth_cell: (M,) ascending cells.
-        tolerance_s: Full width in seconds; the reach to one side is half of it, and as a cell is
-            half a second, that is `tolerance_s` cells.
+        reach: Cells to each side of an event (`reaches`).
 
     Returns:
         (N,) bool.
@@ -112,11 +122,11 @@ def match_cells(
     hit = np.zeros(len(spot_cell), dtype=np.bool_)
     first = 0
     for truth in truth_cell:
-        while first < len(spot_cell) and spot_cell[first] < truth - tolerance_s:
+        while first < len(spot_cell) and spot_cell[first] < truth - reach:
             first += 1
         best = -1
         i = first
-        while i < len(spot_cell) and spot_cell[i] <= truth + tolerance_s:
+        while i < len(spot_cell) and spot_cell[i] <= truth + reach:
             if not hit[i] and (best < 0 or confidence[i] > confidence[best]):
                 best = i
             i += 1
@@ -127,7 +137,7 @@ def match_cells(
 
 @njit(cache=True)
 def count_half(
-    spots: GridSpots, events: GridEvents, tolerances_s: np.ndarray, counts: Counts
+    spots: GridSpots, events: GridEvents, reach_D: np.ndarray, counts: Counts
 ) -> np.ndarray:
     """Add one half to `counts`, in place.
 
@@ -136,7 +146,7 @@ def count_half(
         times tolerances, a few hundred where the array they point into has 80,000 numbers.
     """
     num_actions, num_sides = counts.events_AV.shape
-    num_thresholds, num_tolerances = counts.detections_AVK.shape[2], len(tolerances_s)
+    num_thresholds, num_tolerances = counts.detections_AVK.shape[2], len(reach_D)
     spot_of = last_of_each_cell(spots.cell, spots.action, num_actions)
     event_of = last_of_each_cell(events.cell, events.action, num_actions)
     hits = np.empty(len(events.cell) * num_tolerances, dtype=np.int32)
@@ -156,7 +166,7 @@ def count_half(
         if len(truth_cell) == 0:
             continue
         for d in range(num_tolerances):
-            hit = match_cells(cell, confidence, truth_cell, tolerances_s[d])
+            hit = match_cells(cell, confidence, truth_cell, reach_D[d])
             for n in np.flatnonzero(hit):
                 row = (a * num_tolerances + d) * num_sides + side[n]
                 hits[num_hits] = row * num_thresholds + threshold_bin(confidence[n])

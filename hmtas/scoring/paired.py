@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from pydantic import Field
+
 from hmtas.errors import InputError
+from hmtas.metric.chosen import ChosenMetric
 from hmtas.scoring.inputs import load
-from hmtas.statistics.games import check_paired
+from hmtas.statistics.games import Counts, average_of, check_paired
 from hmtas.statistics.intervals import LEVEL, resample
 from hmtas.statistics.verdicts import MOST_GAMES, POWER, Comparison, compare_to
 from hmtas.statistics.winner import corrected_winner
@@ -15,13 +18,20 @@ PICKED_ON = "valid"  # the split whose scores choose the best run
 
 
 class PairedRun(Frozen):
-    """One of some runs on the same games, tight Average-mAP."""
+    """One of some runs on the same games."""
 
     name: str
     run_dir: str
-    tight: float
+    tight: float  # Average-mAP
     cross_fitted: bool  # were its windows or weights fitted on these games?
     against_reference: Comparison | None  # None for the reference itself
+    # Where another metric than tight is compared by.
+    chosen: float | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @property
+    def score(self) -> float:
+        """By the metric of the comparison."""
+        return self.tight if self.chosen is None else self.chosen
 
 
 class PickedRun(Frozen):
@@ -30,7 +40,13 @@ class PickedRun(Frozen):
     name: str
     num_candidates: int
     tight: float
-    corrected: float
+    corrected: float  # by the metric of the comparison
+    chosen: float | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @property
+    def score(self) -> float:
+        """By the metric of the comparison."""
+        return self.tight if self.chosen is None else self.chosen
 
 
 class PairedComparison(Frozen):
@@ -44,6 +60,8 @@ class PairedComparison(Frozen):
     most_games: int = MOST_GAMES  # the most that it asks for
     runs: tuple[PairedRun, ...]
     winner: PickedRun | None  # where these games picked the best
+    # What they are compared by; tight Average-mAP without it.
+    metric: ChosenMetric | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 def compare_paired(
@@ -53,23 +71,26 @@ def compare_paired(
     *,
     games: str | None = None,
     splits: Path | None = None,
+    metric: ChosenMetric | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> PairedComparison:
-    """Compare runs on the same games by their stored probabilities, tight Average-mAP.
+    """Compare runs on the same games by their stored probabilities, by tight or a chosen metric.
 
     Two runs are compared with each other, the first minus the second; more are each compared with
-    the best by validation, for which another split needs `valid_tight`. Runs, or folders or zips of
-    spots, come by the name to show; spots need `games` and perhaps `splits` (see `load`).
+    the best by validation (tight), for which another split needs `valid_tight`. Runs, or folders or
+    zips of spots, come by the name to show; spots need `games` and perhaps `splits` (see `load`).
     `on_step` is called twice for each run.
 
     Raises:
         InputError: If a run cannot be scored on these games as the others are.
     """
     names = list(runs)
-    counts, cross_fitted = [], []
+    counts: list[Counts] = []
+    tight, cross_fitted = [], []
     for path in runs.values():
         found, events = load(path, games=games, split=split, splits=splits)
-        counts.append(found.counts(events))
+        counts.append(found.chosen_counts(events, metric))
+        tight.append(average_of(found.counts(events)))
         cross_fitted.append(found.cross_fitted)
         on_step()
     check_paired(counts, [str(path) for path in runs.values()])
@@ -91,9 +112,10 @@ def compare_paired(
             PairedRun(
                 name=name,
                 run_dir=str(runs[name]),
-                tight=float(resampled.scores[m]),
+                tight=tight[m],
                 cross_fitted=cross_fitted[m],
                 against_reference=compared.get(m),
+                chosen=None if metric is None else float(resampled.scores[m]),
             )
             for m, name in enumerate(names)
         ),
@@ -101,9 +123,11 @@ def compare_paired(
         and PickedRun(
             name=names[winner.candidate],
             num_candidates=len(names),
-            tight=winner.score,
+            tight=tight[winner.candidate],
             corrected=winner.corrected,
+            chosen=None if metric is None else winner.score,
         ),
+        metric=metric,
     )
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from hmtas.config import Config, SpottingConfig
 from hmtas.errors import InputError
 from hmtas.metric.averages import TOLERANCES_S, Metric
+from hmtas.metric.chosen import ChosenMetric
 from hmtas.records import Events, HalfId, Probabilities, Spots
 from hmtas.runs.probabilities import Provenance, StoredProbabilities, read_probabilities
 from hmtas.runs.record import WINDOWS, predict_line, predictions_path, read_run
-from hmtas.scoring.score import RunScore, SpotsScore, count_games
+from hmtas.scoring.score import RunScore, SpotsScore, by_game, count_chosen, count_games
 from hmtas.spotting.spots import FittedWindows, read_windows, spot, spot_fitted
 from hmtas.spotting.windows import spot_unseen
-from hmtas.statistics.games import GameCounts
+from hmtas.statistics.games import Counts, GameCounts
 from hmtas.store.local import EmbeddingStore
 
 
@@ -50,6 +51,12 @@ class Spotted:
     def counts(self, events: Mapping[HalfId, Events], metric: Metric = "tight") -> GameCounts:
         """What a metric counts of them, by game."""
         return count_games(self.spots, events, self.actions, metric)
+
+    def chosen_counts(self, events: Mapping[HalfId, Events], chosen: ChosenMetric | None) -> Counts:
+        """What a chosen metric counts of them, by game; without one, what tight does."""
+        if chosen is None:
+            return self.counts(events)
+        return by_game(count_chosen(self.spots, events, self.actions, chosen))
 
     def run_score(self, score: SpotsScore) -> RunScore:
         """Their score, with how they were made of a run's probabilities."""

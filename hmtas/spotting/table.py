@@ -16,10 +16,12 @@ from numba import njit
 from hmtas.config import NmsKind
 from hmtas.metric.averages import TIGHT_S, trapezoid_weights
 from hmtas.metric.matching import (
+    GRID_HZ,
     THRESHOLDS,
     cells,
     interpolated_precision,
     match_cells,
+    reaches,
     threshold_bin,
 )
 from hmtas.records import Events, HalfId, Probabilities
@@ -61,6 +63,7 @@ def tabulate(
     *,
     threshold: float = 0.0,
     tolerances_s: Sequence[float] = TIGHT_S,
+    grid_hz: int = GRID_HZ,
     on_setting: Callable[[], None] = lambda: None,
 ) -> list[Table]:
     """Suppress, match and count once per setting, and score it on each set of games.
@@ -71,7 +74,8 @@ def tabulate(
         game_sets: Games of each table.
         settings: What to try.
         threshold: Spots below it are dropped.
-        tolerances_s: (D,) full widths in seconds, equally spaced.
+        tolerances_s: (D,) full widths in seconds, ascending.
+        grid_hz: Cells a second.
         on_setting: Called after each setting.
 
     Returns:
@@ -82,10 +86,11 @@ def tabulate(
     # Halves that no set tells apart are counted together: with folds, those of a fold.
     member_SG, group_H = np.unique(member_SH, axis=1, return_inverse=True)
     weight_SG = member_SG.astype(np.float64)
-    columns_A = _lay_out(halves, events, group_H.ravel(), member_SG.shape[1])
+    columns_A = _lay_out(halves, events, group_H.ravel(), member_SG.shape[1], grid_hz)
     num_actions = len(columns_A)
     events_AH = np.array([np.diff(columns.truth_first_H) for columns in columns_A])
     events_SA = member_SH.astype(np.int64) @ events_AH.T
+    reach_D = reaches(tolerances_s, grid_hz)
     rate_hz = next(iter(halves.values())).rate_hz
     rules = [make_rule(s.window_s * rate_hz, s.kind) for s in settings]
     keys = [(rule.before, rule.after, rule.factor.tobytes()) for rule in rules]
@@ -93,9 +98,7 @@ def tabulate(
 
     def measure(job: tuple[int, int]) -> np.ndarray:
         w, a = job
-        detections_GK, hits_GDK = count_action(
-            columns_A[a], threshold, rules[w], np.array(tolerances_s, dtype=np.float64)
-        )
+        detections_GK, hits_GDK = count_action(columns_A[a], threshold, rules[w], reach_D)
         return _precision(weight_SG, detections_GK, hits_GDK, events_SA[:, a])
 
     precision_SWA = np.zeros((len(game_sets), len(settings), num_actions))
@@ -125,18 +128,22 @@ def _lay_out(
     events: Mapping[HalfId, Events],
     group_H: np.ndarray,
     num_groups: int,
+    grid_hz: int,
 ) -> list[Columns]:
     """The columns of each action."""
     parts = list(halves.values())
     num_rows = [len(part.values) for part in parts]
-    cell_X = np.concatenate([cells(np.arange(len(p.values)) / p.rate_hz) for p in parts])
+    cell_X = np.concatenate([cells(np.arange(len(p.values)) / p.rate_hz, grid_hz) for p in parts])
     value_AX = np.empty((parts[0].values.shape[1], len(cell_X)), dtype=np.float32)
     first_H = _firsts(num_rows)
     for part, first in zip(parts, first_H, strict=False):
         value_AX[:, first : first + len(part.values)] = part.values.T
     columns_A = []
     for a, value_X in enumerate(value_AX):
-        truth = [np.unique(cells(e.time_s[e.action == a])) for e in map(events.__getitem__, halves)]
+        truth = [
+            np.unique(cells(events[half].time_s[events[half].action == a], grid_hz))
+            for half in halves
+        ]
         columns_A.append(
             Columns(
                 value_X=value_X,
@@ -173,19 +180,19 @@ def _precision(
 
 @njit(cache=True, nogil=True)
 def count_action(
-    columns: Columns, threshold: float, rule: Rule, tolerances_s: np.ndarray
+    columns: Columns, threshold: float, rule: Rule, reach_D: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Suppress one action in every half and count as `hmtas.metric.matching.count_half` does.
 
-    Rows below the threshold are dropped; `tolerances_s` are (D,) full widths, ascending.
+    Rows below the threshold are dropped; `reach_D` are cells to each side, ascending.
 
     Returns:
         Detections (G, K) and hits (G, D, K), both float64.
     """
     num_bins = len(THRESHOLDS)
     detections_GK = np.zeros((columns.num_groups, num_bins))
-    hits_GDK = np.zeros((columns.num_groups, len(tolerances_s), num_bins))
-    reach = tolerances_s[-1]  # in cells: half of the width, and a cell is half a second
+    hits_GDK = np.zeros((columns.num_groups, len(reach_D), num_bins))
+    reach = reach_D[-1]
     for h in range(len(columns.group_H)):
         g = columns.group_H[h]
         first, stop = columns.first_H[h], columns.first_H[h + 1]
@@ -210,8 +217,8 @@ def count_action(
         for n in range(num_spots):
             detections_GK[g, threshold_bin(confidence[n])] += 1
         near = _near(spot_cell, truth, reach)
-        for d in range(len(tolerances_s)):
-            hit = match_cells(spot_cell[near], confidence[near], truth, tolerances_s[d])
+        for d in range(len(reach_D)):
+            hit = match_cells(spot_cell[near], confidence[near], truth, reach_D[d])
             for n in range(len(near)):
                 if hit[n]:
                     hits_GDK[g, d, threshold_bin(confidence[near[n]])] += 1

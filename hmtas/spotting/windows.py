@@ -35,6 +35,7 @@ import numpy as np
 from hmtas.config import NmsKind, SpottingConfig
 from hmtas.errors import InputError
 from hmtas.metric.averages import TIGHT_S
+from hmtas.metric.matching import GRID_HZ
 from hmtas.records import Events, HalfId, Probabilities, Spots
 from hmtas.spotting.spots import FittedFold, FittedWindows, spot_fitted
 from hmtas.spotting.table import Setting, Table, tabulate
@@ -138,6 +139,7 @@ def cross_fit(
     threshold: float = 0.0,
     settings: Sequence[Setting] | None = None,
     tolerances_s: Sequence[float] = TIGHT_S,
+    grid_hz: int = GRID_HZ,
     seed: int = 0,
     on_setting: Callable[[], None] = lambda: None,
 ) -> FittedWindows:
@@ -153,6 +155,7 @@ def cross_fit(
         threshold: Spots below it are dropped.
         settings: What to try, `every_setting()` unless given.
         tolerances_s: Tolerances of the Average-mAP that is maximised.
+        grid_hz: Cells a second that it looks at.
         seed: Seed of the folds.
         on_setting: Called after each setting.
 
@@ -172,6 +175,7 @@ def cross_fit(
             every_setting() if settings is None else settings,
             threshold=threshold,
             tolerances_s=tolerances_s,
+            grid_hz=grid_hz,
             on_setting=on_setting,
         )
         if method == "optuna":

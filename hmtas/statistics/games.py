@@ -17,6 +17,7 @@ from numba import njit
 from hmtas.errors import InputError
 from hmtas.metric.averages import trapezoid_weights
 from hmtas.metric.counts import Histograms
+from hmtas.metric.frames import FrameCounts, frame_maps
 from hmtas.metric.matching import interpolated_precision
 
 
@@ -25,9 +26,9 @@ class GameCounts:
     """Histograms by game, visible and unshown together."""
 
     games: tuple[str, ...]  # (G,) sorted
-    tolerances_s: np.ndarray  # (D,) full widths, equally spaced
-    detections: np.ndarray  # (G, A, K) uint16 spots whose highest threshold is the k-th
-    hits: np.ndarray  # (G, A, D, K) uint16, those that match an event
+    tolerances_s: np.ndarray  # (D,) full widths, ascending
+    detections: np.ndarray  # (G, A, K) unsigned, spots whose highest threshold is the k-th
+    hits: np.ndarray  # (G, A, D, K) unsigned, those that match an event
     num_events: np.ndarray  # (G, A) int64 annotated cells
 
     @classmethod
@@ -42,13 +43,16 @@ class GameCounts:
         return cls(
             games=counts.games,
             tolerances_s=counts.tolerances_s,
-            detections=summed(counts.detections.sum(axis=2, dtype=np.uint16)),
-            hits=summed(counts.hits.sum(axis=3, dtype=np.uint16)),
+            detections=summed(counts.detections.sum(axis=2, dtype=counts.detections.dtype)),
+            hits=summed(counts.hits.sum(axis=3, dtype=counts.detections.dtype)),
             num_events=summed(counts.num_events.sum(axis=2)),
         )
 
 
-def check_paired(models: Sequence[GameCounts], names: Sequence[str] = ()) -> None:
+Counts = GameCounts | FrameCounts
+
+
+def check_paired(models: Sequence[Counts], names: Sequence[str] = ()) -> None:
     """Refuse to compare models that were not counted alike; `names` is for the message.
 
     Raises:
@@ -65,8 +69,10 @@ def check_paired(models: Sequence[GameCounts], names: Sequence[str] = ()) -> Non
                 f"{alone[0]!r}, are scored for one of them only; were they predicted on "
                 "different stores?"
             )
-        same_tolerances = np.array_equal(first.tolerances_s, other.tolerances_s)
-        if not same_tolerances or first.num_events.shape != other.num_events.shape:
+        if (
+            _metric_of(first) != _metric_of(other)
+            or first.num_events.shape != other.num_events.shape
+        ):
             raise ValueError("a comparison needs the same tolerances and the same actions")
         if not np.array_equal(first.num_events, other.num_events):
             raise InputError(
@@ -75,8 +81,17 @@ def check_paired(models: Sequence[GameCounts], names: Sequence[str] = ()) -> Non
             )
 
 
-def resampled_averages(counts: GameCounts, weights_RG: np.ndarray) -> np.ndarray:
-    """Average-mAP of each row of weights, shape (R,)."""
+def _metric_of(counts: Counts) -> tuple[float, ...]:
+    """Frames a second, 0 where seconds count, and the tolerances."""
+    if isinstance(counts, FrameCounts):
+        return counts.fps, *counts.tolerances.tolist()
+    return 0.0, *counts.tolerances_s.tolist()
+
+
+def resampled_averages(counts: Counts, weights_RG: np.ndarray) -> np.ndarray:
+    """Average-mAP of each row of weights, or mAP by frames, shape (R,)."""
+    if isinstance(counts, FrameCounts):
+        return frame_maps(counts, weights_RG)
     return _averages(
         np.ascontiguousarray(weights_RG, dtype=np.float64),
         Sparse.of(counts.detections),
@@ -84,6 +99,11 @@ def resampled_averages(counts: GameCounts, weights_RG: np.ndarray) -> np.ndarray
         counts.num_events.astype(np.float64),
         trapezoid_weights(len(counts.tolerances_s)),
     )
+
+
+def average_of(counts: Counts) -> float:
+    """The score of all games."""
+    return float(resampled_averages(counts, np.ones((1, len(counts.games))))[0])
 
 
 def resampled_actions(counts: GameCounts, weights_RG: np.ndarray) -> np.ndarray:

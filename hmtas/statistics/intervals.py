@@ -23,6 +23,7 @@ from statistics import NormalDist
 import numpy as np
 
 from hmtas.statistics.games import (
+    Counts,
     GameCounts,
     check_paired,
     resampled_actions,
@@ -35,7 +36,7 @@ FEWEST_GAMES = 4  # with an event of an action, for an interval of its average p
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Resampled:
-    """Average-mAP of some models, on all games and on the same resamples of them."""
+    """Average-mAP, or mAP, of some models, on all games and on the same resamples of them."""
 
     num_games: int  # G
     scores: np.ndarray  # (M,) on all games
@@ -79,7 +80,7 @@ def clipped(center: float, reach: float, lowest: float = 0.0) -> tuple[float, fl
 
 
 def resample(
-    models: Sequence[GameCounts],
+    models: Sequence[Counts],
     num: int = 1000,
     seed: int = 0,
     *,
@@ -101,7 +102,7 @@ def resample(
     return Resampled(num_games=num_games, scores=averages[0], resamples=averages[1:])
 
 
-def bootstrap_interval(counts: GameCounts, num: int = 1000, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(counts: Counts, num: int = 1000, seed: int = 0) -> tuple[float, float]:
     """95 % interval of Average-mAP (see above), within [0, 1], from `num` resamples."""
     return resample([counts], num, seed).interval(0)
 
@@ -132,7 +133,7 @@ def action_intervals(
 
 
 def paired_difference(
-    first: GameCounts, second: GameCounts, num: int = 1000, seed: int = 0
+    first: Counts, second: Counts, num: int = 1000, seed: int = 0
 ) -> tuple[float, float, float]:
     """Average-mAP of `first` minus that of `second`, with its 95 % interval.
 

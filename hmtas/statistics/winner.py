@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmtas.statistics.games import GameCounts, check_paired, resampled_averages
+from hmtas.statistics.games import Counts, check_paired, resampled_averages
 
 
 class Winner(NamedTuple):
@@ -31,7 +31,7 @@ class Winner(NamedTuple):
 
 
 def corrected_winner(
-    models: Sequence[GameCounts],
+    models: Sequence[Counts],
     num: int = 100,
     seed: int = 0,
     *,

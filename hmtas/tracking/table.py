@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
-    from hmtas.scoring.score import SpotsScore
+    from hmtas.scoring.score import ChosenScore, SpotsScore
 
 SPLIT_TAG = "hmtas.cross_fitted."  # followed by a split that has a score; "true" or "false"
 _KINDS = ("model", "ensemble")
@@ -85,6 +85,19 @@ def score_metrics(split: str, score: "SpotsScore", actions: Sequence[str]) -> di
         precision = tight.per_action.get(action)
         if precision is not None:
             metrics[f"{split}_tight/{name}"] = precision
+    if tight.team_map is not None:
+        metrics[f"{split}_tight_team"] = tight.team_map
+    if score.chosen is not None:
+        metrics |= _chosen_metrics(f"{split}_{score.chosen.metric.key}", score.chosen)
+    return metrics
+
+
+def _chosen_metrics(name: str, chosen: "ChosenScore") -> dict[str, float]:
+    metrics = {name: chosen.average_map}
+    if chosen.interval:
+        metrics[f"{name}_low"], metrics[f"{name}_high"] = chosen.interval
+    if chosen.team_map is not None:
+        metrics[f"{name}_team"] = chosen.team_map
     return metrics
 
 

@@ -35,6 +35,8 @@ def official(
     num_actions: int,
     tolerances_s: Sequence[float],
     num_cells: int = NUM_CELLS,
+    *,
+    grid_hz: int = 2,
 ) -> dict[str, Any]:
     """The six outputs of `average_mAP`, from vectors as it makes them, shorter if asked."""
     targets, detections, closests = [], [], []
@@ -45,14 +47,16 @@ def official(
         for time_s, action, visible in zip(
             labels.time_s, labels.action, labels.visible, strict=True
         ):
-            target[min(int(2 * time_s), num_cells - 1), action] = 1 if visible else -1
+            target[min(int(grid_hz * time_s), num_cells - 1), action] = 1 if visible else -1
         for time_s, action, value in zip(found.time_s, found.action, found.confidence, strict=True):
-            detection[min(int(2 * time_s), num_cells - 1), action] = value
+            detection[min(int(grid_hz * time_s), num_cells - 1), action] = value
         targets.append(target)
         detections.append(detection)
         closests.append(closest(target))
     with np.errstate(all="ignore"):
-        outputs = evaluator().average_mAP(targets, detections, closests, 2, np.array(tolerances_s))
+        outputs = evaluator().average_mAP(
+            targets, detections, closests, grid_hz, np.array(tolerances_s)
+        )
     return {name: np.asarray(value).tolist() for name, value in zip(NAMES, outputs, strict=True)}
 
 

@@ -1,8 +1,12 @@
 """The metric in the plainest words, one action at a time: what the fast one is compared with."""
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
 import numpy as np
 
 from hmtas.metric.matching import THRESHOLDS
+from hmtas.records import Events, HalfId, Spots
 
 RECALL_LEVELS = np.arange(11) / 10
 
@@ -51,3 +55,44 @@ def average_precision(confidence: np.ndarray, hit: np.ndarray, num_truth: int) -
     recall = num_hits / num_truth
     reached = recall >= RECALL_LEVELS[:, None]
     return float(np.where(reached, precision, 0.0).max(axis=1).mean())
+
+
+def average_maps(
+    spots: Mapping[HalfId, Spots],
+    events: Mapping[HalfId, Events],
+    num_actions: int,
+    tolerances_s: Sequence[float],
+    grid_hz: int,
+) -> tuple[float, list[float]]:
+    """Average-mAP, and the precision of each action (0 without events), in whole cells.
+
+    Several tolerances are averaged as the evaluator does: over neighbours, then over the pairs.
+    """
+    per_tolerance: list[list[float]] = []
+    for tolerance_s in tolerances_s:
+        per_tolerance.append([])
+        for a in range(num_actions):
+            hits, confidences, num_truth = [np.empty(0, dtype=bool)], [np.empty(0)], 0
+            for half, event in events.items():
+                in_cell: dict[int, float] = {}
+                spot = spots[half]
+                for time_s, action, confidence in zip(
+                    spot.time_s, spot.action, spot.confidence, strict=True
+                ):
+                    if action == a:
+                        in_cell[int(time_s * grid_hz)] = confidence
+                cell = np.array(sorted(in_cell))
+                confidence_N = np.array([in_cell[c] for c in sorted(in_cell)])
+                truth = np.array(
+                    sorted({int(t * grid_hz) for t in event.time_s[event.action == a]})
+                )
+                hits.append(match_spots(cell, confidence_N, truth, tolerance_s * grid_hz))
+                confidences.append(confidence_N)
+                num_truth += len(truth)
+            found = average_precision(np.concatenate(confidences), np.concatenate(hits), num_truth)
+            per_tolerance[-1].append(0.0 if np.isnan(found) else found)
+    if len(per_tolerance) > 1:
+        pairs = pairwise(per_tolerance)
+        per_tolerance = [[(x + y) / 2 for x, y in zip(*pair, strict=True)] for pair in pairs]
+    per_action = np.mean(per_tolerance, axis=0)
+    return float(per_action.mean()), per_action.tolist()

@@ -146,7 +146,10 @@ def tuned_table(tuned: list[Tuned], split: str) -> Table:
     rows = []
     for item in tuned:
         rules = Counter(item.fitted.kinds.values()).most_common()
-        before, after = item.before.tight, item.after.tight
+        before, after = (
+            item.before.chosen or item.before.tight,
+            item.after.chosen or item.after.tight,
+        )
         rows.append(
             (
                 str(item.run),
@@ -157,9 +160,11 @@ def tuned_table(tuned: list[Tuned], split: str) -> Table:
                 gain(item.difference[0], item.difference[1:]),
             )
         )
+    chosen = tuned[0].after.chosen if tuned else None
+    what = "Tight Average-mAP" if chosen is None else f"mAP at {chosen.metric.title},"
     return Table(
         heads=("run", "method", "rules", "before", "after", "difference"),
         rows=tuple(rows),
         words=frozenset({0, 1, 2}),
-        title=f"Tight Average-mAP on {split}, cross-fitted over games, % [95 % interval]",
+        title=f"{what} on {split}, cross-fitted over games, % [95 % interval]",
     )

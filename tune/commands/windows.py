@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hmtas.commands.failures import Failures, check_readable
+from hmtas.commands.metric_options import Fps, GridHz, ToleranceFrames, ToleranceS, chosen_metric
 from hmtas.commands.options import Json
 from hmtas.place import check_folder
 from hmtas.runs.record import score_path
@@ -33,6 +34,10 @@ def windows(
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Drop spots of lower confidence.")
     ] = 0.0,
+    tolerance_s: ToleranceS = None,
+    grid_hz: GridHz = None,
+    tolerance_frames: ToleranceFrames = None,
+    fps: Fps = None,
     trials: Annotated[
         int, typer.Option(min=1, help="Trials of each study of `optuna`; all games, and each fold.")
     ] = 200,
@@ -42,7 +47,8 @@ def windows(
     """Fit rule and window of each action's NMS on stored probabilities; no training.
 
     Writes RUN/windows.json, and RUN/scores/SPLIT.json with each game scored under windows that
-    other games chose. Actions with few events borrow from the others.
+    other games chose. Actions with few events borrow from the others. The windows maximise tight
+    Average-mAP, or the metric that --tolerance-s or --tolerance-frames names.
     """
     from hmtas.scoring.games import refuse_test_split
     from hmtas.spotting.windows import NUM_FOLDS, Method, every_setting, parse_kinds
@@ -51,6 +57,7 @@ def windows(
     from tune.commands.tables import show_tuned
     from tune.windows.fit import check_run, tune_run
 
+    metric = chosen_metric(tolerance_s, grid_hz, tolerance_frames, fps)
     refuse_test_split(split)
     failures, good = Failures(len(runs)), []
     for run in runs:
@@ -68,8 +75,8 @@ def windows(
         for run in good:
             with failures.of(run):
                 fitted = tune_run(run, split, method=chosen, store=store, settings=settings,
-                                  threshold=threshold, trials=trials, seed=seed,
-                                  on_step=advance)  # fmt: skip
+                                  threshold=threshold, metric=metric, trials=trials,
+                                  seed=seed, on_step=advance)  # fmt: skip
                 tuned.append(fitted)
     show_tuned(tuned, split, as_json)
     log_saved(tracked(item.run for item in tuned))

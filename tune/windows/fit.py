@@ -8,6 +8,9 @@ from typing import NamedTuple
 from hmtas.errors import InputError
 from hmtas.files import write_json
 from hmtas.formats.submission import holds_spots
+from hmtas.metric.averages import TIGHT_S
+from hmtas.metric.chosen import ChosenMetric
+from hmtas.metric.matching import GRID_HZ
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import RECORD, WINDOWS, predictions_path, read_run
 from hmtas.scoring.games import check_fitting, how_to_predict, refuse_test_split
@@ -27,7 +30,7 @@ class Tuned(NamedTuple):
     fitted: FittedWindows
     before: SpotsScore  # with the windows of the run's configuration
     after: SpotsScore  # cross-fitted
-    difference: tuple[float, float, float]  # of the tight Average-mAP, with its 95 % interval
+    difference: tuple[float, float, float]  # with its 95 % interval; tight, or the chosen metric
 
 
 def tune_run(
@@ -38,6 +41,7 @@ def tune_run(
     store: str | Path | None = None,
     settings: Sequence[Setting] | None = None,
     threshold: float = 0.0,
+    metric: ChosenMetric | None = None,
     trials: int = 200,
     seed: int = 0,
     on_step: Callable[[], None] = lambda: None,
@@ -51,6 +55,7 @@ def tune_run(
         store: Where the labels are; the store that was predicted unless given.
         settings: Rules and windows to try, all unless given.
         threshold: Spots below it are dropped.
+        metric: What the windows maximise (`ChosenMetric.grid`); tight Average-mAP unless given.
         trials: Points of a study of `optuna`; there is one for all games and one for each fold.
         seed: Seed of these studies.
         on_step: Called at each setting and each trial.
@@ -76,6 +81,7 @@ def tune_run(
         from tune.windows.optuna_windows import search_windows
 
         choose = partial(search_windows, trials=trials, seed=seed, on_trial=on_step)
+    tolerances_s, grid_hz = (TIGHT_S, GRID_HZ) if metric is None else metric.grid
     fitted = cross_fit(
         stored.halves,
         events,
@@ -85,16 +91,21 @@ def tune_run(
         choose=choose,
         threshold=threshold,
         settings=settings,
+        tolerances_s=tolerances_s,
+        grid_hz=grid_hz,
         on_setting=on_step,
     )
     configured = spot_stored(stored, read_run(run).config.spotting)
     cross_fitted = spot_stored(stored, fitted)
     before, after = (
-        score_spots(found.spots, events, actions) for found in (configured, cross_fitted)
+        score_spots(found.spots, events, actions, chosen=metric)
+        for found in (configured, cross_fitted)
     )
     write_json(run / WINDOWS, fitted.model_dump(mode="json"))
     write_score(run, cross_fitted.run_score(after))
-    difference = paired_difference(cross_fitted.counts(events), configured.counts(events))
+    difference = paired_difference(
+        cross_fitted.chosen_counts(events, metric), configured.chosen_counts(events, metric)
+    )
     return Tuned(run, fitted, before, after, difference)
 
 

@@ -79,6 +79,7 @@ def tight(
     rate_hz=st.sampled_from([0.5, 1.0, 2.0, 5.0]),
     crowded=st.booleans(),
     power=st.sampled_from([1, 6]),
+    metric=st.sampled_from([(TIGHT_S, 2), ((1,), 25), ((0.7, 4), 5)]),
 )
 def test_the_table_is_the_metric_itself(
     *,
@@ -89,6 +90,7 @@ def test_the_table_is_the_metric_itself(
     rate_hz: float,
     crowded: bool,
     power: int,
+    metric: tuple[tuple[float, ...], int],
 ) -> None:
     generator = np.random.default_rng(seed)
     halves, events = {}, {}
@@ -101,12 +103,21 @@ def test_the_table_is_the_metric_itself(
         halves[half] = Probabilities(half=half, values=values, rate_hz=rate_hz)
         events[half] = Events(half=half, time_s=time_s, action=action, visible=visible)
     sets = [["a"], ["b", "c"], ["a", "b", "c"], ["a", "c"]]
-    tables = tabulate(halves, events, sets, [Setting(kind, window_s)], threshold=threshold)
+    tolerances_s, grid_hz = metric
+    tables = tabulate(
+        halves,
+        events,
+        sets,
+        [Setting(kind, window_s)],
+        threshold=threshold,
+        tolerances_s=tolerances_s,
+        grid_hz=grid_hz,
+    )
     spots = {
         half: non_max_suppression(p, np.full(3, window_s), threshold, kind)
         for half, p in halves.items()
     }
-    counts = histograms(spots, events, TIGHT_S, 3)
+    counts = histograms(spots, events, tolerances_s, 3, grid_hz)
     for games, table in zip(sets, tables, strict=True):
         expected = score(counts, games)
         assert table.num_events.tolist() == expected.num_events.tolist()
