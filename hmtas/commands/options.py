@@ -16,12 +16,14 @@ METAVARS = {
     name: metavar
     for metavar, names in {
         "N": "seed seeds trials concurrent workers cpus gpus top final_seeds folds width "
-        "max_epochs grace_epochs epochs bootstrap train valid test challenge rate_hz threshold "
+        "max_epochs grace_epochs epochs bootstrap train valid test challenge threshold "
         "tolerance",
         "NAME": "name experiment preset_name protocol sampler objective pruner weights method "
         "combiners dtype",
         "NAME,...": "streams only_splits what kinds",
         "NAME=VALUE": "settings",
+        "STREAM=HZ": "rate_hz",
+        "STREAM=METHOD": "resample",
         "FILE": "splits config_file space_file encoder half_seconds",
         "SECONDS": "slack_s radius_s nms_window_s",
         "MINUTES": "minutes",

@@ -7,7 +7,7 @@ packed (`hmtas.store.sources`).
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 
@@ -16,11 +16,15 @@ from hmtas.formats.embeddings import BAIDU_BLOCKS
 from hmtas.formats.labels import ACTIONS, HALVES, LABEL_FILE, Oddity, find_games, read_events
 from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
 from hmtas.records import Events, HalfId
-from hmtas.store.lengths import LateLabel, check_lengths, doubted_rate, late_labels
+from hmtas.store.doubts import warnings_of
+from hmtas.store.lengths import LateLabel, check_lengths, late_labels
+from hmtas.store.rates import Rates, Resampling
+from hmtas.store.shapes import why_another_width
 from hmtas.store.sources import (
     LeftOut,
     SourceFile,
     SourceHalf,
+    at_rates,
     find_files,
     find_left_out,
     read_header,
@@ -41,6 +45,7 @@ class PackPlan:
     slack_s: float
     actions: tuple[str, ...]
     streams: dict[str, int]  # name to width, in the order of the store
+    resampled: tuple[Resampling, ...]  # the streams of another rate
     splits: Splits
     halves: tuple[SourceHalf, ...]  # in the order of the splits
     events: dict[HalfId, Events]  # of every labelled half
@@ -58,7 +63,10 @@ def plan_pack(
     splits: Path | None = None,
     only_splits: Sequence[str] | None = None,
     slack_s: float = 5.0,
-    rate_hz: float = 1.0,
+    rate_hz: float | None = None,
+    stream_rates_hz: Mapping[str, float] | None = None,
+    method: str | None = None,
+    stream_methods: Mapping[str, str] | None = None,
     actions: Sequence[str] = ACTIONS,
     streams: Sequence[str] | None = None,
 ) -> PackPlan:
@@ -70,17 +78,28 @@ def plan_pack(
         only_splits: Splits to pack; None for all.
         slack_s: Seconds by which the streams of a half may differ in length, and by which an
             annotation may lie past the end of its half.
-        rate_hz: Rows per second of every file.
+        rate_hz: Rows per second of the store and of every file; None for 1, and for what is known
+            of public streams.
+        stream_rates_hz: Rows per second of the files of some streams.
+        method: How rows of another rate are brought to that of the store (`hmtas.store.rates`);
+            None for what suits the rate.
+        stream_methods: The same of some streams.
         actions: All labels that may occur, in their order.
         streams: Streams to pack; None for all that are found.
 
     Raises:
         InputError: All mistakes at once, the first five spelled out.
     """
-    if not (0 < rate_hz < inf and 0 <= slack_s < inf):
+    rates = Rates(
+        plain_hz=rate_hz,
+        by_stream_hz=stream_rates_hz or {},
+        plain_method=method,
+        method_by_stream=stream_methods or {},
+    )
+    if not (0 < rates.store_hz < inf and 0 <= slack_s < inf):
         raise InputError(
             "rate must be positive and slack not negative, both finite, got "
-            f"{rate_hz:g} Hz and {slack_s:g} s"
+            f"{rates.store_hz:g} Hz and {slack_s:g} s"
         )
     dead: list[Path] = []
     found = frozenset(find_games(games, on_dead_link=dead.append))
@@ -89,7 +108,7 @@ def plan_pack(
     left_out = sorted(found.difference(wanted))
     problems = _missing_games(games, chosen, found)
     present = [game for game in wanted if game in found]
-    _check_streams(games, present, streams or ())
+    _check_streams(games, present, [*(streams or ()), *rates.named])
     labelled = tuple(game for game in present if (games / game / LABEL_FILE).is_file())
     problems += _missing_labels(games, chosen, set(present), set(labelled))
 
@@ -111,8 +130,9 @@ def plan_pack(
         sources = _find_sources(
             games, game, streams, labelled=has_labels, ignored=ignored, problems=problems
         )
+        sources = [at_rates(source, rates, problems) for source in sources]
         for source in sources:
-            problems += check_lengths(source, rate_hz, slack_s)
+            problems += check_lengths(source, rates.store_hz, slack_s)
         halves += sources
         if not has_labels:
             continue
@@ -124,17 +144,23 @@ def plan_pack(
         events |= {item.half: item for item in annotated.values()}
         for source in sources:
             late += late_labels(
-                events[source.half], source, actions, problems, rate_hz=rate_hz, slack_s=slack_s
+                events[source.half],
+                source,
+                actions,
+                problems,
+                rate_hz=rates.store_hz,
+                slack_s=slack_s,
             )
     widths = _check_widths(halves, problems)
     _refuse(problems, games)
     if not halves:
         raise InputError(f"{games}: no game to pack in splits {', '.join(chosen)}")
     return PackPlan(
-        rate_hz=rate_hz,
+        rate_hz=rates.store_hz,
         slack_s=slack_s,
         actions=tuple(actions),
         streams=widths,
+        resampled=tuple(filter(None, map(rates.resampling, widths))),
         splits=chosen,
         halves=tuple(halves),
         events=events,
@@ -143,7 +169,7 @@ def plan_pack(
         odd_labels=tuple(odd),
         left_out=tuple(left_out),
         files_left_out=tuple(files_left_out),
-        warnings=(rate,) if (rate := doubted_rate(halves, events, rate_hz)) else (),
+        warnings=warnings_of(halves, events, rates.store_hz),
     )
 
 
@@ -290,7 +316,7 @@ def _check_widths(halves: Iterable[SourceHalf], problems: list[str]) -> dict[str
             problems += [
                 f"{file.path}: stream {block.stream!r} is {block.width} wide here, but "
                 f"{usual[block.stream]} in {widths[block.stream][usual[block.stream]]} other "
-                "halves; was it made with another extractor?"
+                f"halves; {why_another_width(file.num_rows, block.width, usual[block.stream])}"
                 for block in file.blocks
                 if block.width != usual[block.stream]
             ]
