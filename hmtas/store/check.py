@@ -54,7 +54,7 @@ class PackPlan:
     odd_labels: tuple[Oddity, ...]  # packed all the same
     left_out: tuple[str, ...]  # games of the tree that no packed split names
     files_left_out: tuple[LeftOut, ...]  # of the packed games
-    warnings: tuple[str, ...]  # about the season as a whole
+    warnings: tuple[str, ...]  # what looks wrong and can be packed all the same
 
 
 def plan_pack(
