@@ -48,16 +48,17 @@ def pack(
     rate_hz: Annotated[
         list[str] | None,
         typer.Option(
-            help="Rows per second: a number alone is the rate of the store and of every file (1), "
-            "such as vggish=1.0417 that of one stream's files (repeat for several)."
+            help="Rows per second: a number alone is that of the store and of every file, by "
+            "default 1; STREAM=HZ is that of one stream's files, such as vggish=1.0417 (repeat for "
+            "several)."
         ),
     ] = None,
     resample: Annotated[
         list[str] | None,
         typer.Option(
-            help="How rows of another rate become the store's: `nearest` row, `linear` between "
-            "two, or `mean` (the default where there are more rows than seconds); such as "
-            "vggish=linear for one stream."
+            help="How rows of another rate become the store's: `nearest`, `linear` (between two) "
+            "or `mean`; STREAM=METHOD for one stream. By default `mean` where a stream has at "
+            "least 1.5 rows for one of the store, else `linear` (repeat for several)."
         ),
     ] = None,
     as_json: Json = False,
@@ -65,10 +66,10 @@ def pack(
     """Pack embeddings, labels and splits into a memory-mapped store.
 
     Headers, labels and splits of the whole season are checked before anything is written. Files
-    that look like streams but are not named {1,2}_<stream>.npy are listed as left out, and labels
+    that look like streams but are not named `{1,2}_<stream>.npy` are listed as left out, and labels
     that end long before the rows put --rate-hz in doubt. Streams of another rate are brought to
-    that of the store; those that SoccerNet publishes at 2 Hz are known. After an interruption the
-    same command resumes.
+    that of the store; the rates of those that SoccerNet publishes are known. After an interruption
+    the same command resumes.
     """
     from hmtas.store.check import plan_pack
     from hmtas.store.pack import run_pack

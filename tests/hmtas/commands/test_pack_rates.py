@@ -101,7 +101,10 @@ def test_warnings_are_said_before_a_half_is_packed_and_counted_after(
 def test_json_has_all_warnings_rates_and_streams_that_are_constant(pack: Pack, games: Path) -> None:
     for path in games.rglob("*_tpn.npy"):
         path.write_bytes(path.read_bytes() + bytes(9))
-    save(games, "l/s/c", 2, "tpn", np.ones((30, 8), np.float32))
+    values = np.ones((30, 8), np.float32)
+    save(games, "l/s/c", 2, "tpn", values)
+    values[7, 3] = 2  # first and last row are equal
+    save(games, "l/s/c", 1, "vggish", values.repeat(2, axis=0)[:, :4])
     out, err = pack("--rate-hz", "vggish=2", "--json")
     document = json.loads(out)
     assert document["resampled"] == [

@@ -213,6 +213,15 @@ def test_lengths_of_streams_are_seconds_at_their_own_rates(
         assert pack(games, tmp_path / "store", stream_rates_hz={name: float(rate_hz)})
 
 
+def test_lengths_apart_by_the_slack_itself_are_taken() -> None:
+    files = tuple(
+        SourceFile(Path(f"1_{name}.npy"), num_rows, (Block(name, 0, 8),), 0, 0)
+        for name, num_rows in (("tpn", 100), ("vggish", 85))  # the computer's 100 / 3 - 85 / 3 > 5
+    )
+    assert check_lengths(SourceHalf(HalfId("l/s/a", 1), files), 3, 5) == []
+    assert check_lengths(SourceHalf(HalfId("l/s/a", 1), files), 3, 4.9)
+
+
 def test_streams_of_one_file_of_five_are_named_by_their_file() -> None:
     files = (
         SourceFile(Path("1_b.npy"), 5400, (Block("tpn", 0, 8), Block("gta", 8, 8)), 0, 0),
@@ -228,6 +237,7 @@ def test_streams_of_one_file_of_five_are_named_by_their_file() -> None:
         ([(96, 100), (72, 75), (24, 25)], "--rate-hz vggish=1.0417"),
         ([(100, 100), (75, 75)], ""),
         ([(96, 100), (72, 72), (72, 73)], ""),  # one half among three says nothing
+        ([(48, 53), (48, 47)], ""),  # together 24/25, each not
         ([(48, 50)], ""),  # two rows are no difference
         ([(5, 10), (3, 6), (4, 8)], "--rate-hz vggish=2"),
         ([(100, 96), (75, 72)], "--rate-hz tpn=1.0417"),
