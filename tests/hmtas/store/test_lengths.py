@@ -281,6 +281,11 @@ def test_the_rate_of_a_stream_that_labels_put_in_doubt_is_named() -> None:
     assert doubt((at_rates(source, rates, []), events)).endswith(
         "packed at 1 Hz, are the rows of 4 Hz (--rate-hz tpn=4)?"
     )
+    plain = SourceFile(Path("1_vggish.npy"), 2 * 2700, (Block("vggish", 0, 4),), 0, 0)
+    both = at_rates(source._replace(files=(*source.files, plain)), rates, [])
+    assert doubt((both, events)).endswith(
+        "are the rows of 2 and 4 Hz (--rate-hz 2 --rate-hz tpn=4)?"
+    )
     coarse = at_rates(half_of(30, 0, 0)[0], rates, [])  # 15 s
     problems: list[str] = []
     late_labels(half_of(30, 44, 2)[1], coarse, ["Goal"], problems, rate_hz=1, slack_s=5)
