@@ -17,17 +17,18 @@ METAVARS = {
     name: metavar
     for metavar, names in {
         "N": "seed seeds trials concurrent workers cpus gpus top final_seeds folds width "
-        "max_epochs grace_epochs epochs bootstrap train valid test challenge rate_hz threshold "
+        "max_epochs grace_epochs epochs bootstrap train valid test challenge threshold "
         "tolerance grid_hz fps",
         "NAME": "name experiment preset_name protocol sampler objective pruner weights method "
         "combiners dtype sport",
         "NAME,...": "streams only_splits what kinds",
         "NAME=VALUE": "settings",
-        "FPS": "fps",
         "FOLDER": "features",
         "N,...": "parts",
         "FORMAT": "label_format",
         "MOMENT": "spot_at",
+        "STREAM=HZ": "rate_hz",
+        "STREAM=METHOD": "resample",
         "FILE": "splits config_file space_file encoder half_seconds",
         "SECONDS,...": "tolerance_s",
         "FRAMES,...": "tolerance_frames",

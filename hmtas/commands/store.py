@@ -1,7 +1,9 @@
 """The verbs of the store: `pack`, `verify` and `upload`."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -18,6 +20,7 @@ from hmtas.commands.options import (
     names_in,
 )
 from hmtas.errors import InputError
+from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
 from hmtas.formats.times import MOST_PARTS
 from hmtas.place import check_folder
 from hmtas.terminal.console import emit, progress, say, show
@@ -25,8 +28,10 @@ from hmtas.terminal.table import Table
 from hmtas.terminal.text import counted
 
 if TYPE_CHECKING:
+    from hmtas.store.check import PackPlan
     from hmtas.store.pack import PackReport
 
+T = TypeVar("T")
 NUM_LISTED = 10  # rows of one kind in the report; `--json` has all
 
 
@@ -83,7 +88,22 @@ def pack(
             "--allow-missing-halves", help="Pack the other halves of a game that lacks one."
         ),
     ] = False,
-    rate_hz: Annotated[float, typer.Option(help="Rows per second of every file.")] = 1.0,
+    rate_hz: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rows per second: a number alone is that of the store and of every file, by "
+            "default 1; STREAM=HZ is that of one stream's files, such as vggish=1.0417 (repeat for "
+            "several)."
+        ),
+    ] = None,
+    resample: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How rows of another rate become the store's: `nearest`, `linear` (between two) "
+            "or `mean`; STREAM=METHOD for one stream. By default `mean` where a stream has at "
+            "least 1.5 rows for one of the store, else `linear` (repeat for several)."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Pack embeddings, labels and splits into a memory-mapped store.
@@ -95,7 +115,9 @@ def pack(
 
     Headers, labels and splits of the whole season are checked before anything is written. Files
     that look like streams but are not named so are listed as left out, and labels that end long
-    before the rows put --rate-hz in doubt. After an interruption the same command resumes.
+    before the rows put --rate-hz in doubt. Streams of another rate are brought to that of the
+    store; the rates of those that SoccerNet publishes are known. After an interruption the same
+    command resumes.
 
     Examples: `hmtas pack SoccerNet store`; `hmtas pack tennis store --rate-hz 2`;
     `hmtas pack annotations.json store --features FEATURES --split-by split.csv`
@@ -105,6 +127,8 @@ def pack(
     from hmtas.store.check import plan_pack
     from hmtas.store.pack import run_pack
 
+    plain_hz, stream_rates_hz = _by_stream("--rate-hz", rate_hz, _rate)
+    method, stream_methods = _by_stream("--resample", resample, str)
     check_folder(store)
     plan = plan_pack(
         games,
@@ -117,9 +141,13 @@ def pack(
         splits=splits,
         only_splits=names_in(only_splits),
         slack_s=slack_s,
-        rate_hz=rate_hz,
+        rate_hz=plain_hz,
+        stream_rates_hz=stream_rates_hz,
+        method=method,
+        stream_methods=stream_methods,
         streams=names_in(streams),
     )
+    _warn(plan)
     with progress("packing halves", len(plan.halves)) as on_half:
         report = run_pack(plan, store, on_half=on_half)
     if as_json:
@@ -142,6 +170,50 @@ def parts_in(text: str | None) -> list[int]:
     if wrong:
         raise InputError(f"--parts must be numbers from 1, such as 3,4, got {wrong[0]!r}")
     return [int(word) for word in words]
+
+
+def _by_stream(
+    option: str, words: list[str] | None, read: Callable[[str], T]
+) -> tuple[T | None, dict[str, T]]:
+    """What an option says of every stream, and what it says of one: VALUE and STREAM=VALUE.
+
+    The name of the file that holds five streams stands for all of them.
+    """
+    found: dict[str, T] = {}
+    for word in words or ():
+        stream, equals, value = word.rpartition("=")
+        if equals and not stream:
+            raise InputError(f"{option} {word}: name the stream, as in STREAM={value or 'VALUE'}")
+        for name in BAIDU_BLOCKS if stream == BAIDU else [stream]:
+            if name in found:
+                of = f"stream {name!r}" if name else "all streams"
+                raise InputError(f"{option} {word}: {of} had a value before; remove one")
+            found[name] = read(value)
+    return found.pop("", None), found
+
+
+def _rate(text: str) -> float:
+    try:
+        rate_hz = float(text)
+    except ValueError:
+        raise InputError(
+            f"--rate-hz must be a number, such as 2, or one of a stream, such as vggish=1.0417; "
+            f"got {text!r}"
+        ) from None
+    if not math.isfinite(rate_hz):
+        raise InputError(f"--rate-hz must be a finite number, got {rate_hz}")
+    return rate_hz
+
+
+def _warn(plan: "PackPlan") -> None:
+    """Say what looks wrong before anything is written."""
+    for warning in plan.warnings[:NUM_LISTED]:
+        say(f"warning: {warning}")
+    if (more := len(plan.warnings) - NUM_LISTED) > 0:
+        say(f"warning: ... and {more} more; --json lists all")
+    if plan.files_left_out:
+        num_files = counted(len(plan.files_left_out), "file")
+        say(f"warning: {num_files} of the games left out, which may hold streams")
 
 
 def verify(store: StorePlace, as_json: Json = False) -> None:
@@ -203,6 +275,8 @@ def _show_report(report: "PackReport") -> None:
     widths = ", ".join(f"{name} {width}" for name, width in report.streams.items())
     num_halves = counted(report.num_packed + report.num_kept, "half")
     show(f"{num_halves}, {report.num_bytes / 1e6:,.0f} MB: {widths}")
+    for resampling in report.resampled:
+        show(str(resampling))
     kinds = {
         "last row repeated": [
             (str(half), f"{stream}, {counted(rows, 'row')}")
@@ -216,6 +290,7 @@ def _show_report(report: "PackReport") -> None:
         "labels left out by --rename": [("", counted(named.num_left_out, "label"))]
         if named.num_left_out
         else [],
+        "all rows equal": [(str(half), stream) for half, stream in report.constant],
         "label past the end, kept": [
             (str(item.half), f"{item.action} at {item.time_s:g} s of {item.length_s:g} s")
             for item in report.late_labels
@@ -235,8 +310,5 @@ def _show_report(report: "PackReport") -> None:
     if rows:
         show(Table(heads=("what", "where", "details"), rows=tuple(rows), words=frozenset({0, 1, 2}),
                    title="not as it should be, or left out"))  # fmt: skip
-    if report.files_left_out:
-        num_files = counted(len(report.files_left_out), "file")
-        typer.echo(f"warning: {num_files} of the games left out, which may hold streams")
-    for warning in report.warnings:
-        typer.echo(f"warning: {warning}")
+    if report.warnings:
+        show(f"{counted(len(report.warnings), 'warning')}, said before packing; --json lists them")

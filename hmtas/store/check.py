@@ -19,13 +19,17 @@ from hmtas.formats.recognise import LabelOptions, open_labels
 from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
 from hmtas.records import Events, HalfId
 from hmtas.store.classes import Actions, choose_actions
+from hmtas.store.doubts import warnings_of
 from hmtas.store.index import Origin
 from hmtas.store.layout import FoundFile, Layout, LeftOut
-from hmtas.store.lengths import LateLabel, check_lengths, doubted_rate, late_labels
+from hmtas.store.lengths import LateLabel, check_duration, check_lengths, late_labels
 from hmtas.store.parts import Parts, season_parts
+from hmtas.store.rates import Rates, Resampling
+from hmtas.store.shapes import why_another_width
 from hmtas.store.sources import (
     SourceFile,
     SourceHalf,
+    at_rates,
     find_left_out,
     names_in,
     read_header,
@@ -47,6 +51,7 @@ class PackPlan:
     slack_s: float
     actions: Actions
     streams: dict[str, int]  # name to width, in the order of the store
+    resampled: tuple[Resampling, ...]  # the streams of another rate
     splits: Splits
     halves: tuple[SourceHalf, ...]  # in the order of the splits
     events: dict[HalfId, Events]  # of every labelled half
@@ -58,7 +63,7 @@ class PackPlan:
     missing_halves: tuple[tuple[HalfId, int], ...]  # and how many labels they have
     left_out: tuple[str, ...]  # games of the tree that no packed split names
     files_left_out: tuple[LeftOut, ...]  # of the packed games
-    warnings: tuple[str, ...]  # about the season as a whole
+    warnings: tuple[str, ...]  # what looks wrong and can be packed all the same
 
 
 def plan_pack(
@@ -68,7 +73,10 @@ def plan_pack(
     splits: Path | None = None,
     only_splits: Sequence[str] | None = None,
     slack_s: float = 5.0,
-    rate_hz: float = 1.0,
+    rate_hz: float | None = None,
+    stream_rates_hz: Mapping[str, float] | None = None,
+    method: str | None = None,
+    stream_methods: Mapping[str, str] | None = None,
     actions: Sequence[str] | None = None,
     streams: Sequence[str] | None = None,
     labels: LabelOptions | None = None,
@@ -85,7 +93,12 @@ def plan_pack(
         only_splits: Splits to pack; None for all.
         slack_s: Seconds by which the streams of a half may differ in length, and by which an
             annotation may lie past the end of its half.
-        rate_hz: Rows per second of every file.
+        rate_hz: Rows per second of the store and of every file; None for 1, and for what is known
+            of public streams.
+        stream_rates_hz: Rows per second of the files of some streams.
+        method: How rows of another rate are brought to that of the store (`hmtas.store.rates`);
+            None for what suits the rate.
+        stream_methods: The same of some streams.
         actions: All actions that may occur, in their order; None for those that the format or the
             label files list, else those of the labels of the train split; "labels" for the latter.
         streams: Streams to pack; None for all that are found.
@@ -97,10 +110,16 @@ def plan_pack(
     Raises:
         InputError: All mistakes at once, the first five spelled out.
     """
-    if not (0 < rate_hz < inf and 0 <= slack_s < inf):
+    rates = Rates(
+        plain_hz=rate_hz,
+        by_stream_hz=stream_rates_hz or {},
+        plain_method=method,
+        method_by_stream=stream_methods or {},
+    )
+    if not (0 < rates.store_hz < inf and 0 <= slack_s < inf):
         raise InputError(
             "rate must be positive and slack not negative, both finite, got "
-            f"{rate_hz:g} Hz and {slack_s:g} s"
+            f"{rates.store_hz:g} Hz and {slack_s:g} s"
         )
     dead: list[Path] = []
     source = open_labels(games, labels or LabelOptions(), on_dead_link=dead.append)
@@ -116,7 +135,8 @@ def plan_pack(
     labelled = tuple(game for game in present if source.is_labelled(game))
     tally.problems += _missing_labels(chosen, set(present), set(labelled), source)
     found = {game: layout.files_of(game) for game in present}
-    _check_streams(root, found.values(), streams or ())
+    _check_streams(root, found.values(), [*(streams or ()), *rates.named])
+    rates = dataclasses.replace(rates, listed_hz=_listed_rates(found, source))
 
     annotated = _read_all(source, labelled, tally.problems)
     if labelled and not annotated:
@@ -135,7 +155,7 @@ def plan_pack(
         parts=season_parts(
             found, ({label.half for label in one.labels} for one in annotated.values()), parts
         ),
-        rate_hz=rate_hz,
+        rates=rates,
         slack_s=slack_s,
         allow_missing_halves=allow_missing_halves,
     )
@@ -147,16 +167,15 @@ def plan_pack(
     _refuse(tally.problems, games)
     if not tally.halves:
         raise InputError(f"{games}: no game to pack in splits {', '.join(chosen)}")
-    doubts = (
-        doubted_rate(tally.halves, tally.events, rate_hz),
-        chosen_actions.doubt(tally.events.values()),
-    )
+    merged = chosen_actions.doubt(tally.events.values())
+    warnings = warnings_of(tally.halves, tally.events, rates.store_hz)
     halves = {item.half for item in tally.halves}
     return PackPlan(
-        rate_hz=rate_hz,
+        rate_hz=rates.store_hz,
         slack_s=slack_s,
         actions=chosen_actions,
         streams=widths,
+        resampled=tuple(filter(None, map(rates.resampling, widths))),
         splits=chosen,
         halves=tuple(tally.halves),
         events=tally.events,
@@ -168,8 +187,19 @@ def plan_pack(
         missing_halves=tuple(tally.missing),
         left_out=tuple(sorted(known.difference(wanted))),
         files_left_out=tuple(tally.left_out),
-        warnings=tuple(filter(None, doubts)),
+        warnings=(*warnings, *([merged] if merged else [])),
     )
+
+
+def _listed_rates(
+    found: Mapping[str, Mapping[int, Sequence[FoundFile]]], source: LabelSource
+) -> dict[str, float]:
+    """The rates of streams that the label files say, where all of them say the same."""
+    rates: dict[str, set[float | None]] = {}
+    for half, recording in source.recordings.items():
+        for file in found.get(half.game, {}).get(half.half, ()):
+            rates.setdefault(file.stem, set()).add(recording.rate_hz)
+    return {name: rate for name, (rate, *more) in rates.items() if rate is not None and not more}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,7 +213,7 @@ class _Season:
     actions: Sequence[str]
     streams: Sequence[str] | None
     parts: Parts
-    rate_hz: float
+    rates: Rates
     slack_s: float
     allow_missing_halves: bool
 
@@ -258,8 +288,13 @@ def _check_game(
         source = _read_headers(half, parts[number], season, tally.problems)
         if source is None:
             continue
+        source = at_rates(source, season.rates, tally.problems)
         tally.halves.append(source)
-        tally.problems += check_lengths(source, season.rate_hz, season.slack_s)
+        store_hz = season.rates.store_hz
+        tally.problems += check_lengths(source, store_hz, season.slack_s)
+        if recording := season.source.recordings.get(half):
+            duration_s = recording.duration_s
+            tally.problems += check_duration(source, store_hz, season.slack_s, duration_s)
         if number in events:
             tally.events[half] = events[number]
             tally.late += late_labels(
@@ -267,7 +302,7 @@ def _check_game(
                 source,
                 season.actions,
                 tally.problems,
-                rate_hz=season.rate_hz,
+                rate_hz=store_hz,
                 slack_s=season.slack_s,
             )
     tally.odd += _one_sided(game, {n: item for n, item in events.items() if parts.get(n)})
@@ -438,7 +473,7 @@ def _check_widths(halves: Iterable[SourceHalf], problems: list[str]) -> dict[str
             problems += [
                 f"{file.path}: stream {block.stream!r} is {block.width} wide here, but "
                 f"{usual[block.stream]} in {widths[block.stream][usual[block.stream]]} other "
-                "halves; was it made with another extractor?"
+                f"halves; {why_another_width(file.num_rows, block.width, usual[block.stream])}"
                 for block in file.blocks
                 if block.width != usual[block.stream]
             ]

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, locked, sha256_json
 from hmtas.formats.labels import Oddity
@@ -35,6 +37,7 @@ from hmtas.store.index import (
 from hmtas.store.journal import Entry, append, read_journal, write_journal
 from hmtas.store.layout import LeftOut
 from hmtas.store.lengths import LateLabel
+from hmtas.store.rates import Resampling
 from hmtas.store.sources import SourceHalf, read_streams
 
 LOCK_FILE = ".lock"
@@ -49,6 +52,7 @@ class PackReport:
     format: str  # of the labels
     actions: Actions
     streams: dict[str, int]  # name to width
+    resampled: tuple[Resampling, ...]  # the streams of another rate, and what was done
     num_games: dict[str, int]  # by split
     num_packed: int  # halves written by this call
     num_kept: int  # halves that an earlier call had finished
@@ -57,12 +61,13 @@ class PackReport:
     complete: bool  # was the store there already, with nothing changed?
     extended: tuple[tuple[HalfId, str, int], ...]  # stream, and how often its last row repeats
     missing: tuple[tuple[HalfId, str], ...]  # stream that the half lacks
+    constant: tuple[tuple[HalfId, str], ...]  # stream whose rows are all equal, where packed now
     late_labels: tuple[LateLabel, ...]  # packed all the same
     odd_labels: tuple[Oddity, ...]  # likewise
     missing_halves: tuple[tuple[HalfId, int], ...]  # and the labels they have
     left_out: tuple[str, ...]  # games of the tree that no packed split names
     files_left_out: tuple[LeftOut, ...]  # of the packed games: they look like data
-    warnings: tuple[str, ...]  # about the season as a whole
+    warnings: tuple[str, ...]  # of the plan, said before anything was written
 
 
 def pack(
@@ -88,7 +93,7 @@ def run_pack(
         "rate_hz": plan.rate_hz,
         "actions": list(plan.actions.names),
     }
-    settings = sha256_json([metadata, list(plan.streams.items())])
+    settings = sha256_json([metadata, list(plan.streams.items()), *_rates_of(plan)])
     with _claimed(store):
         before = checksum_at(store)
         journal = store / JOURNAL_FILE
@@ -114,10 +119,12 @@ def run_pack(
         for _ in kept:
             on_half()
         stored = dict(kept)
+        constant = []
         for source in todo:
             streams = read_streams(source)
             ordered = {name: streams[name] for name in plan.streams if name in streams}
             item = write_half(store, source.half, ordered, metadata)
+            constant += [(source.half, name) for name, rows in ordered.items() if _is_one(rows)]
             mtime_ns = (store / item.file).stat().st_mtime_ns
             append(journal, Entry(settings, source.fingerprint, mtime_ns, item))
             stored[source.half] = item
@@ -129,7 +136,21 @@ def run_pack(
                 scratch.write_bytes(labels)
             write_index(store, index)
     replaced = None if before == index.checksum else before
-    return _report(plan, index, num_kept=len(kept), replaced=replaced, complete=complete)
+    return _report(plan, index, constant, num_kept=len(kept), replaced=replaced, complete=complete)
+
+
+def _is_one(rows: np.ndarray) -> bool:
+    """Are all rows equal, and more than one? The first and last tell nearly always."""
+    alike = len(rows) > 1 and (rows[0] == rows[-1]).all()
+    return bool(alike and (rows == rows[0]).all())
+
+
+def _rates_of(plan: PackPlan) -> list[dict[str, list[float | str]]]:
+    """What rows depend on beside the files, where there is any: rates and methods of streams."""
+    rates: dict[str, list[float | str]] = {
+        item.stream: [item.rate_hz, item.method] for item in plan.resampled
+    }
+    return [rates] if rates else []
 
 
 @contextlib.contextmanager
@@ -205,13 +226,20 @@ def _remove_stale(store: Path, earlier: Iterable[StoredHalf], plan: PackPlan) ->
 
 
 def _report(
-    plan: PackPlan, index: Index, *, num_kept: int, replaced: str | None, complete: bool
+    plan: PackPlan,
+    index: Index,
+    constant: Sequence[tuple[HalfId, str]],
+    *,
+    num_kept: int,
+    replaced: str | None,
+    complete: bool,
 ) -> PackReport:
     return PackReport(
         checksum=index.checksum,
         format=plan.format,
         actions=plan.actions,
         streams=plan.streams,
+        resampled=plan.resampled,
         num_games={name: len(games) for name, games in plan.splits.items()},
         num_packed=len(plan.halves) - num_kept,
         num_kept=num_kept,
@@ -229,6 +257,7 @@ def _report(
             for stream in plan.streams
             if stream not in source.widths
         ),
+        constant=tuple(constant),
         late_labels=plan.late_labels,
         odd_labels=plan.odd_labels,
         missing_halves=plan.missing_halves,

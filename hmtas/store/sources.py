@@ -5,8 +5,9 @@ file is a stream of its own (`hmtas.store.layout` says where they lie).
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -18,6 +19,8 @@ from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
 from hmtas.records import HalfId
 from hmtas.refusals import raise_if_refused
 from hmtas.store.layout import NUMBERED, FoundFile, LeftOut
+from hmtas.store.rates import Rates, Resampling
+from hmtas.store.shapes import why_no_rows, why_transposed
 
 BAIDU_WIDTH = sum(BAIDU_BLOCKS.values())
 FLOAT16_MAX = 65504.0  # of float16
@@ -49,7 +52,19 @@ class SourceFile(NamedTuple):
     blocks: tuple[Block, ...]
     num_bytes: int
     mtime_ns: int
+    num_trailing_bytes: int = 0  # after the array: nothing reads them
+
     key: str = ""  # in the journal, where its name is not enough
+
+    @property
+    def name(self) -> str:
+        """What options call its rows: its stream, or the file of several."""
+        return self.blocks[0].stream if len(self.blocks) == 1 else BAIDU
+
+    @property
+    def why_transposed(self) -> str:
+        """The question to ask of a file whose rows look like columns; '' of any other."""
+        return why_transposed(self.num_rows, sum(block.width for block in self.blocks))
 
 
 class SourceHalf(NamedTuple):
@@ -57,11 +72,22 @@ class SourceHalf(NamedTuple):
 
     half: HalfId
     files: tuple[SourceFile, ...]
+    resampled: Mapping[str, Resampling] = MappingProxyType({})  # streams of another rate
 
     @property
     def num_rows(self) -> int:
-        """T, rows of the longest stream."""
-        return max(file.num_rows for file in self.files)
+        """T, rows of the longest stream, at the rate of the store."""
+        return max(self.rows_of(file) for file in self.files)
+
+    def rows_of(self, file: SourceFile) -> int:
+        """Rows of a file, at the rate of the store."""
+        resampling = self.resampled.get(file.blocks[0].stream)
+        return resampling.num_rows(file.num_rows) if resampling else file.num_rows
+
+    def rate_of(self, file: SourceFile, store_hz: float) -> float:
+        """Rows per second of a file."""
+        resampling = self.resampled.get(file.blocks[0].stream)
+        return resampling.rate_hz if resampling else store_hz
 
     @property
     def widths(self) -> dict[str, int]:
@@ -72,10 +98,10 @@ class SourceHalf(NamedTuple):
     def added_rows(self) -> dict[str, int]:
         """Stream to the number of times that its last row is repeated."""
         return {
-            block.stream: self.num_rows - file.num_rows
+            block.stream: self.num_rows - self.rows_of(file)
             for file in self.files
             for block in file.blocks
-            if file.num_rows < self.num_rows
+            if self.rows_of(file) < self.num_rows
         }
 
     @property
@@ -140,11 +166,8 @@ def read_header(file: FoundFile, streams: Collection[str] | None) -> SourceFile:
     """
     path, stem = file.path, file.stem
     array = _map(path)
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise InputError(
-            f"{path}: embeddings must be floating-point (rows, width), "
-            f"got {array.dtype} {array.shape}"
-        )
+    if why := why_no_rows(array):
+        raise InputError(f"{path}: {why}")
     num_rows, width = array.shape
     if num_rows == 0 or width == 0:
         raise InputError(
@@ -155,17 +178,50 @@ def read_header(file: FoundFile, streams: Collection[str] | None) -> SourceFile:
         parts = " + ".join(f"{name} {size}" for name, size in BAIDU_BLOCKS.items())
         raise InputError(
             f"{path}: this file must be {BAIDU_WIDTH} wide ({parts}), got {width}; "
-            "is it of another feature extractor, or reduced by PCA?"
+            + (
+                why_transposed(num_rows, width)
+                or "is it of another feature extractor, or reduced by PCA?"
+            )
         )
     for name, size in BAIDU_BLOCKS.items() if stem == BAIDU else [(stem, width)]:
         if streams is None or name in streams:
             blocks.append(Block(name, start, size))
         start += size
     status = path.stat()
-    return SourceFile(path, num_rows, tuple(blocks), status.st_size, status.st_mtime_ns, file.key)
+    trailing = status.st_size - array.offset - array.nbytes
+    return SourceFile(
+        path,
+        num_rows,
+        tuple(blocks),
+        status.st_size,
+        status.st_mtime_ns,
+        num_trailing_bytes=trailing,
+        key=file.key,
+    )
 
 
-def _map(path: Path) -> np.ndarray:
+def at_rates(source: SourceHalf, rates: Rates, problems: list[str]) -> SourceHalf:
+    """A half whose streams of another rate than the store's are brought to it.
+
+    Streams that lie in one file and are said to have different rates are added to `problems`.
+    """
+    every = {stream: rates.resampling(stream) for stream in source.widths}
+    for file in source.files:
+        found = [every[block.stream] for block in file.blocks]
+        rates_hz = [item.rate_hz if item else rates.store_hz for item in found]
+        if len({*rates_hz}) > 1:
+            named = ", ".join(
+                f"{block.stream} {rate_hz:g}"
+                for block, rate_hz in zip(file.blocks, rates_hz, strict=True)
+            )
+            problems.append(
+                f"{file.path}: the streams of one file have one rate, got {named} Hz; give that of "
+                f"the file: --rate-hz {file.name}=HZ"
+            )
+    return source._replace(resampled={name: item for name, item in every.items() if item})
+
+
+def _map(path: Path) -> np.memmap:
     start, array = b"", None
     try:
         with path.open("rb") as file:
@@ -178,7 +234,7 @@ def _map(path: Path) -> np.ndarray:
             raise InputError(f"{path}: a link to nothing; was its target moved?") from None
         raise_if_refused(error, path)
         raise InputError(f"{path}: {_why_unreadable(start, str(error))}") from None
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.memmap):
         raise InputError(f"{path}: {_why_unreadable(start, f'{len(start)} bytes')}")
     return array
 
@@ -199,7 +255,8 @@ def _why_unreadable(start: bytes, error: str) -> str:
 def read_streams(source: SourceHalf) -> dict[str, np.ndarray]:
     """Read the rows of every stream of one half.
 
-    A stream that is shorter than the longest one repeats its last row, as the thesis does.
+    A stream of another rate than the store's is brought to it. One that is shorter than the longest
+    repeats its last row, as the thesis does.
 
     Returns:
         Stream to float16 (T, F).
@@ -215,19 +272,60 @@ def read_streams(source: SourceHalf) -> dict[str, np.ndarray]:
             raise InputError(f"{file.path}: changed while it was packed; pack again")
         for block in file.blocks:
             streams[block.stream] = np.empty((source.num_rows, block.width), np.float16)
+        as_they_are = [block for block in file.blocks if block.stream not in source.resampled]
         step = max(1, _CHUNK_BYTES // (array.shape[1] * array.itemsize))
-        for start in range(0, file.num_rows, step):
+        for start in range(0, file.num_rows, step) if as_they_are else ():
             rows = slice(start, min(start + step, file.num_rows))
-            for block in file.blocks:
-                columns = slice(block.start, block.start + block.width)
-                with np.errstate(over="ignore", under="ignore"):
-                    half = array[rows, columns].astype(np.float16)
-                if ((half.view(np.uint16) & _INFINITE) == _INFINITE).any():
-                    raise _bad_value(file.path, array[rows, columns], start, block)
-                streams[block.stream][rows] = half
+            for block in as_they_are:
+                values = array[rows, block.start : block.start + block.width]
+                streams[block.stream][rows] = _checked(values, file.path, start, block)
         for block in file.blocks:
-            streams[block.stream][file.num_rows :] = streams[block.stream][file.num_rows - 1]
+            filled = source.rows_of(file)
+            if block.stream in source.resampled:
+                resampling = source.resampled[block.stream]
+                _resample(array, file.path, block, resampling, streams[block.stream][:filled])
+            streams[block.stream][filled:] = streams[block.stream][filled - 1]
     return streams
+
+
+def _resample(
+    array: np.ndarray, path: Path, block: Block, resampling: Resampling, out: np.ndarray
+) -> None:
+    """Write the rows of a block, brought to the rate of the store, to `out`, float16 (T, F).
+
+    Every row of the file is checked, also one that nothing is made of.
+    """
+    columns = slice(block.start, block.start + block.width)
+    num_rows, checked = len(array), 0
+    at_once = _CHUNK_BYTES // (block.width * max(array.itemsize, 4))
+    step = max(1, int(at_once / max(resampling.ratio, 1)))
+    for start in range(0, len(out), step):
+        stop = min(start + step, len(out))
+        first, weights = resampling.weights(start, stop, num_rows)
+        end = num_rows if stop == len(out) else min(int(first[-1]) + weights.shape[1], num_rows)
+        begin = min(int(first[0]), checked)
+        values = array[begin:end, columns]
+        _checked(values, path, begin, block)
+        checked = end
+        rows = values.astype(np.float32, copy=False)
+        mixed = np.zeros((stop - start, block.width), np.float32)
+        for k in range(weights.shape[1]):
+            mixed += weights[:, k, None] * rows[np.minimum(first - begin + k, end - begin - 1)]
+        with np.errstate(under="ignore"):
+            out[start:stop] = mixed.astype(np.float16)
+
+
+def _checked(values: np.ndarray, path: Path, start: int, block: Block) -> np.ndarray:
+    """Rows of a file, from row `start` on, as float16.
+
+    Raises:
+        InputError: If float16 cannot hold a value.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        half = values.astype(np.float16)
+    if ((half.view(np.uint16) & _INFINITE) == _INFINITE).any():
+        raise _bad_value(path, values, start, block)
+    return half
 
 
 def _bad_value(path: Path, values: np.ndarray, start: int, block: Block) -> InputError:

@@ -352,6 +352,53 @@ def test_a_number_that_is_not_finite_is_refused_before_any_work(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--rate-hz", "fast"), "--rate-hz must be a number, such as 2, or .*; got 'fast'"),
+        (("--rate-hz", "tpn="), "--rate-hz must be a number, .*; got ''"),
+        (("--rate-hz", "tpn=nan"), "--rate-hz must be a finite number, got nan"),
+        (("--rate-hz", "tpn=0"), "rate of stream 'tpn' must be positive and finite, got 0 Hz"),
+        (("--rate-hz", "0"), "rate must be positive and slack not negative, .* got 0 Hz"),
+        (("--rate-hz", "=2"), "--rate-hz =2: name the stream, as in STREAM=2"),
+        (("--rate-hz", "1", "--rate-hz", "2"), "--rate-hz 2: all streams had a value before"),
+        (("--rate-hz", "tpn=1", "--rate-hz", "tpn=2"), "--rate-hz tpn=2: stream 'tpn' had a value"),
+        (("--rate-hz", "tpm=2"), "no half has stream 'tpm', did you mean 'tpn'"),
+        (("--resample", "vgish=mean"), "no half has stream 'vgish', did you mean 'vggish'"),
+        (("--resample", "tpn=avg"), "no method 'avg' .*; there are nearest, linear, mean"),
+        (("--resample", "liner"), "no method 'liner' .*, did you mean 'linear'"),
+        (("--rate-hz", "tpn=2"), "'tpn' has 30 rows of 2 Hz but 'vggish' has 30, more than 5 s"),
+    ],
+)
+def test_rates_and_methods_that_cannot_be(
+    hmtas: Run, games: Path, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    assert re.search(said, hmtas("pack", games, tmp_path / "store", *words))
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((30, 1, 8), np.float32), "save np.squeeze(array, 1)"),
+        (np.zeros((1, 30, 8), np.float32), "save np.squeeze(array, 0)"),
+        (np.zeros((30, 8), np.uint8), "are they quantised?"),
+        (np.zeros((30, 8), np.int64), "quantised, or token ids?"),
+        (np.zeros((512, 300), np.float32), "is it transposed, (512, 300) for (300, 512)?"),
+        (np.zeros((30, 8), np.complex64), "got complex64 (30, 8)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_arrays_of_another_shape_or_type(
+    hmtas: Run, games: Path, tmp_path: Path, array: np.ndarray, said: str
+) -> None:
+    path = save(games, A, 1, "tpn", array)
+    line = hmtas("pack", games, tmp_path / "store")
+    assert path.name in line
+    assert said in line
+    assert not (tmp_path / "store").exists()
+
+
 @pytest.mark.parametrize("name", ["splits.json", f"{A}/Labels-v2.json"])
 @pytest.mark.parametrize(
     ("content", "said"),

@@ -4,6 +4,7 @@ import os
 import re
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +17,14 @@ from hmtas.scoring.inputs import load
 from hmtas.scoring.score import score_spots
 from hmtas.season.write import SeasonConfig, write_season
 from hmtas.store.check import plan_pack
-from hmtas.store.lengths import check_lengths, doubted_rate
+from hmtas.store.lengths import check_lengths, doubted_rate, late_labels
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import pack
-from hmtas.store.sources import Block, SourceFile, SourceHalf
+from hmtas.store.rates import Rates
+from hmtas.store.sources import Block, SourceFile, SourceHalf, at_rates
 from hmtas.training.linear import run_baseline
 from tests.support.archives import extract
-from tests.support.store_tree import label, save_labels, save_splits, tree
+from tests.support.store_tree import label, rows, save, save_labels, save_splits, tree
 
 IS_IT_2_HZ = (
     r"the last label of nearly every half lies in the first 50 % of its rows \([\d,]+ labels in "
@@ -179,6 +181,117 @@ def test_streams_of_two_rates_in_one_half_are_named(
     (problem,) = check_lengths(SourceHalf(HalfId("l/s/a", 1), files), rate_hz, 2)
     assert f"{min(tpn, vggish)} rows but" in problem
     assert cause in problem
+
+
+@pytest.mark.parametrize(
+    ("stream", "num_rows", "options", "cause"),
+    [
+        ("vggish", 300, {}, "is 'tpn' one row per 1 s and 'vggish' one per 0.5 s? Then say so: "
+         "--rate-hz vggish=2"),
+        ("vggish", 156, {}, "is 'tpn' one row per 1 s and 'vggish' one per 0.96 s? Then say so: "
+         "--rate-hz vggish=1.0417"),
+        ("ResNET_TF2", 150, {}, "stream 'ResNET_TF2' has 150 rows of 2 Hz but 'tpn' has 150, more "
+         "than 5 s apart; is 'ResNET_TF2' one row per 1 s and 'tpn' one per 1 s? Then say so: "
+         "--rate-hz ResNET_TF2=1"),
+        ("vggish", 150, {"stream_rates_hz": {"vggish": 25 / 24}}, "--rate-hz vggish=1"),
+        ("vggish", 160, {}, "cut short, or of another video"),
+    ],
+)  # fmt: skip
+def test_lengths_of_streams_are_seconds_at_their_own_rates(
+    tmp_path: Path, stream: str, num_rows: int, options: dict[str, Any], cause: str
+) -> None:
+    games = tree(tmp_path / "games", {"train": ["l/s/a"]})
+    for half in (1, 2):
+        (games / f"l/s/a/{half}_vggish.npy").unlink()
+        save(games, "l/s/a", half, "tpn", rows("l/s/a", half, "tpn", 150))
+        save(games, "l/s/a", half, stream, rows("l/s/a", half, stream, num_rows))
+    with pytest.raises(InputError, match="more than 5 s apart") as caught:
+        pack(games, tmp_path / "store", **options)
+    assert cause in str(caught.value)
+    # The option that is suggested mends it.
+    for name, rate_hz in re.findall(r"--rate-hz (\w+)=([\d.]+)", str(caught.value))[:1]:
+        assert pack(games, tmp_path / "store", stream_rates_hz={name: float(rate_hz)})
+
+
+def test_lengths_apart_by_the_slack_itself_are_taken() -> None:
+    files = tuple(
+        SourceFile(Path(f"1_{name}.npy"), num_rows, (Block(name, 0, 8),), 0, 0)
+        for name, num_rows in (("tpn", 100), ("vggish", 85))  # the computer's 100 / 3 - 85 / 3 > 5
+    )
+    assert check_lengths(SourceHalf(HalfId("l/s/a", 1), files), 3, 5) == []
+    assert check_lengths(SourceHalf(HalfId("l/s/a", 1), files), 3, 4.9)
+
+
+def test_streams_of_one_file_of_five_are_named_by_their_file() -> None:
+    files = (
+        SourceFile(Path("1_b.npy"), 5400, (Block("tpn", 0, 8), Block("gta", 8, 8)), 0, 0),
+        SourceFile(Path("1_vggish.npy"), 2700, (Block("vggish", 0, 4),), 0, 0),
+    )
+    (problem,) = check_lengths(SourceHalf(HalfId("l/s/a", 1), files), 1, 5)
+    assert problem.endswith("say so: --rate-hz baidu_soccer_embeddings=2")
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "warned"),
+    [
+        ([(96, 100), (72, 75), (24, 25)], "--rate-hz vggish=1.0417"),
+        ([(100, 100), (75, 75)], ""),
+        ([(96, 100), (72, 72), (72, 73)], ""),  # one half among three says nothing
+        ([(48, 53), (48, 47)], ""),  # together 24/25, each not
+        ([(48, 50)], ""),  # two rows are no difference
+        ([(5, 10), (3, 6), (4, 8)], "--rate-hz vggish=2"),
+        ([(100, 96), (75, 72)], "--rate-hz tpn=1.0417"),
+    ],
+)
+def test_rates_are_told_from_short_halves_within_the_slack(
+    tmp_path: Path, num_rows: list[tuple[int, int]], warned: str
+) -> None:
+    names = [f"l/s/{number}" for number in range(len(num_rows))]
+    games = tree(tmp_path / "games", {"challenge": names})
+    for game, lengths in zip(names, num_rows, strict=True):
+        for half in (1, 2):
+            for stream, length in zip(("tpn", "vggish"), lengths, strict=True):
+                save(games, game, half, stream, rows(game, half, stream, length))
+    warnings = pack(games, tmp_path / "store").warnings
+    if not warned:
+        assert warnings == ()
+        return
+    (warning,) = warnings
+    assert f"differ alike in {2 * len(names)} of {2 * len(names)} halves, as with" in warning
+    assert warning.endswith(f"Then say so: {warned}")
+    name, rate_hz = warned.split()[1].split("=")
+    mended = pack(games, tmp_path / "store", stream_rates_hz={name: float(rate_hz)})
+    assert mended.warnings == ()
+
+
+def test_rates_that_a_wide_slack_hides_are_told(tmp_path: Path) -> None:
+    games = tree(tmp_path / "games", {"challenge": ["l/s/a"]})
+    for half in (1, 2):
+        save(games, "l/s/a", half, "tpn", rows("l/s/a", half, "tpn", 60))
+    (warning,) = pack(games, tmp_path / "store", slack_s=1000).warnings
+    assert warning == (
+        "streams 'vggish' and 'tpn' differ alike in 2 of 2 halves, as with 30 and 60 rows of l/s/a,"
+        " half 1: is 'vggish' one row per 1 s and 'tpn' one per 0.5 s? Then say so: --rate-hz tpn=2"
+    )
+
+
+def test_the_rate_of_a_stream_that_labels_put_in_doubt_is_named() -> None:
+    source, events = half_of(4 * 2700, 2690, 100)
+    rates = Rates(by_stream_hz={"tpn": 2})
+    assert doubt((at_rates(source, rates, []), events)).endswith(
+        "packed at 1 Hz, are the rows of 4 Hz (--rate-hz tpn=4)?"
+    )
+    plain = SourceFile(Path("1_vggish.npy"), 2 * 2700, (Block("vggish", 0, 4),), 0, 0)
+    both = at_rates(source._replace(files=(*source.files, plain)), rates, [])
+    assert doubt((both, events)).endswith(
+        "are the rows of 2 and 4 Hz (--rate-hz 2 --rate-hz tpn=4)?"
+    )
+    coarse = at_rates(half_of(30, 0, 0)[0], rates, [])  # 15 s
+    problems: list[str] = []
+    late_labels(half_of(30, 44, 2)[1], coarse, ["Goal"], problems, rate_hz=1, slack_s=5)
+    assert problems[0].endswith(
+        "or of the other half, or is 'tpn' of 0.666667 Hz (--rate-hz tpn=0.666667)?"
+    )
 
 
 @pytest.mark.parametrize("option", ["rate_hz", "slack_s"])
