@@ -16,7 +16,7 @@ ACTIONS = (
     "ball bounces",
     "point ends",
 )
-SPLITS = {"train": 4, "valid": 3, "test": 2}
+SPLITS = {"train": 4, "valid": 4, "test": 2}
 RATE_HZ = 2.0
 
 
