@@ -27,6 +27,8 @@ from tests.support.small import make_config
 from tests.support.swept import make_sweep
 from tune.report.page import write_report
 from tune.report.repeat import model_line
+from tune.space.default import build_space
+from tune.space.labels import space_table
 from tune.study.settings import sweep_base
 
 Hmtas = Callable[..., Any]
@@ -140,3 +142,7 @@ def test_the_space_of_a_study_has_windows_that_such_events_allow(
         assert f"train.class_weights.by_action.{action}" in found["dimensions"]
         searched = found["dimensions"][f"spotting.windows_s.{action}"]
         assert searched["low"] < windows_s[action] < searched["high"] < 9
+    base = on_store(make_config(), rallies)
+    space = build_space(base, ACTIONS, weights="group")
+    (tied,) = (row[5] for row in space_table(base, space).rows if row[0].startswith("weight: "))
+    assert tied == ", ".join(ACTIONS[1:]), "a name may hold a dot"

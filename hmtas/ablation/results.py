@@ -232,7 +232,7 @@ def _thesis_tight(study: Study, plan: Planned, actions: Collection[str]) -> floa
     """The thesis's number, where the variant is one of its ladder and the actions are its own."""
     is_rung = study.is_ladder or plan.variant.name == study.reference
     percent = PRESETS[plan.variant.preset].thesis_tight
-    if percent is None or not is_rung or set(actions) != set(THESIS_PER_ACTION):
+    if percent is None or not is_rung or not set(actions) <= set(THESIS_PER_ACTION):
         return None
     return percent / 100
 

@@ -65,7 +65,7 @@ def space(
     from hmtas.store.remote import open_store
     from hmtas.training.on_store import on_store
     from tune.space.default import space_document
-    from tune.space.labels import space_table, text_of
+    from tune.space.labels import last_name, space_table, text_of
     from tune.study.settings import sweep_base
 
     base = sweep_base(preset(preset_name)).updated(parse_settings(settings or []))
@@ -77,7 +77,7 @@ def space(
         return
     show(space_table(base, found))
     for i, point in enumerate(found.points, 1):
-        named = [f"{path.rpartition('.')[2]} {text_of(value, 6)}" for path, value in point.items()]
+        named = [f"{last_name(path)} {text_of(value, 6)}" for path, value in point.items()]
         say(f"tried first, after the preset: point {i}: {', '.join(named) or 'the preset'}")
 
 
