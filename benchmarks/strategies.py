@@ -81,7 +81,7 @@ def fit_seed(out: Path, seed: int, split: str, methods: Sequence[str]) -> dict[s
     """Each model alone, the one that is picked, and every strategy, on the models of one seed."""
     runs = [out / "runs" / f"{name}-s{seed}" for name in LENGTHS.values()]
     plan = read_candidates(runs, split)
-    settings = settings_to_try()
+    settings = settings_to_try(plan.evidence.stacked.rate_hz)
     sets = fitting_sets(plan.evidence, plan.folds, settings)
     alone = {f"L = {length}": Only(model=m) for m, length in enumerate(LENGTHS)}
     combined = {name: candidate_of(name, combiner_of(name)) for name in methods}

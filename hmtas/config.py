@@ -42,6 +42,7 @@ THESIS_NMS_WINDOWS_S = {
     "Red card": 20,
     "Yellow->red card": 20,
 }
+DEFAULT_WINDOW_S = 9.0  # of an action of which nothing is known
 THESIS_WEIGHTS = {
     "Penalty": 20.0,
     "Substitution": 15.0,
@@ -271,14 +272,19 @@ class SpottingConfig(Frozen):
     # The thesis drops spots below 0.2. Keeping them never costs more than 1e-4 of an average
     # precision and gains wherever a model is less sure of itself than the thesis's.
     threshold: float = Field(default=0.0, ge=0, le=1)
-    default_window_s: float = Field(default=9.0, gt=0)
+    default_window_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="of actions without one in windows_s; null is what the gaps between their "
+        "events in the train games say (hmtas.training.on_store), or 9 s",
+    )
     windows_s: dict[str, PositiveFloat] = Field(
         default_factory=lambda: {name: float(w) for name, w in THESIS_NMS_WINDOWS_S.items()}
     )
 
     def window_of(self, action: str) -> float:
         """Width in seconds of the suppression window of one action."""
-        return self.windows_s.get(action, self.default_window_s)
+        return self.windows_s.get(action, self.default_window_s or DEFAULT_WINDOW_S)
 
     def kind_of(self, action: str) -> NmsKind:
         """The rule of suppression of one action."""

@@ -242,7 +242,7 @@ def _select(
             evidence,
             combiners,
             plan.folds,
-            settings_to_try(),
+            settings_to_try(evidence.stacked.rate_hz),
             split=plan.split,
             seed=seed,
             on_step=step,

@@ -57,9 +57,9 @@ class Nested(NamedTuple):
     loose: GameCounts
 
 
-def settings_to_try() -> tuple[Setting, ...]:
-    """The NMS settings of a selection."""
-    return every_setting(("hard",), CANDIDATES_S)
+def settings_to_try(rate_hz: float) -> tuple[Setting, ...]:
+    """The NMS settings of a selection at some rows per second."""
+    return every_setting(("hard",), CANDIDATES_S, rate_hz=rate_hz)
 
 
 def fitting_sets(

@@ -173,7 +173,8 @@ def _legend(axes: "Axes", study: StudyResult) -> None:
         Line2D([], [], marker="o", linestyle="-", color=colour, label=verdict)
         for verdict, colour in VERDICT_COLOURS.items()
     ]
-    if study.reference is None:
+    steps = [row.against for row in study.rows if row.against is not None]
+    if any(step.thesis is not None for step in steps):
         marks.append(Line2D([], [], marker="D", linestyle="", markerfacecolor="white",
                             markeredgecolor=ORANGE, markeredgewidth=1.5,
                             label="the thesis's step"))  # fmt: skip

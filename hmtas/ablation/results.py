@@ -6,7 +6,7 @@ says how sure a number is over games, for the models that were trained; what ano
 change is not in it, and is shown beside it where there are several seeds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from hmtas.ablation.scores import ScoredRun
 from hmtas.ablation.variants import Planned, Study, rows_of, title_of
 from hmtas.metric.averages import TOLERANCES_S, Metric
-from hmtas.presets import PRESETS
+from hmtas.presets import PRESETS, THESIS_PER_ACTION
 from hmtas.runs.record import RunRecord
 from hmtas.statistics.intervals import Resampled
 from hmtas.statistics.seeds import Candidates, resample_candidates
@@ -182,7 +182,7 @@ def study_result(
     for row, plan in enumerate(shown):
         runs = scored[plan.same_as]
         losses = [best.val_stream_losses for run in runs if (best := run.record.best) is not None]
-        thesis, against = _thesis_tight(study, plan), None
+        thesis, against = _thesis_tight(study, plan, runs[0].record.actions), None
         if row in pairs:
             before, place = rows[pairs[row]], list(pairs).index(row)
             against = Step(
@@ -228,11 +228,13 @@ def study_result(
     )
 
 
-def _thesis_tight(study: Study, plan: Planned) -> float | None:
-    """The thesis's number, where the variant is one of its ladder."""
+def _thesis_tight(study: Study, plan: Planned, actions: Collection[str]) -> float | None:
+    """The thesis's number, where the variant is one of its ladder and the actions are its own."""
     is_rung = study.is_ladder or plan.variant.name == study.reference
-    percent = PRESETS[plan.variant.preset].thesis_tight if is_rung else None
-    return None if percent is None else percent / 100
+    percent = PRESETS[plan.variant.preset].thesis_tight
+    if percent is None or not is_rung or not set(actions) <= set(THESIS_PER_ACTION):
+        return None
+    return percent / 100
 
 
 def _mean(resampled: Candidates, column: int) -> MeanScore:

@@ -28,7 +28,7 @@ def study_tables(result: AblationResult, study: StudyResult) -> Iterator[Table |
         yield ""
     yield actions_table(result, study)
     if any(row.stream_losses for row in study.rows):
-        yield streams_table(study)
+        yield streams_table(result, study)
 
 
 def as_text(parts: Iterable[Table | str]) -> str:
@@ -42,13 +42,13 @@ def as_text(parts: Iterable[Table | str]) -> str:
 
 def scores_table(result: AblationResult, study: StudyResult) -> Table:
     """Table 5.2: tight and loose with their intervals, the thesis's number beside them."""
-    several, is_ladder = len(result.seeds) > 1, study.reference is None
+    several, has_thesis = len(result.seeds) > 1, _has_thesis(result, study)
     seeds = ("seeds",) if several else ()
-    thesis = ("thesis\ntight",) if is_ladder else ()
+    thesis = ("thesis\ntight",) if has_thesis else ()
     heads = ("", "", "tight", "95 %", *seeds, "loose", "95 %", *thesis, "param.", "epoch")
     rows = []
     for row in study.rows:
-        beside = [percent(row.thesis_tight)] if is_ladder else []
+        beside = [percent(row.thesis_tight)] if has_thesis else []
         if row.same_as is None:
             cells = [row.title, *_score_cells(row.tight, several=several)]
             cells += [*_score_cells(row.loose, several=False), *beside]
@@ -66,7 +66,7 @@ def scores_table(result: AblationResult, study: StudyResult) -> Table:
 
 def steps_table(result: AblationResult, study: StudyResult) -> Table:
     """The paired differences, tight and loose, with intervals and verdicts."""
-    several, is_ladder = len(result.seeds) > 1, study.reference is None
+    several, has_thesis = len(result.seeds) > 1, _has_thesis(result, study)
     of_metric = ("95 %", *(("seeds",) if several else ()), "verdict")
     heads = ("", "against", "tight", *of_metric, "loose", *of_metric)
     rows = []
@@ -79,9 +79,9 @@ def steps_table(result: AblationResult, study: StudyResult) -> Table:
             if several:
                 cells.append(interval((min(found.by_seed), max(found.by_seed)), signed=True))
             cells.append(found.verdict + (NOT_EVERY_SEED if found.seeds_differ else ""))
-        rows.append((*cells, *([points(row.against.thesis)] if is_ladder else [])))
+        rows.append((*cells, *([points(row.against.thesis)] if has_thesis else [])))
     return Table(
-        heads=(*heads, *(("thesis\ntight",) if is_ladder else ())),
+        heads=(*heads, *(("thesis\ntight",) if has_thesis else ())),
         rows=tuple(rows),
         words=frozenset({0, 1, *(n for n, head in enumerate(heads) if head == "verdict")}),
     )
@@ -117,28 +117,28 @@ def sentences(result: AblationResult, study: StudyResult) -> Iterator[str]:
 
 def actions_table(result: AblationResult, study: StudyResult) -> Table:
     """Table 5.5: tight average precision by action, with the number of events."""
-    is_ladder = study.reference is None
+    has_thesis = _has_thesis(result, study)
     names = [_break(row.name) for row in study.trained]
     rows = []
     for action, num_events in result.num_events.items():
         cells = [percent(row.per_action[action]) for row in study.trained]
-        if is_ladder:
+        if has_thesis:
             thesis = THESIS_PER_ACTION.get(action)
             cells.append(percent(None if thesis is None else thesis / 100))
         rows.append((action, f"{num_events:,}", *cells))
     return Table(
         title="Tight, by action",
-        heads=("action", "events", *names, *([f"thesis\n{REFERENCE}"] if is_ladder else [])),
+        heads=("action", "events", *names, *([f"thesis\n{REFERENCE}"] if has_thesis else [])),
         rows=tuple(rows),
         faint=frozenset(n for n, events in enumerate(result.num_events.values()) if not events),
     )
 
 
-def streams_table(study: StudyResult) -> Table:
+def streams_table(result: AblationResult, study: StudyResult) -> Table:
     """Table 5.6: validation loss of each stream's own head (Equation 4.1)."""
     shown = [row for row in study.trained if row.stream_losses]
     streams = list(dict.fromkeys(name for row in shown for name in row.stream_losses))
-    thesis = THESIS_STREAM_LOSSES if study.reference is None else {}
+    thesis = THESIS_STREAM_LOSSES if _has_thesis(result, study) else {}
     has_thesis = not thesis.keys().isdisjoint(streams)
     rows = []
     for name in streams:
@@ -152,6 +152,11 @@ def streams_table(study: StudyResult) -> Table:
         heads=("stream", *names, *([f"thesis\n{REFERENCE}"] if has_thesis else [])),
         rows=tuple(rows),
     )
+
+
+def _has_thesis(result: AblationResult, study: StudyResult) -> bool:
+    """Does the thesis say anything of such models: is it the ladder, on actions that it knows?"""
+    return study.reference is None and not THESIS_PER_ACTION.keys().isdisjoint(result.num_events)
 
 
 def _score_cells(score: MeanScore, *, several: bool) -> list[str]:

@@ -25,6 +25,7 @@ from hmtas.terminal.signals import postponed
 from hmtas.terminal.text import counted, percent
 from hmtas.tracking.parent import Outbox
 from hmtas.training.memory import training_bytes
+from hmtas.training.on_store import on_store
 
 RUNS = "runs"
 QUIET_S = 20.0  # between two lines about runs that are still training
@@ -66,10 +67,11 @@ def check_folders(jobs: Iterable[Job], store: EmbeddingStore) -> None:
     for job in jobs:
         if (job.run / RECORD).is_file():
             begun = read_run(job.run)
-            if begun.config != job.config:
-                problems.append(f"{job.run.name} has {begun.config.difference(job.config)}")
-            elif begun.store_checksum != store.checksum:
+            config = on_store(job.config, store)
+            if begun.store_checksum != store.checksum:
                 problems.append(f"{job.run.name} was trained on another store")
+            elif begun.config != config:
+                problems.append(f"{job.run.name} has {begun.config.difference(config)}")
     if problems:
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise InputError(

@@ -105,7 +105,10 @@ Settings = Annotated[
 ]
 NmsWindow = Annotated[
     float | None,
-    typer.Option(help="One NMS window for all actions; by default those of the thesis."),
+    typer.Option(
+        help="One NMS window for all actions; by default those of the thesis, and for actions "
+        "that it does not know what the gaps between their events say."
+    ),
 ]
 Bootstrap = Annotated[
     int, typer.Option(min=1, help="Resamples of the games behind the 95 % intervals.")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hmtas.config import SpottingConfig
+from hmtas.config import Config
 from hmtas.errors import InputError
 from hmtas.files import is_free, read_json, write_json
 from hmtas.runs.probabilities import read_probabilities
@@ -88,15 +88,16 @@ def make_again(
     """
     if record.is_linear:
         from hmtas.training.linear import run_baseline
+        from hmtas.training.on_store import on_store
 
-        spotting = record.config.spotting
+        spotting, usual = record.config.spotting, on_store(Config(), store).spotting
         run_baseline(
             store,
             again,
             list(stores),
             streams=tuple(record.streams),
             radius_s=RADIUS_S if record.radius_s is None else record.radius_s,
-            nms_window_s=None if spotting == SpottingConfig() else spotting.default_window_s,
+            nms_window_s=None if spotting == usual else spotting.default_window_s,
         )
         return
     import torch

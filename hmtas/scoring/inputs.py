@@ -49,7 +49,7 @@ def load_probabilities(path: Path, split: str | None, windows: Path | None) -> S
     """Spots of a run's split, or of one file, under the windows that apply.
 
     Those are the ones given, else those in the run folder, else those of the run's configuration,
-    else the thesis's.
+    else the thesis's, with 9 s for actions that it does not know.
 
     Raises:
         InputError: If there are none, or none of a game.

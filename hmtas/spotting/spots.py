@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, PositiveFloat
 
-from hmtas.config import NmsKind, SpottingConfig
+from hmtas.config import DEFAULT_WINDOW_S, NmsKind, SpottingConfig
 from hmtas.errors import InputError, did_you_mean
 from hmtas.records import HalfId, Probabilities, Spots
 from hmtas.spotting.nms import non_max_suppression
@@ -38,7 +38,10 @@ class FittedWindows(Frozen):
         """These windows and rules, or those of a fold, as a configuration."""
         fitted = self if fold is None else fold
         return SpottingConfig(
-            nms=dict(fitted.kinds), threshold=self.threshold, windows_s=dict(fitted.windows_s)
+            nms=dict(fitted.kinds),
+            threshold=self.threshold,
+            default_window_s=DEFAULT_WINDOW_S,
+            windows_s=dict(fitted.windows_s),
         )
 
 

@@ -8,7 +8,8 @@ The methods:
     exact   looks at every setting of every action; nothing scores higher than what it returns.
     optuna  samples settings of all actions at once in a Ray Tune study; the caller chooses.
     global  gives every action the one setting with the best mean.
-    fixed   gives every action the thesis's window and fits nothing.
+    fixed   gives every action the window it has without a fit: the thesis's, or of an action that
+            the thesis does not know what the gaps between events say (hmtas.spotting.gaps).
 
 Rare actions:
     A season has nine red cards in a hundred games; the best window of nine events is luck. So
@@ -45,6 +46,7 @@ Method = Literal["exact", "optuna", "global", "fixed"]
 Choose = Callable[[Sequence[Table]], list[list[Setting]]]
 
 CANDIDATES_S = (*range(1, 41), 50, 60)  # full widths in seconds
+FINER_BELOW_S, MOST_FINER = 3.0, 8  # beside them, where there are 2 rows a second or more
 KINDS: tuple[NmsKind, ...] = ("hard", "linear", "squared", "gaussian")
 NUM_FOLDS = 5
 BORROWED = 50.0
@@ -69,11 +71,32 @@ def parse_kinds(text: str) -> tuple[NmsKind, ...]:
     return cast(tuple[NmsKind, ...], tuple(kinds))
 
 
+def candidates_at(
+    rate_hz: float,
+    kinds: Sequence[NmsKind] = KINDS,
+    candidates_s: Iterable[float] = CANDIDATES_S,
+) -> tuple[float, ...]:
+    """The windows to try at some rows per second: some narrow ones are whole only in rows.
+
+    Below 3 s at most 8 are added, from two rows up, each some part wider than the one before. For
+    the hard rule alone they are even: in rows 2 n + 1 says what 2 n does.
+    """
+    if rate_hz < 2:
+        return tuple(map(float, candidates_s))
+    step = 2 if tuple(kinds) == ("hard",) else 1
+    rows = np.geomspace(2, FINER_BELOW_S * rate_hz, MOST_FINER + 1)[:-1] / step
+    finer_us = np.ceil((1e6 * rows.round() * step / rate_hz).round(3))  # no less than whole rows
+    return tuple(sorted({*map(float, candidates_s), *(finer_us / 1e6).tolist()}))
+
+
 def every_setting(
-    kinds: Sequence[NmsKind] = KINDS, candidates_s: Iterable[float] = CANDIDATES_S
+    kinds: Sequence[NmsKind] = KINDS,
+    candidates_s: Iterable[float] = CANDIDATES_S,
+    *,
+    rate_hz: float = 1.0,
 ) -> tuple[Setting, ...]:
-    """Every rule with every window, the narrowest first."""
-    widths = sorted(float(width) for width in candidates_s)
+    """Every rule with every window for a rate (`candidates_at`), the narrowest first."""
+    widths = sorted(candidates_at(rate_hz, kinds, candidates_s))
     return tuple(Setting(kind, width) for kind in kinds for width in widths)
 
 
@@ -116,9 +139,11 @@ def fit_global(table: Table) -> list[Setting]:
     return [best] * len(table.num_events)
 
 
-def thesis_settings(actions: Sequence[str]) -> list[Setting]:
-    """The thesis's windows, with 9 s for actions it has not, under the symmetric rule."""
-    spotting = SpottingConfig()
+def thesis_settings(
+    actions: Sequence[str], spotting: SpottingConfig | None = None
+) -> list[Setting]:
+    """The windows of a configuration under its rules; the thesis's unless given, 9 s for others."""
+    spotting = spotting or SpottingConfig()
     return [Setting(spotting.kind_of(a), spotting.window_of(a)) for a in actions]
 
 
@@ -138,6 +163,7 @@ def cross_fit(
     choose: Choose | None = None,
     threshold: float = 0.0,
     settings: Sequence[Setting] | None = None,
+    fixed: SpottingConfig | None = None,
     tolerances_s: Sequence[float] = TIGHT_S,
     grid_hz: int = GRID_HZ,
     seed: int = 0,
@@ -153,7 +179,8 @@ def cross_fit(
         method: See above.
         choose: How `optuna` chooses, one list of settings per table.
         threshold: Spots below it are dropped.
-        settings: What to try, `every_setting()` unless given.
+        settings: What to try, `every_setting` at the rate of the halves unless given.
+        fixed: Of the method `fixed`: what has the windows; the thesis's unless given.
         tolerances_s: Tolerances of the Average-mAP that is maximised.
         grid_hz: Cells a second that it looks at.
         seed: Seed of the folds.
@@ -164,7 +191,7 @@ def cross_fit(
     """
     folds = game_folds((half.game for half in halves), NUM_FOLDS, seed)
     if method == "fixed":
-        chosen = [thesis_settings(actions)] * (1 + len(folds))
+        chosen = [thesis_settings(actions, fixed)] * (1 + len(folds))
     else:
         games = sorted(game for fold in folds for game in fold)
         others = [[game for game in games if game not in set(fold)] for fold in folds]
@@ -172,7 +199,7 @@ def cross_fit(
             halves,
             events,
             [games, *others],
-            every_setting() if settings is None else settings,
+            every_setting(rate_hz=_rate_of(halves)) if settings is None else settings,
             threshold=threshold,
             tolerances_s=tolerances_s,
             grid_hz=grid_hz,
@@ -225,7 +252,11 @@ def spot_unseen(
         actions,
         split="",
         threshold=threshold,
-        settings=every_setting(("hard",)),
+        settings=every_setting(("hard",), rate_hz=_rate_of(halves)),
         tolerances_s=tolerances_s,
     )
     return spot_fitted(halves, actions, fitted, "")
+
+
+def _rate_of(halves: Mapping[HalfId, Probabilities]) -> float:
+    return max(half.rate_hz for half in halves.values())

@@ -13,8 +13,8 @@ from hmtas.errors import InputError
 from hmtas.model.steps import rates_of
 from hmtas.runs.record import RECORD, RunRecord, read_run
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.names import check_names
 from hmtas.terminal.text import counted
+from hmtas.training.on_store import on_store
 
 HELD_OUT_SHARE = 0.1
 LABELLED = ("train", "valid", "test")
@@ -84,11 +84,13 @@ def begin_run(
 ) -> RunRecord:
     """The record of the run in `out`: the one begun there, or a new one.
 
+    Its configuration is `config` as it is on the store (`hmtas.training.on_store`).
+
     Raises:
         InputError: If `out` holds a run of another configuration or store, no stream is left, or
             the configuration names one, or an action, that the store lacks.
     """
-    check_names(config, store)
+    config = on_store(config, store)
     excluded = config.model.exclude_streams
     streams = {name: width for name, width in store.streams.items() if name not in excluded}
     if not streams:
@@ -116,8 +118,8 @@ def begin_run(
         return record
     begun = read_run(out)
     if begun.config != config or begun.store_checksum != store.checksum:
-        what = "store"
-        if begun.config != config:
+        what = "store"  # which may be all that makes the configurations differ
+        if begun.store_checksum == store.checksum:
             what = f"configuration ({begun.config.difference(config)})"
         raise InputError(
             f"{out}: holds a run of another {what}; choose another folder or remove this one"

@@ -24,6 +24,7 @@ from hmtas.runs.probabilities import store_predictions
 from hmtas.runs.record import RECORD, RunRecord, read_run, write_run
 from hmtas.store.halves import Half, refuse_damage
 from hmtas.store.local import EmbeddingStore
+from hmtas.training.on_store import on_store
 
 NAME = "linear"
 MAX_FEATURES = 4096  # the sums take its square, 8 bytes each, and its cube to solve
@@ -141,7 +142,7 @@ def run_baseline(
     """Fit on the train games, predict some splits, write an ordinary run folder.
 
     `nms_window_s` is the suppression window of every action that the run's configuration asks
-    for when it is scored; None keeps those of the thesis.
+    for when it is scored; None keeps those of the thesis, or of the store where it has others.
 
     Returns:
         The files of probabilities written.
@@ -162,7 +163,7 @@ def run_baseline(
             f"{store.place}: the labels of split 'train' hold no event; nothing to fit on"
         )
     excluded = tuple(name for name in store.streams if name not in used)
-    config = _config(excluded, store.actions, nms_window_s)
+    config = on_store(_config(excluded, store.actions, nms_window_s), store)
     _refuse_another(out, store, config, radius_s)
     model = fit_linear(store, games, used, radius_s=radius_s, on_half=on_half)
     record = RunRecord(
@@ -219,7 +220,8 @@ def _config(
 def num_steps(store: EmbeddingStore, splits: Sequence[str]) -> int:
     """How often `run_baseline` calls `on_half`."""
     train = [game for game in store.games("train") if store.has_labels(game)]
-    return 4 * len(train) + 2 * sum(len(store.games(split)) for split in splits)
+    predicted = [game for split in splits for game in store.games(split)]
+    return 2 * len(store.halves_of(train)) + len(store.halves_of(predicted))
 
 
 def _choose_streams(store: EmbeddingStore, wanted: Sequence[str] | None) -> dict[str, int]:

@@ -12,6 +12,7 @@ from hmtas.records import Probabilities
 from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import EpochRecord, predictions_path
 from hmtas.store.local import EmbeddingStore
+from hmtas.training.on_store import on_store
 from tests.support.small import make_config
 from tests.support.tracked import make_run
 from tune.search.ask_tell import AskTell
@@ -83,7 +84,7 @@ def make_sweep(
         predicted: Store probabilities of the valid games.
         changes: In the record; `options` in its settings.
     """
-    base = sweep_base(make_config(max_epochs=MAX_EPOCHS, patience=9))
+    base = on_store(sweep_base(make_config(max_epochs=MAX_EPOCHS, patience=9)), store)
     space = build_space(
         base, store.actions, weights=weights, search_windows=search_windows, overrides=OVERRIDES
     )

@@ -125,6 +125,7 @@ def model(
     """
     from hmtas.store.remote import open_store
     from hmtas.tracking.run import check_tracking
+    from hmtas.training.on_store import on_store
     from tune.study.options import Objective, Options, PrunerName, SamplerName
     from tune.study.settings import Load, StudySettings, grace_of, sweep_base, with_windows
     from tune.study.warm import with_warm_start
@@ -143,6 +144,7 @@ def model(
     base = sweep_base(preset(preset_name), options.objective)
     base = base.updated(fixed | parse_settings(settings or []))
     opened = open_store(store)
+    base = on_store(base, opened)
     space = space_of(opened, base, weights, search_windows, space_file, split)
     study_settings = StudySettings(
         store=opened.place,

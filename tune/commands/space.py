@@ -63,18 +63,21 @@ def space(
     With --json the whole space, to edit and to give back with --space.
     """
     from hmtas.store.remote import open_store
+    from hmtas.training.on_store import on_store
     from tune.space.default import space_document
-    from tune.space.labels import space_table, text_of
+    from tune.space.labels import last_name, space_table, text_of
     from tune.study.settings import sweep_base
 
     base = sweep_base(preset(preset_name)).updated(parse_settings(settings or []))
-    found = space_of(open_store(store), base, weights, search_windows, space_file, split)
+    opened = open_store(store)
+    base = on_store(base, opened)
+    found = space_of(opened, base, weights, search_windows, space_file, split)
     if as_json:
         emit(space_document(found))
         return
     show(space_table(base, found))
     for i, point in enumerate(found.points, 1):
-        named = [f"{path.rpartition('.')[2]} {text_of(value, 6)}" for path, value in point.items()]
+        named = [f"{last_name(path)} {text_of(value, 6)}" for path, value in point.items()]
         say(f"tried first, after the preset: point {i}: {', '.join(named) or 'the preset'}")
 
 
@@ -86,14 +89,13 @@ def space_of(
     space_file: Path | None,
     split: str,
 ) -> "Space":
-    """The space around `base` for a store, with the changes of a file."""
+    """The space around `base`, as it is on a store, with the changes of a file."""
     from hmtas.store.names import check_names
     from tune.space.contexts import Season
     from tune.space.default import Weights, build_space
     from tune.space.dimensions import EXCLUDED
 
     store.some_games(split)
-    check_names(base, store)
     overrides = read_json(space_file) if space_file else {}
     if not isinstance(overrides, dict):
         raise InputError(f"{space_file}: must be an object from setting names to ranges")

@@ -9,7 +9,7 @@ from hmtas.commands.failures import Failures, check_readable
 from hmtas.commands.metric_options import Fps, GridHz, ToleranceFrames, ToleranceS, chosen_metric
 from hmtas.commands.options import Json
 from hmtas.place import check_folder
-from hmtas.runs.record import score_path
+from hmtas.runs.record import read_run, score_path
 from hmtas.terminal.console import progress
 from hmtas.validation import one_of
 
@@ -22,7 +22,7 @@ def windows(
         typer.Option(
             help="`exact`: the best rule and window of each action. `optuna`: the same, sampled "
             "in a Ray Tune study. `global`: the best one for all actions. `fixed`: the thesis's "
-            "windows, nothing fitted."
+            "windows, or what the gaps between events say; nothing fitted."
         ),
     ] = "exact",
     kinds: Annotated[
@@ -68,16 +68,23 @@ def windows(
             good.append(run)
     check_tracking(tracked(good))
     chosen = one_of("method", method, Method)
-    settings = every_setting(parse_kinds(kinds))
-    steps = {"fixed": 0, "optuna": len(settings) + (1 + NUM_FOLDS) * trials}
+    rules = parse_kinds(kinds)
+    of_study = (1 + NUM_FOLDS) * trials if chosen == "optuna" else 0
+    steps = [len(every_setting(rules, rate_hz=_rate_of(run))) + of_study for run in good]
     tuned = []
-    with progress("Fitting windows", len(good) * steps.get(chosen, len(settings))) as advance:
+    with progress("Fitting windows", 0 if chosen == "fixed" else sum(steps)) as advance:
         for run in good:
             with failures.of(run):
-                fitted = tune_run(run, split, method=chosen, store=store, settings=settings,
+                fitted = tune_run(run, split, method=chosen, store=store, kinds=rules,
                                   threshold=threshold, metric=metric, trials=trials,
                                   seed=seed, on_step=advance)  # fmt: skip
                 tuned.append(fitted)
     show_tuned(tuned, split, as_json)
     log_saved(tracked(item.run for item in tuned))
     failures.tell()
+
+
+def _rate_of(run: Path) -> float:
+    """Rows per second of what a run predicts."""
+    record = read_run(run)
+    return record.config.model.output_rate_hz or record.rate_hz

@@ -310,17 +310,17 @@ def windows(config: Config, actions: Sequence[str], fitted: FittedWindows | None
     figure = go.Figure()
     for name, values, colour, symbol in series:
         figure.add_scatter(
-            x=[plain(action) for action in actions],
-            y=values,
+            x=values,
+            y=[plain(action) for action in actions],
             mode="markers",
             name=name,
             showlegend=True,
             marker={"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2}},
-            hovertemplate="%{x}: %{y:g} s<extra></extra>",
+            hovertemplate="%{y}: %{x:g} s<extra></extra>",
         )
-    figure.update_xaxes(tickangle=-35)
-    figure.update_yaxes(title="window, s", rangemode="tozero")
-    return styled(figure, 340)
+    figure.update_xaxes(title="window, s", rangemode="tozero")
+    figure.update_yaxes(type="category", autorange="reversed")
+    return styled(figure, 110 + 24 * len(actions))
 
 
 def _with_arms(estimates: Sequence[Estimate], colour: str) -> dict[str, Any]:

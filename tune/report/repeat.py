@@ -1,12 +1,15 @@
 """The commands that repeat a study, resume it, and train its best model again."""
 
+import contextlib
 import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 from hmtas.config import Config
+from hmtas.errors import InputError
 from hmtas.presets import preset
+from hmtas.training.on_store import on_store
 from tune.study.budget import read_budget
 from tune.study.record import StudyRecord
 from tune.study.settings import sweep_base
@@ -59,6 +62,8 @@ def model_line(folder: Path, record: StudyRecord) -> str:
             words += [f"--{FLAGS.get(field, field).replace('_', '-')}", value]
     start = sweep_base(preset(settings.preset), options.objective)
     start = start.updated({"train.seed": settings.seed})
+    with contextlib.suppress(InputError, OSError):  # without its store every number is named
+        start = on_store(start, settings.open_store(folder))
     for path, value in changed(start, settings.base).items():
         words += ["--set", f"{path}={json.dumps(value, ensure_ascii=False)}"]
     return line("tune", "model", *words)

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from hmtas.config import Config
+from hmtas.config import THESIS_NMS_WINDOWS_S, Config
 from hmtas.errors import InputError, join_problems
 from hmtas.validation import validated
 from tune.space.contexts import Season, by_kind, portfolio
@@ -208,9 +208,17 @@ def _defaults(
         fixed[POWER] = None
         dimensions |= {f"{BY_ACTION}.{a}": weight for a in actions}
     if search_windows:
-        dimensions |= {f"{WINDOWS}.{a}": Range(low=7.0, high=20.0, step=1.0) for a in actions}
+        dimensions |= {f"{WINDOWS}.{a}": _window_range(base, a) for a in actions}
         dimensions[THRESHOLD] = Range(low=0.0, high=0.5)
     return dimensions, fixed, tied
+
+
+def _window_range(base: Config, action: str) -> Range:
+    """The widths of the thesis, or around the window of an action that it does not know."""
+    if action in THESIS_NMS_WINDOWS_S:
+        return Range(low=7.0, high=20.0, step=1.0)
+    window_s = base.spotting.window_of(action)
+    return Range(low=window_s / 2, high=2 * window_s, log=True)
 
 
 def _groups(actions: Sequence[str]) -> list[list[str]]:

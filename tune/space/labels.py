@@ -41,7 +41,7 @@ def label_of(key: str, space: Space) -> str:
         return f"weight: {path[len(BY_ACTION) + 1 :]}" + (f" and {others} more" if others else "")
     if path.startswith(f"{WINDOWS}."):
         return f"NMS window: {path[len(WINDOWS) + 1 :]}"
-    name = _NAMES.get(path, _last(path).replace("_", " "))
+    name = _NAMES.get(path, last_name(path).replace("_", " "))
     label = key[len(path) + 1 :]
     return f"{name} ({label})" if label else name
 
@@ -93,13 +93,13 @@ def space_table(base: Config, space: Space) -> Table:
                 for other, values in dimension.when.items()
             ),
             text_of(first[key], 6) if key in first else "",
-            ", ".join(_last(path) for path in space.tied.get(setting_of(key), ())),
+            ", ".join(last_name(path) for path in space.tied.get(setting_of(key), ())),
         )
         for key in in_order(space)
         for dimension in (space.dimensions[key],)
     ]
     rows += [
-        (_last(path), path, f"fixed: {text_of(value, 6)}", "", "", "")
+        (last_name(path), path, f"fixed: {text_of(value, 6)}", "", "", "")
         for path, value in space.fixed.items()
     ]
     return Table(
@@ -110,5 +110,9 @@ def space_table(base: Config, space: Space) -> Table:
     )
 
 
-def _last(path: str) -> str:
+def last_name(path: str) -> str:
+    """The last name of a path; an action may hold a dot."""
+    for table in (BY_ACTION, WINDOWS):
+        if path.startswith(f"{table}."):
+            return path[len(table) + 1 :]
     return path.rpartition(".")[2]

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from hmtas.config import Config, NmsKind, SpottingConfig
 from hmtas.errors import InputError
 from hmtas.files import write_json
 from hmtas.formats.submission import holds_spots
@@ -17,8 +18,7 @@ from hmtas.scoring.games import check_fitting, how_to_predict, refuse_test_split
 from hmtas.scoring.run import spot_stored
 from hmtas.scoring.score import SpotsScore, score_spots, write_score
 from hmtas.spotting.spots import FittedWindows
-from hmtas.spotting.table import Setting
-from hmtas.spotting.windows import Choose, Method, cross_fit
+from hmtas.spotting.windows import KINDS, Choose, Method, cross_fit, every_setting
 from hmtas.statistics.intervals import paired_difference
 from hmtas.store.recorded import open_recorded
 
@@ -39,7 +39,7 @@ def tune_run(
     *,
     method: Method = "exact",
     store: str | Path | None = None,
-    settings: Sequence[Setting] | None = None,
+    kinds: Sequence[NmsKind] = KINDS,
     threshold: float = 0.0,
     metric: ChosenMetric | None = None,
     trials: int = 200,
@@ -53,7 +53,7 @@ def tune_run(
         split: Any split with labels but the test split.
         method: See `hmtas.spotting.windows`.
         store: Where the labels are; the store that was predicted unless given.
-        settings: Rules and windows to try, all unless given.
+        kinds: Rules to try, each with every window.
         threshold: Spots below it are dropped.
         metric: What the windows maximise (`ChosenMetric.grid`); tight Average-mAP unless given.
         trials: Points of a study of `optuna`; there is one for all games and one for each fold.
@@ -77,6 +77,11 @@ def tune_run(
     events = opened.events_of(stored.games)
     actions = stored.provenance.actions
     choose: Choose | None = None
+    fixed: SpottingConfig | None = None
+    if method == "fixed":
+        from hmtas.training.on_store import on_store
+
+        fixed = on_store(Config(), opened).spotting
     if method == "optuna":
         from tune.windows.optuna_windows import search_windows
 
@@ -90,7 +95,8 @@ def tune_run(
         method=method,
         choose=choose,
         threshold=threshold,
-        settings=settings,
+        settings=every_setting(kinds, rate_hz=made_on.rate_hz),
+        fixed=fixed,
         tolerances_s=tolerances_s,
         grid_hz=grid_hz,
         on_setting=on_step,

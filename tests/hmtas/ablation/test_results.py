@@ -41,17 +41,19 @@ NUM_GAMES = 12
 EVENTS = random_games(0, NUM_GAMES, NUM_ACTIONS)[1]
 
 
-def run_of(seed: int, folder: Path, **losses: float) -> ScoredRun:
+def run_of(
+    seed: int, folder: Path, actions: tuple[str, ...] = ACTIONS, **losses: float
+) -> ScoredRun:
     """A run whose spots are random, all on the same games and events."""
     spots = random_games(seed, NUM_GAMES, NUM_ACTIONS)[0]
-    counts = {metric: count_games(spots, EVENTS, ACTIONS, metric) for metric in TOLERANCES_S}
+    counts = {metric: count_games(spots, EVENTS, actions, metric) for metric in TOLERANCES_S}
     epoch = EpochRecord(
         epoch=1, train_loss=1.0, val_loss=0.5, val_stream_losses=losses, seconds=2.0, windows=9
     )
     last = epoch.model_copy(update={"epoch": 2, "val_stream_losses": dict.fromkeys(losses, 9.0)})
-    run = make_run(folder / f"r{seed}", history=(epoch, last), best_epoch=1, actions=ACTIONS)
+    run = make_run(folder / f"r{seed}", history=(epoch, last), best_epoch=1, actions=actions)
     score = RunScore(
-        **dict(score_spots(spots, EVENTS, ACTIONS, bootstrap=0)),
+        **dict(score_spots(spots, EVENTS, actions, bootstrap=0)),
         split="test",
         spotting=SpottingConfig(),
         cross_fitted=False,
@@ -141,6 +143,23 @@ def test_a_ladder_by_hand(
     assert m7.per_action["Foul"] == pytest.approx(sum(by_action) / 2)
 
 
+def test_the_thesis_says_nothing_of_other_actions(
+    ladder: tuple[StudyResult, dict[str, list[ScoredRun]]], tmp_path: Path
+) -> None:
+    assert [row.thesis_tight for row in ladder[0].rows] == [0.5052, 0.5505, 0.5677, 0.5728]
+    assert shown(ladder[0]).count("thesis") == 5  # its title, and a column of each table
+    (study,) = choose(["m4", "m5", "m7"])
+    tennis = ("serve", "bounce", "net")
+    scored = {
+        name: [run_of(seed, tmp_path / "tennis", tennis, vtn=0.2)]
+        for seed, name in enumerate(("m4", "m5", "m7"), start=1)
+    }
+    planned = plan([study], {}, ["vtn"])
+    found = study_result(study, planned, scored, resample_variants(scored, num=200))
+    assert [row.thesis_tight for row in found.rows] == [None] * 3
+    assert shown(found, seeds=1, actions=tennis).count("thesis") == 1
+
+
 def test_a_single_run_has_its_own_interval(tmp_path: Path) -> None:
     (study,) = choose(["m7"])
     run = run_of(1, tmp_path)
@@ -168,7 +187,7 @@ def test_single_settings_are_all_compared_with_m7(tmp_path: Path) -> None:
         assert row.against.thesis is None
 
 
-def shown(study: StudyResult, seeds: int = 2) -> str:
+def shown(study: StudyResult, seeds: int = 2, actions: tuple[str, ...] = ACTIONS) -> str:
     whole = AblationResult(
         store="store",
         split="test",
@@ -177,7 +196,7 @@ def shown(study: StudyResult, seeds: int = 2) -> str:
         windows="config",
         cross_fitted=False,
         level=0.95,
-        num_events=dict.fromkeys(ACTIONS, 4),
+        num_events=dict.fromkeys(actions, 4),
         positives=Positives(seq_len=3, num_windows=9, counts={}),
         studies=(study,),
     )

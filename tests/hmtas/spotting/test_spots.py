@@ -117,7 +117,10 @@ def test_windows_are_read_from_their_file(tmp_path: Path) -> None:
     fitted = read_windows(tmp_path / "windows.json")
     assert fitted == FittedWindows.model_validate(FITTED)
     assert fitted.spotting() == SpottingConfig(
-        nms={"Goal": "hard", "Foul": "hard"}, threshold=0.1, windows_s={"Goal": 2, "Foul": 2}
+        nms={"Goal": "hard", "Foul": "hard"},
+        threshold=0.1,
+        default_window_s=9,
+        windows_s={"Goal": 2, "Foul": 2},
     )
 
 

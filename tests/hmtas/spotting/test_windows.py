@@ -11,18 +11,21 @@ from hmtas.metric.averages import TIGHT_S, average_map, score
 from hmtas.metric.counts import histograms
 from hmtas.metric.matching import THRESHOLDS, threshold_bin
 from hmtas.records import Events, HalfId, Probabilities
-from hmtas.spotting.nms import non_max_suppression
+from hmtas.spotting.nms import make_rule, non_max_suppression
 from hmtas.spotting.spots import spot, spot_fitted
 from hmtas.spotting.table import Setting, Table, tabulate
 from hmtas.spotting.windows import (
     BORROWED,
+    CANDIDATES_S,
     KINDS,
     borrowed_precision,
+    candidates_at,
     cross_fit,
     every_setting,
     fit_exact,
     fit_global,
     precision_of,
+    spot_unseen,
 )
 
 ROWS = 240
@@ -331,6 +334,12 @@ def test_fixed_windows_are_the_thesis_ones_and_the_same_in_every_fold() -> None:
     assert fitted.windows_s == {"Goal": 20, "Foul": 7, "Wave": 9}
     assert set(fitted.kinds.values()) == {"hard"}
     assert all(fold.windows_s == fitted.windows_s for fold in fitted.folds)
+    given = SpottingConfig(nms="linear", windows_s={"Goal": 3, "Foul": 2, "Wave": 1})
+    fitted = cross_fit(
+        halves, events, ["Goal", "Foul", "Wave"], split="valid", method="fixed", fixed=given
+    )
+    assert fitted.windows_s == given.windows_s
+    assert set(fitted.kinds.values()) == {"linear"}
 
 
 def test_tuned_settings_win_on_unseen_games_and_never_lose_much_to_a_global_one() -> None:
@@ -339,3 +348,50 @@ def test_tuned_settings_win_on_unseen_games_and_never_lose_much_to_a_global_one(
     assert (tuned - scores["thesis"]).mean() > 1
     assert (tuned - scores["global"]).mean() > 0
     assert (tuned - scores["global"]).min() > -0.2
+
+
+def test_one_row_a_second_tries_whole_seconds_alone() -> None:
+    seconds = tuple(map(float, CANDIDATES_S))
+    for rate_hz in (1.0, 1.0417):
+        assert candidates_at(rate_hz) == candidates_at(rate_hz, ("hard",)) == seconds
+    assert candidates_at(2.0, ("hard",)) == seconds, "every even number of rows is among them"
+    assert every_setting(rate_hz=1.0) == every_setting()
+
+
+@pytest.mark.parametrize("rate_hz", [2.0, 25 / 12, 3.0, 5.0, 7.3, 25.0, 50.0])
+@pytest.mark.parametrize("kinds", [("hard",), KINDS])
+def test_more_rows_a_second_try_a_few_narrower_windows_from_two_rows_up(
+    rate_hz: float, kinds: tuple[NmsKind, ...]
+) -> None:
+    found = np.array(candidates_at(rate_hz, kinds))
+    assert set(map(float, CANDIDATES_S)) <= set(found.tolist())
+    finer = np.array(sorted(set(found.tolist()) - set(map(float, CANDIDATES_S))))
+    assert len(finer) <= 8
+    assert found.min() == pytest.approx(2 / rate_hz, abs=1e-5)
+    assert (finer < 3).all()
+    rows = finer * rate_hz
+    assert np.abs(rows - rows.round()).max(initial=0) < 1e-4
+    sides = [make_rule(width * rate_hz, "hard").before for width in finer]
+    assert sides == [round(r) // 2 for r in rows], "no rounding takes a row away"
+    if kinds == ("hard",):
+        assert len(set(sides)) == len(sides)
+
+
+def test_the_windows_of_fast_probabilities_are_found_between_whole_seconds() -> None:
+    """At 5 Hz events 0.6 s apart need a window below 1.2 s, and echoes 0.4 s away one of 0.8 s."""
+    halves, events = {}, {}
+    for game in "abcd":
+        half = HalfId(game, 1)
+        values = np.full((300, 1), 0.01, np.float32)
+        at = np.arange(3, 290, 3)
+        values[at, 0] = 0.9
+        halves[half] = Probabilities(half=half, values=values, rate_hz=5.0)
+        events[half] = Events(
+            half=half,
+            time_s=at / 5,
+            action=np.zeros(len(at), np.int64),
+            visible=np.ones(len(at), np.bool_),
+        )
+    fitted = cross_fit(halves, events, ["Bounce"], split="valid")
+    assert fitted.windows_s["Bounce"] < 1.2
+    assert set(spot_unseen(halves, events, ["Bounce"])) == set(halves)

@@ -395,7 +395,7 @@ def test_rates_and_methods_that_cannot_be(games: Path, tmp_path: Path) -> None:
 def test_the_plan_holds_what_is_done(games: Path) -> None:
     plan = plan_pack(games, stream_rates_hz={"vggish": 2}, slack_s=20)
     (item,) = plan.resampled
-    assert (item.stream, item.rate_hz, item.store_hz, item.method, item.is_known) == (
-        "vggish", 2, 1, "mean", False,
+    assert (item.stream, item.rate_hz, item.store_hz, item.method, item.known) == (
+        "vggish", 2, 1, "mean", "",
     )  # fmt: skip
     assert json.dumps(plan.halves[0].added_rows) == '{"vggish": 15}'

@@ -328,7 +328,7 @@ def test_windows_that_were_fitted_are_shown_with_their_score(
     shown = {row[0]: (row[3], float(row[4])) for row in table_of(page, "windows")[1:]}
     fitted = tuned.fitted
     assert shown == {a: (fitted.kinds[a], fitted.windows_s[a]) for a in store.actions}
-    assert traces(page, "windows")[1]["y"] == [fitted.windows_s[a] for a in store.actions]
+    assert traces(page, "windows")[1]["x"] == [fitted.windows_s[a] for a in store.actions]
 
 
 def test_two_objectives_have_a_front(store: EmbeddingStore, tmp_path: Path) -> None:
