@@ -114,10 +114,11 @@ def find_action(label: object, index: Mapping[str, int], place: str) -> int:
     """
     if isinstance(label, str) and label in index:
         return index[label]
-    twin = next((a for a in index if isinstance(label, str) and _plain(a) == _plain(label)), None)
+    name = label if isinstance(label, str) else ""
+    twin = next((action for action in index if _plain(action) == _plain(name)), None)
     if twin is not None:
-        raise InputError(f"{place}: {_differ(str(label), twin)}")
-    close = difflib.get_close_matches(str(label), index, n=1, cutoff=0.0)
+        raise InputError(f"{place}: {_differ(name, twin)}")
+    close = difflib.get_close_matches(name, index, n=1, cutoff=0.0)
     meant = f", the closest is {close[0]!r}" if close else ""
     raise InputError(
         f"{place}: unknown action {quoted(label)}; the actions are those of the store"

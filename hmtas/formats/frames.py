@@ -13,15 +13,14 @@ from hmtas.formats.labels import Label, Recording
 from hmtas.formats.listing import (
     Entry,
     Options,
+    comment_in,
     confidence_in,
     entries_of,
     entry_name,
     label_name,
     positive,
 )
-from hmtas.formats.times import read_number
-
-LATEST_FRAME = 1e9
+from hmtas.formats.times import frame_time_s
 
 
 def read_frames(document: list[Any], place: str, options: Options) -> list[Entry]:
@@ -60,14 +59,11 @@ def read_frames(document: list[Any], place: str, options: Options) -> list[Entry
 
 
 def _read_event(row: dict[str, Any], place: str, fps: float) -> Label:
-    frame = read_number(row.get("frame"), place, "frame", "the number of a frame")
-    if not 0 <= frame <= LATEST_FRAME:
-        raise InputError(f"{place}: frame must not be negative or beyond any video, got {frame:g}")
-    comment = [part.strip() for part in str(row.get("comment") or "").split(";")]
+    comment = [part.strip() for part in comment_in(row).split(";")]
     team = comment[0] if len(comment) > 1 else row.get("team")
     return Label(
         half=1,
-        time_s=frame / fps,
+        time_s=frame_time_s(row.get("frame"), fps, place),
         name=label_name(row.get("label"), place),
         place=place,
         visible="not shown" not in comment,

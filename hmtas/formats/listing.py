@@ -18,6 +18,8 @@ from hmtas.formats.times import read_number
 from hmtas.records import HalfId
 
 CONFIDENCES = ("confidence", "confidence_score", "score")
+MOST_NAME_BYTES = 250  # of a file or folder, that ".npy" may be added to
+MOST_PATH = 1000  # characters
 MOST_REPEATED = 0.25  # of a game's labels
 _PART = re.compile(r"half_?([1-9]\d?)|([1-9])_([\w-]+)")
 _ENDINGS = frozenset(
@@ -145,15 +147,26 @@ def entry_name(text: object, place: str, key: str) -> str:
     Raises:
         InputError: If it is no name of a file below some folder.
     """
-    if not isinstance(text, str) or not text.strip() or not text.isprintable():
-        raise InputError(f"{place}: {key} must be the name of a video, got {quoted(text)}")
-    path = PurePosixPath(text.replace("\\", "/"))
+    path = PurePosixPath(path_text(text, place, key).replace("\\", "/"))
     if path.suffix.lower() in _ENDINGS:
         path = path.with_suffix("")
     parts = [part for part in path.parts if part not in ("/", ".")]
     if not parts or ".." in parts:
         raise InputError(f"{place}: {key} must lie below the data, got {quoted(text)}")
     return "/".join(parts)
+
+
+def path_text(text: object, place: str, key: str) -> str:
+    """What a label file says for a path.
+
+    Raises:
+        InputError: If it can be none.
+    """
+    named = text if isinstance(text, str) and text.isprintable() else ""
+    longest = max(len(part.encode()) for part in re.split(r"[/\\]", named.strip()))
+    if not 0 < longest <= MOST_NAME_BYTES or len(named) > MOST_PATH:
+        raise InputError(f"{place}: {key} must be the path of a video, got {quoted(text)}")
+    return named
 
 
 def entries_of(value: object, place: str, what: str) -> list[dict[str, Any]]:
@@ -184,6 +197,12 @@ def label_name(value: object, place: str) -> str:
 def confidence_in(item: dict[str, Any]) -> object:
     """The confidence of a prediction, by any of its names; None for a label."""
     return next((item[key] for key in CONFIDENCES if key in item), None)
+
+
+def comment_in(item: dict[str, Any]) -> str:
+    """The comment of a label; "" where it has none."""
+    comment = item.get("comment")
+    return comment if isinstance(comment, str) else ""
 
 
 def positive(value: object, place: str, name: str, unit: str) -> float | None:
@@ -224,7 +243,7 @@ def _halves_of(names: Sequence[str]) -> list[HalfId]:
 
 
 def _with_oddities(game: str, labels: Sequence[Label]) -> GameLabels:
-    number = Counter(label._replace(place="", team="") for label in labels)
+    number = Counter(label._replace(place="", team="", confidence=None) for label in labels)
     repeated = len(labels) - len(number)
     if repeated <= MOST_REPEATED * len(labels):
         return GameLabels(tuple(labels))

@@ -12,6 +12,7 @@ Positions count from the start of the video; without one a label is at its gameT
 that of the match, not of the file, and does not count.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from hmtas.errors import InputError, quoted
@@ -19,10 +20,12 @@ from hmtas.formats.labels import Label, Recording
 from hmtas.formats.listing import (
     Entry,
     Options,
+    comment_in,
     confidence_in,
     entries_of,
     entry_name,
     label_name,
+    path_text,
     positive,
 )
 from hmtas.formats.soccernet import is_visible
@@ -37,8 +40,10 @@ def read_osl_v1(document: dict[str, Any], place: str, options: Options) -> list[
     for number, video in enumerate(entries_of(document["videos"], place, "videos")):
         where = f"{place}, video {number}"
         features = video.get("path_features")
+        if features is not None:
+            path_text(features, where, "path_features")
         named = video.get("path_video", video.get("path", features))
-        name = entry_name(features if isinstance(features, str) else named, where, "path")
+        name = entry_name(named if features is None else features, where, "path")
         fps = positive(video.get("fps"), where, "fps", "frames a second")
         labels = []
         annotations = video.get("annotations", video.get("predictions"))
@@ -50,7 +55,7 @@ def read_osl_v1(document: dict[str, Any], place: str, options: Options) -> list[
                 labels=tuple(labels),
                 recording=Recording(
                     video=named if isinstance(named, str) else name,
-                    features=(features,) if isinstance(features, str) else (),
+                    features=() if features is None else (features,),
                     fps=options.fps or fps,
                 ),
                 labelled=annotations is not None,
@@ -70,6 +75,7 @@ def v1_actions(document: dict[str, Any]) -> list[Any]:
 def read_osl_v2(document: dict[str, Any], place: str, options: Options) -> list[Entry]:
     """The entries of a file of version 2."""
     found = []
+    heads = _heads_in(document, place)
     metadata = document.get("metadata")
     split = metadata.get("split") if isinstance(metadata, dict) else None
     for number, sample in enumerate(entries_of(document["data"], place, "data")):
@@ -92,7 +98,7 @@ def read_osl_v2(document: dict[str, Any], place: str, options: Options) -> list[
         labels = [
             _read_label(item, f"{where}, event {at}", "position_ms")
             for at, item in enumerate(entries_of(events or [], where, "events"))
-            if item.get("head", HEAD) == _head_of(document)
+            if _is_action(item, heads, f"{where}, event {at}")
         ]
         found.append(
             Entry(
@@ -100,7 +106,7 @@ def read_osl_v2(document: dict[str, Any], place: str, options: Options) -> list[
                 labels=tuple(labels),
                 recording=Recording(
                     video=named if isinstance(named, str) else name,
-                    features=tuple(item["path"] for item in arrays),
+                    features=tuple(path_text(item["path"], where, "path") for item in arrays),
                     fps=options.fps or next(filter(None, frames), None),
                     rate_hz=rates.pop() if len(rates) == 1 else None,
                 ),
@@ -115,17 +121,48 @@ def read_osl_v2(document: dict[str, Any], place: str, options: Options) -> list[
 def v2_actions(document: dict[str, Any]) -> list[Any]:
     """The actions that a file of version 2 lists: the labels of its head."""
     heads = document.get("labels")
-    head = heads.get(_head_of(document)) if isinstance(heads, dict) else None
+    if not isinstance(heads, dict) or not heads:
+        return []
+    head = heads[HEAD if HEAD in heads else next(iter(heads))]
     labels = head.get("labels") if isinstance(head, dict) else None
     return labels if isinstance(labels, list) else []
 
 
-def _head_of(document: dict[str, Any]) -> str:
-    """The head of actions: the one called so, or the only one."""
-    heads = document.get("labels")
-    if isinstance(heads, dict) and len(heads) == 1:
-        return str(next(iter(heads)))
-    return HEAD
+def _heads_in(document: dict[str, Any], place: str) -> list[str]:
+    """The heads of a file, that of the actions first: the one called so, or the only one.
+
+    They are those that the file lists, or else those that its events name.
+
+    Raises:
+        InputError: If there are several, none of which is called so.
+    """
+    listed = document.get("labels")
+    heads = list(listed) if isinstance(listed, dict) else []
+    if not heads:
+        samples = [sample for sample in document["data"] if isinstance(sample, dict)]
+        events = [item for sample in samples for item in _list(sample.get("events"))]
+        named = (item.get("head") for item in events if isinstance(item, dict))
+        heads = list(dict.fromkeys(head for head in named if isinstance(head, str)))
+    if len(heads) > 1 and HEAD not in heads:
+        raise InputError(
+            f"{place}: of its heads, {', '.join(map(quoted, heads[:5]))}, none is {HEAD!r}; which "
+            "has the actions?"
+        )
+    return sorted(heads or [HEAD], key=lambda head: head != HEAD)
+
+
+def _is_action(event: dict[str, Any], heads: Sequence[str], place: str) -> bool:
+    """Is an event of the head of actions? It is where it names none."""
+    head = event.get("head")
+    if head is not None and head not in heads:
+        raise InputError(
+            f"{place}: head {quoted(head)} is none of the file, {', '.join(map(quoted, heads[:5]))}"
+        )
+    return head is None or head == heads[0]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _read_label(item: dict[str, Any], place: str, key: str) -> Label:
@@ -137,7 +174,8 @@ def _read_label(item: dict[str, Any], place: str, key: str) -> Label:
     else:
         time_s = read_position_s(position, place, key)
     team = item.get("team")
-    comment = str(item.get("comment") or "")
-    visible = is_visible(item, place) if "visibility" in item else "not shown" not in comment
+    visible = (
+        is_visible(item, place) if "visibility" in item else "not shown" not in comment_in(item)
+    )
     return Label(1, time_s, label_name(item.get("label"), place), place, visible,
                  team if isinstance(team, str) else "", confidence_in(item))  # fmt: skip

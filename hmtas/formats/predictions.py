@@ -30,10 +30,11 @@ from hmtas.formats.submission import (
     MOST_BYTES,
     SPOTS_FILE,
     read_confidence,
+    read_game,
     read_submission,
     team_and_label,
 )
-from hmtas.formats.times import read_number
+from hmtas.formats.times import frame_time_s
 from hmtas.records import HalfId, Spots
 from hmtas.terminal.text import counted
 
@@ -85,6 +86,9 @@ def read_spots(
     else:
         return read_submission(path, actions, games=games, naming=naming, on_note=on_note)
     document = parse_json(content, place) if name.lower().endswith(".json") else content
+    if isinstance(document, dict) and isinstance(document.get("predictions"), list):
+        game = _game_of(document, place, games)
+        return read_game(document, game, place, actions, naming=naming, on_note=on_note)
     labels, halves = _predicted(document, place, games, options)
     return _to_spots(labels, halves, actions, naming)
 
@@ -133,33 +137,27 @@ def _predicted(
     if _are_rows(document):
         labels = list(_read_rows(document, place, games, options))
         return labels, {HalfId(game, 1) for game, _ in labels}
-    source = open_document(_as_listing(document, place, games), place, options)
-    labels = [(game, label) for game in source.games for label in source.read(game).labels]
-    return labels, set(source.recordings)
+    if isinstance(document, dict) and isinstance(document.get("results"), dict):  # of ActivityNet
+        found = document["results"].items()
+        document = {"database": {video: {"annotations": spots} for video, spots in found}}
+    source = open_document(document, place, options)
+    known = [game for game in source.games if source.is_labelled(game)]
+    labels = [(game, label) for game in known for label in source.read(game).labels]
+    return labels, {half for half in source.recordings if half.game in known}
 
 
-def _as_listing(document: Any, place: str, games: Collection[str]) -> Any:
-    """A document of predictions as the list of labels that it resembles."""
-    if not isinstance(document, dict):
-        return document
-    if isinstance(document.get("results"), dict):  # of ActivityNet
-        return {
-            "database": {
-                video: {"annotations": found} for video, found in document["results"].items()
-            }
-        }
-    if isinstance(document.get("predictions"), list):  # of one game
-        game = document.get("UrlLocal")
-        if not isinstance(game, str) or game not in games:
-            if len(games) != 1:
-                raise InputError(
-                    f"{place}: predictions of one game, and UrlLocal does not say which of "
-                    f"{counted(len(games), 'game')}, got {quoted(game)}; put it into the folder of "
-                    f"its game as {SPOTS_FILE}"
-                )
-            game = next(iter(games))
-        return {"videos": [{"path": game, "predictions": document["predictions"]}]}
-    return document
+def _game_of(document: Mapping[str, Any], place: str, games: Collection[str]) -> str:
+    """The game of predictions that lie in no folder of it: by UrlLocal, or the only one."""
+    game = document.get("UrlLocal")
+    if isinstance(game, str) and game in games:
+        return game
+    if len(games) != 1:
+        raise InputError(
+            f"{place}: predictions of one game, and UrlLocal does not say which of "
+            f"{counted(len(games), 'game')}, got {quoted(game)}; put it into the folder of its "
+            f"game as {SPOTS_FILE}"
+        )
+    return next(iter(games))
 
 
 def _are_rows(document: Any) -> bool:
@@ -190,14 +188,12 @@ def _read_rows(
             raise InputError(f"{place}: no game {name!r}{did_you_mean(name, games)}")
         game = entry_name(name, place, "a game") if known else next(iter(games))
         for number, row in enumerate(rows):
-            where = f"{place}, {name}, row {number}"
+            where = f"{place}, {quoted(name)}, row {number}"
             if len(row) < 3 or not isinstance(row[-2], str):
                 raise InputError(f"{where}: must be [frame, ..., label, score], got {quoted(row)}")
-            frame = read_number(row[0], where, "frame", "the number of a frame")
-            if frame < 0:
-                raise InputError(f"{where}: frame must not be negative, got {frame:g}")
-            team = str(row[1]) if len(row) > 3 else ""
-            yield game, Label(1, frame / options.fps, row[-2], where, True, team, row[-1])
+            time_s = frame_time_s(row[0], options.fps, where)
+            team = row[1] if len(row) > 3 and isinstance(row[1], str) else ""
+            yield game, Label(1, time_s, row[-2], where, True, team, row[-1])
 
 
 def _to_spots(

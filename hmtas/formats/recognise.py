@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from hmtas.errors import InputError, quoted
-from hmtas.files import parse_json, walk_files
+from hmtas.files import looks_like, parse_json, walk_files
 from hmtas.formats.actions import check_names, read_actions
 from hmtas.formats.frames import read_frames
 from hmtas.formats.labels import LabelSource
@@ -15,7 +15,7 @@ from hmtas.formats.osl import read_osl_v1, read_osl_v2, v1_actions, v2_actions
 from hmtas.formats.rows import read_rows
 from hmtas.formats.segments import read_segments
 from hmtas.formats.soccernet import EMBEDDINGS, LABEL_FILES, LabelTree, find_games
-from hmtas.formats.splits import SPLIT_FILE, split_named
+from hmtas.formats.splits import SPLIT_FILE, split_called, split_named
 from hmtas.formats.times import Times
 
 Format = Literal[
@@ -65,6 +65,11 @@ def open_labels(
     if options.fps is not None and not 0 < options.fps < 1e6:
         raise InputError(f"--fps must be a positive number of frames a second, got {options.fps}")
     if place.is_file():
+        if options.format in LABEL_FILES:
+            raise InputError(
+                f"{place}: is a file, and --format {options.format} a file in the folder of each "
+                "game; name the folder of all games"
+            )
         return _open_lists([place], options)
     if not place.is_dir():
         raise InputError(f"{place}: no such folder of games, and no file that lists them")
@@ -73,7 +78,9 @@ def open_labels(
     if chosen is None:
         names = {path.name for path in walk_files(place)}
         tree = next((kind for kind, name in LABEL_FILES.items() if name in names), None)
-    lists = [] if tree is not None and chosen else _list_files(place, chosen)
+    lists, damaged = ([], []) if tree is not None and chosen else _list_files(place, chosen)
+    if damaged and (lists or chosen in _LIST_READERS):
+        raise damaged[0]
     if tree is not None and lists:
         raise InputError(
             f"{place}: holds {LABEL_FILES[tree]} of games and {lists[0].name}, which lists games; "
@@ -86,6 +93,8 @@ def open_labels(
     tree = tree or "soccernet-v2"
     games = find_games(place, label_file=LABEL_FILES[tree], on_dead_link=on_dead_link)
     if not games and not (place / SPLIT_FILE).is_file():  # whose games are named one by one
+        if damaged:
+            raise damaged[0]
         raise InputError(f"{place}: no labels and no embeddings of games found; {_looked_for()}")
     return LabelTree(place, tree, games, options.times)
 
@@ -98,33 +107,43 @@ def _looked_for() -> str:
     )
 
 
-def _list_files(folder: Path, chosen: str | None) -> list[Path]:
-    """The files that list games: in a folder, and in those in it."""
+def _list_files(folder: Path, chosen: str | None) -> tuple[list[Path], list[InputError]]:
+    """The files that list games, in a folder and in those in it; and why some are no files."""
     near = [path for depth in ("*", "*/*") for path in sorted(folder.glob(depth))]
     files = [path for path in near if path.suffix.lower() in _ENDINGS and path.is_file()]
-    found = {path: _format_of(path) for path in files}
+    found: dict[Path, str | None] = {}
+    damaged = []
+    for path in files:
+        try:
+            found[path] = _format_of(path)
+        except InputError as error:
+            damaged.append(error)
     formats = sorted(set(filter(None, found.values())))
     if chosen is None and len(formats) > 1:
         some = ", ".join(
-            f"{next(path.name for path in files if found[path] == kind)} ({kind})"
+            f"{next(path.name for path in found if found[path] == kind)} ({kind})"
             for kind in formats
         )
         raise InputError(f"{folder}: files of several formats, {some}; choose one with --format")
-    return [path for path in files if found[path] and (chosen is None or found[path] == chosen)]
+    lists = [path for path in found if found[path] and chosen in (None, found[path])]
+    return lists, damaged
 
 
 def _format_of(path: Path) -> str | None:
-    """The format of a file that lists games, by what is in it; None if it lists none."""
+    """The format of a file that lists games, by what is in it; None if it lists none.
+
+    Raises:
+        InputError: If it is not what its ending says.
+    """
     if path.suffix.lower() != ".json":
         with path.open("rb") as file:
-            head = file.readline(1 << 16).decode(errors="replace")
-        columns = {name.strip() for name in re.split(r"[,;\t]", head.lstrip("\ufeff"))}
+            head = file.readline(1 << 16)
+        if what := looks_like(head):
+            raise InputError(f"{path}: not a table (CSV) but {what}")
+        words = re.split(r"[,;\t]", head.decode("utf-8-sig", errors="replace"))
+        columns = {word.strip().strip('"') for word in words}
         return "csv" if {"game", "label"} <= columns else None
-    try:
-        document = parse_json(path.read_bytes(), str(path))
-    except InputError:
-        return None  # reading it says why, if it is asked for
-    return _format_of_document(document)
+    return _format_of_document(parse_json(path.read_bytes(), str(path)))
 
 
 def _format_of_document(document: Any) -> str | None:
@@ -184,8 +203,9 @@ def _read_entries(
     _check_shape(document, chosen, place)
     found = []
     for entry in _LIST_READERS[chosen](document, place, Options(options.fps, options.spot_at)):
-        split = split_named(entry.split) if entry.split else None
-        split = split or entry.split or of_file
+        split = split_named(entry.split) if entry.split else of_file
+        if entry.split and split is None:
+            split = split_called(entry.split, entry.place)
         labelled = entry.labelled and not (split == "challenge" and not entry.labels)
         found.append(entry._replace(split=split, labelled=labelled))
     return found
@@ -213,7 +233,7 @@ def _check_shape(document: Any, chosen: str, place: str) -> None:
 
 def _kind(document: Any) -> str:
     if isinstance(document, dict):
-        return f"an object of {', '.join(map(str, list(document)[:5])) or 'nothing'}"
+        return f"an object of {', '.join(map(quoted, list(document)[:5])) or 'nothing'}"
     return "a list" if isinstance(document, list) else quoted(document)
 
 

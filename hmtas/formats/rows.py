@@ -14,7 +14,7 @@ from hmtas.formats.labels import Label, Recording
 from hmtas.formats.listing import Entry, Options, confidence_in, entry_name, label_name
 from hmtas.formats.soccernet import is_visible
 from hmtas.formats.table import table_rows
-from hmtas.formats.times import LATEST_MS, MOST_PARTS, read_number, read_position_s
+from hmtas.formats.times import LATEST_MS, MOST_PARTS, frame_time_s, read_number, read_position_s
 
 TIMES = ("time_s", "position_ms", "frame")
 
@@ -44,8 +44,11 @@ def read_rows(content: bytes, place: str, options: Options) -> list[Entry]:
                 confidence=confidence_in(row),
             )
         )
-        if row.get("split"):
-            splits[key] = row["split"]
+        split = row.get("split")
+        if split and splits.setdefault(key, split) != split:
+            raise InputError(
+                f"{where}: is in split {split!r}, but a line before in {splits[key]!r}"
+            )
     return [
         Entry(
             name=f"{game}/half{half}",
@@ -67,7 +70,7 @@ def _time_s(row: dict[str, str], place: str, options: Options) -> float:
     else:
         if options.fps is None:
             raise InputError(f"{place}: a frame has no time; say how many a second with --fps")
-        time_s = read_number(row["frame"], place, "frame", "the number of a frame") / options.fps
+        return frame_time_s(row["frame"], options.fps, place)
     if not 0 <= time_s < LATEST_MS / 1000:
         raise InputError(f"{place}: a time must not be negative, got {time_s:g} s")
     return time_s

@@ -69,5 +69,7 @@ def _read_label(item: dict[str, Any], place: str, spot_at: str) -> Label:
         raise InputError(f"{place}: segment must begin at 0 or later and end after it began, "
                          f"got {quoted(ends)}")  # fmt: skip
     time_s = {"start": start_s, "middle": (start_s + end_s) / 2, "end": end_s}[spot_at]
+    team = item.get("team")
     return Label(1, time_s, label_name(item.get("label"), place), place,
+                 team=team if isinstance(team, str) else "",
                  confidence=confidence_in(item))  # fmt: skip

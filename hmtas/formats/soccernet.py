@@ -164,13 +164,14 @@ def read_labels(path: Path, game: str, kind: str, times: Times = "position") -> 
         place = f"{path}, annotation {number}"
         half, whole_s, time_s = _read_time(annotation, place, times)
         name = annotation.get("label")
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name:
             raise InputError(f"{place}: label must be the name of an action, got {quoted(name)}")
         if kind == "soccernet-v1":
-            name = next((action for word, action in _V1_WORDS.items() if word in name), "")
-        if not name:
-            skipped += 1
-            continue
+            action = next((action for word, action in _V1_WORDS.items() if word in name), None)
+            if action is None:
+                skipped += 1
+                continue
+            name = action
         team = annotation.get("team")
         labels.append(Label(half, time_s, name, place, is_visible(annotation, place),
                             team if isinstance(team, str) else ""))  # fmt: skip
@@ -198,8 +199,11 @@ def is_visible(annotation: Mapping[str, Any], place: str) -> bool:
         InputError: If it says something else.
     """
     value = annotation.get("visibility")
-    words = "" if value is None else str(value).lower()
-    known = _VISIBLE.get(" ".join(re.split(r"[\s_-]+", words.strip())))
+    if value is None:
+        return True
+    known = None
+    if isinstance(value, str | bool):
+        known = _VISIBLE.get(" ".join(re.split(r"[\s_-]+", str(value).lower().strip())))
     if known is None:
         raise InputError(
             f"{place}: visibility must be 'visible' or 'not shown', got {quoted(value)}"

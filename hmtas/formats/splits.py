@@ -8,7 +8,7 @@ from unicodedata import is_normalized, normalize
 
 from pydantic import RootModel
 
-from hmtas.errors import InputError, join_problems
+from hmtas.errors import InputError, join_problems, quoted
 from hmtas.files import read_json
 from hmtas.formats.table import table_rows
 from hmtas.validation import validated
@@ -44,7 +44,7 @@ def read_splits(path: Path) -> Splits:
     named = _named_splits(path)
     splits: Splits = {}
     for name, games in named.items():
-        known = _OTHER_NAMES.get(name.lower(), name)
+        known = split_called(name, str(path))
         if known in splits:
             raise InputError(f"{path}: split {known!r} is there under two names; {name!r} is one")
         splits[known] = games
@@ -85,6 +85,18 @@ def split_named(text: str) -> str | None:
     found = {_OTHER_NAMES.get(word, word) for word in words}
     meant = found.intersection(SPLITS)
     return meant.pop() if len(meant) == 1 else None
+
+
+def split_called(name: str, place: str) -> str:
+    """The usual name of a split.
+
+    Raises:
+        InputError: If it can be no name: files are called by it.
+    """
+    if not name.strip() or not name.isprintable() or not {"/", "\\"}.isdisjoint(name):
+        raise InputError(f"{place}: a split must have a name such as 'train', got {quoted(name)}")
+    usual = _OTHER_NAMES.get(name.lower(), name.lower())
+    return usual if usual in SPLITS else name
 
 
 def other_form(names: Iterable[str], known: Iterable[str]) -> str:

@@ -210,19 +210,46 @@ def read_submission(
             others.append(f"{name} says {quoted(document['UrlLocal'])}")
     if not spots:
         raise InputError(f"{path}: holds no {SPOTS_FILE}; is it a submission?")
-    num_spots = sum(len(item.time_s) for item in spots.values())
-    check_apart(str(path), apart, num_spots, "prediction")
-    if apart:
-        on_note(
-            f"{path}: {len(apart)} of {counted(num_spots, 'prediction')} have a gameTime that is "
-            f"not their half and position, which count; {example_of(apart)}"
-        )
+    _tell_apart(str(path), apart, spots, on_note)
     if others:
         on_note(
             f"{path}: {counted(len(others), 'file')} of another game by UrlLocal, but the folder "
             f"counts; the first, {others[0]}"
         )
     return _below_a_folder(path, spots, games, on_note)
+
+
+def read_game(
+    document: Any,
+    game: str,
+    place: str,
+    actions: Sequence[str],
+    *,
+    naming: Naming,
+    on_note: Callable[[str], None],
+) -> dict[HalfId, Spots]:
+    """The spots of one game by its document, as `read_submission` reads those of many."""
+    apart: list[dict[str, Any]] = []
+    index = {action: i for i, action in enumerate(actions)}
+    spots = _read_game(game, _predictions_in(document, place), index, naming, apart)
+    _tell_apart(place, apart, spots, on_note)
+    return spots
+
+
+def _tell_apart(
+    place: str,
+    apart: Sequence[Mapping[str, Any]],
+    spots: Mapping[HalfId, Spots],
+    on_note: Callable[[str], None],
+) -> None:
+    """Refuse or tell that predictions have a gameTime that contradicts their position."""
+    num_spots = sum(len(item.time_s) for item in spots.values())
+    check_apart(place, apart, num_spots, "prediction")
+    if apart:
+        on_note(
+            f"{place}: {len(apart)} of {counted(num_spots, 'prediction')} have a gameTime that is "
+            f"not their half and position, which count; {example_of(apart)}"
+        )
 
 
 def _below_a_folder(
@@ -346,7 +373,8 @@ def _read_prediction(
         raise InputError(f"{place}: must be an object, got {quoted(prediction)}")
     label = prediction.get("label")
     if isinstance(label, str):
-        label = naming.action_of(label, str(prediction.get("team") or ""), place)
+        team = prediction.get("team")
+        label = naming.action_of(label, team if isinstance(team, str) else "", place)
         if label == LEFT_OUT:
             return None
     action = find_action(label, index, place)

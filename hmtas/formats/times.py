@@ -17,7 +17,7 @@ _GAME_TIME = re.compile(r"\s*([1-9]\d?)\s*-\s*(\d{1,3}):([0-5]?\d)\s*")
 
 def game_time_s(text: object) -> tuple[int, int] | None:
     """Half and seconds of a gameTime such as "1 - 12:34"; None if it is no such text."""
-    match = _GAME_TIME.fullmatch(str(text))
+    match = _GAME_TIME.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         return None
     half, minutes, seconds = (int(group) for group in match.groups())
@@ -68,6 +68,22 @@ def read_number(value: object, place: str, name: str, meaning: str) -> float:
         if math.isfinite(number):
             return number
     raise InputError(f"{place}: {name} must be {meaning}, got {quoted(value)}")
+
+
+def frame_time_s(frame: object, fps: float, place: str) -> float:
+    """Seconds of the number of a frame.
+
+    Raises:
+        InputError: If it is no number, negative, or past the end of any video.
+    """
+    number = read_number(frame, place, "frame", "the number of a frame")
+    time_s = number / fps
+    if not 0 <= time_s < LATEST_MS / 1000:
+        raise InputError(
+            f"{place}: frame must not be negative or past the end of any video, got {number:g} at "
+            f"{fps:g} frames a second"
+        )
+    return time_s
 
 
 def are_apart(whole_s: int, time_s: float) -> bool:

@@ -75,7 +75,7 @@ def choose_actions(
         names, origin = check_names(sorted(number), source.place), "the labels of the train split"
     else:
         listed = source.actions if asked is None else asked
-        names = check_names(list(listed), "--actions")
+        names = check_names(list(listed), source.place if asked is None else "--actions")
         origin = source.actions_from if asked is None else "--actions"
         if naming.by_team and not set(number) <= set(names):
             names = with_teams(names, sorted({label.team for label in train if label.team}))
