@@ -121,7 +121,7 @@ def find_action(label: object, index: Mapping[str, int], place: str) -> int:
     meant = f", the closest is {close[0]!r}" if close else ""
     raise InputError(
         f"{place}: unknown action {quoted(label)}; the actions are those of the store"
-        f"{meant} (a typo, or a file of another data set?)"
+        f"{meant} (a typo, or a file of another data set? --actions lists others)"
     )
 
 
