@@ -48,7 +48,7 @@ ActionList = Annotated[
     str | None,
     typer.Option(
         "--actions",
-        metavar="FILE|labels",
+        metavar="FILE|LABELS",
         help="The actions in their order: a file with a name a line, or `labels` for the names in "
         "the labels of the train split; by default those that the format or the files list.",
     ),

@@ -346,7 +346,7 @@ def _read_prediction(
         raise InputError(f"{place}: must be an object, got {quoted(prediction)}")
     label = prediction.get("label")
     if isinstance(label, str):
-        label = naming.action_of(label, str(prediction.get("team") or ""), place)
+        label = naming.action_of(label, str(prediction.get("team") or ""), place, index)
         if label == LEFT_OUT:
             return None
     action = find_action(label, index, place)

@@ -52,7 +52,7 @@ def unknown_labels(
     problems: dict[str, str] = {}
     for game in labels.values():
         for label in game.labels:
-            name = naming.action_of(label.name, label.team, label.place)
+            name = naming.action_of(label.name, label.team, label.place, index)
             if name == LEFT_OUT or name in index:
                 continue
             number[name] += 1
@@ -90,7 +90,10 @@ def choose_actions(
     every = [label for game in labels.values() for label in game.labels]
     naming.check_used((label.name for label in every), source.place)
     train = [label for game in fitted_on for label in labels[game].labels]
-    number = Counter(naming.action_of(label.name, label.team, label.place) for label in train)
+    listed = source.actions if asked is None else asked
+    number = Counter(
+        naming.action_of(label.name, label.team, label.place, listed) for label in train
+    )
     del number[LEFT_OUT]
     if asked == FROM_LABELS or (asked is None and not source.actions):
         if not number:
@@ -100,7 +103,6 @@ def choose_actions(
             )
         names, origin = check_names(sorted(number), source.place), "the labels of the train split"
     else:
-        listed = source.actions if asked is None else asked
         names = check_names(list(listed), "--actions")
         origin = source.actions_from if asked is None else "--actions"
         if naming.by_team and not set(number) <= set(names):
