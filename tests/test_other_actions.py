@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from hmtas.ablation.pictures import draw_positives
+from hmtas.ablation.results import Positives
+from hmtas.ablation.scores import count_positives
 from hmtas.cli import build
 from hmtas.config import THESIS_NMS_WINDOWS_S, THESIS_WEIGHTS, SpottingConfig
 from hmtas.metric.averages import average_map
@@ -20,6 +23,7 @@ from hmtas.scoring.score import read_score
 from hmtas.settings import parse_settings
 from hmtas.spotting.spots import read_windows, spot
 from hmtas.store.local import EmbeddingStore
+from hmtas.terminal.style import write_figure
 from hmtas.training.loop import fit
 from hmtas.training.on_store import on_store
 from tests.support.rallies import ACTIONS, make_rallies
@@ -30,6 +34,7 @@ from tune.report.repeat import model_line
 from tune.space.default import build_space
 from tune.space.labels import space_table
 from tune.study.settings import sweep_base
+from tune.windows.fit import tune_run
 
 Hmtas = Callable[..., Any]
 
@@ -146,3 +151,26 @@ def test_the_space_of_a_study_has_windows_that_such_events_allow(
     space = build_space(base, ACTIONS, weights="group")
     (tied,) = (row[5] for row in space_table(base, space).rows if row[0].startswith("weight: "))
     assert tied == ", ".join(ACTIONS[1:]), "a name may hold a dot"
+
+
+@pytest.mark.parametrize("num", [1, 2, 30])
+def test_one_action_two_and_thirty_with_long_names(tmp_path: Path, num: int) -> None:
+    names = tuple(f"player {i} of the visiting team hits / {'very ' * 16}hard" for i in range(num))
+    never = names[-1] if num > 1 else None
+    store = make_rallies(tmp_path / "season", names, seconds=40, never=never)
+    run = tmp_path / "run"
+    fit(store, make_config(max_epochs=1, power=0.5), run, name="run")
+    predict_run(run, store, "valid")
+    tuned = tune_run(run, "valid", kinds=("hard",))
+    assert tuple(tuned.fitted.windows_s) == names
+    assert tuple(tuned.after.num_events) == names
+    make_sweep(tmp_path / "s", store, "done done", weights="per_action", search_windows=True)
+    page = write_report(tmp_path / "s").read_text(encoding="utf-8")
+    assert all(name in page for name in names)
+    games = store.games("train")
+    positives = Positives(
+        seq_len=3,
+        num_windows=sum(store.halves[half].num_rows for half in store.halves_of(games)),
+        counts=count_positives(store, games, 3),
+    )
+    write_figure(draw_positives(positives), tmp_path / "positives.png")

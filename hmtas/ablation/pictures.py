@@ -128,7 +128,10 @@ def draw_positives(positives: Positives) -> "Figure":
     counts = dict(sorted(positives.counts.items(), key=lambda item: -item[1]))
     total = positives.num_windows
     shares = [100 * count / total for count in counts.values()]
-    figure = new_figure(9.0, 1.3 + 0.3 * len(counts), "Positive training windows by action")
+    # Room for the axes, however few the actions and however long their names.
+    width = 9.0 + 0.09 * max(0, max(map(len, counts)) - 40)
+    height = max(2.8, 1.3 + 0.3 * len(counts))
+    figure = new_figure(width, height, "Positive training windows by action")
     axes = figure.subplots()
     style_rows(axes, list(counts))
     colours = [GREY if name == BACKGROUND else BLUE for name in counts]

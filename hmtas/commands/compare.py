@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hmtas.commands.failures import Failures
-from hmtas.commands.metric_options import Fps, GridHz, ToleranceFrames, ToleranceS, chosen_metric
+from hmtas.commands.label_options import (
+    ActionList,
+    ByTeam,
+    LabelFormat,
+    LabelFps,
+    Renames,
+    SpotAt,
+    reading_of,
+)
+from hmtas.commands.metric_options import GridHz, ToleranceFrames, ToleranceS, chosen_metric
 from hmtas.commands.options import Json
 from hmtas.errors import InputError, did_you_mean
 from hmtas.runs.record import predictions_path, read_run
@@ -43,7 +52,12 @@ def compare(
     tolerance_s: ToleranceS = None,
     grid_hz: GridHz = None,
     tolerance_frames: ToleranceFrames = None,
-    fps: Fps = None,
+    label_format: LabelFormat = None,
+    actions: ActionList = None,
+    rename: Renames = None,
+    by_team: ByTeam = False,
+    fps: LabelFps = None,
+    spot_at: SpotAt = None,
     as_json: Json = False,
 ) -> None:
     """Compare models and ensembles in one table, from MLflow, best validation score first.
@@ -68,14 +82,25 @@ def compare(
     from hmtas.scoring.inputs import is_spots
     from hmtas.tracking.client import ui_line
 
-    metric = chosen_metric(tolerance_s, grid_hz, tolerance_frames, fps)
+    # Those of label files need no tolerance.
+    of_metric = fps if tolerance_frames is not None or games is None else None
+    metric = chosen_metric(tolerance_s, grid_hz, tolerance_frames, of_metric)
+    reading = reading_of(
+        label_format=label_format,
+        fps=fps,
+        spot_at=spot_at,
+        rename=rename,
+        by_team=by_team,
+        actions=actions,
+    )
     if metric is not None and len(runs or ()) < FEWEST_COMPARED:
         raise InputError(
             "--tolerance-s and --tolerance-frames compare runs or spots on the same games; name "
             "two or more of them, or score one with `hmtas score`"
         )
     if any(is_spots(run) for run in runs or ()):
-        _compare_spots(runs or [], split, games, splits, metric, as_json=as_json)
+        _compare_spots(runs or [], split, as_json=as_json, games=games, splits=splits,
+                       metric=metric, reading=reading)  # fmt: skip
         return
     if splits or (games and not runs):
         raise InputError("--splits is for spots, and --games for spots and runs that are named")
@@ -182,16 +207,8 @@ def _rows_of(
     return read_runs(stores[0], ids), ids, stores[0], experiments
 
 
-def _compare_spots(
-    paths: list[Path],
-    split: str | None,
-    games: str | None,
-    splits: Path | None,
-    metric: "ChosenMetric | None",
-    *,
-    as_json: bool,
-) -> None:
-    """Compare folders or zips of spots, of which MLflow knows nothing, also with runs."""
+def _compare_spots(paths: list[Path], split: str | None, *, as_json: bool, **how: Any) -> None:
+    """Compare spots, of which MLflow knows nothing, also with runs; `how` as `compare_paired`."""
     from hmtas.commands.compare_table import show_paired
     from hmtas.scoring.paired import compare_paired
 
@@ -202,8 +219,7 @@ def _compare_spots(
             "or score it with `hmtas score`"
         )
     with progress("Comparing", 2 * len(named)) as step:
-        paired = compare_paired(named, split, {}, games=games, splits=splits, metric=metric,
-                                on_step=step)  # fmt: skip
+        paired = compare_paired(named, split, {}, on_step=step, **how)
     if as_json:
         emit({"paired": paired.model_dump(mode="json")})
     else:

@@ -1,7 +1,6 @@
 """Arguments and options that several verbs share, of this package and of others."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -122,60 +121,6 @@ Device = Annotated[
     typer.Option(help="Where to compute; `auto` takes a GPU if there is one."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-
-
-LabelFormat = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        help="Format of the labels: soccernet-v2, soccernet-ball, soccernet-v1, osl-v1, osl-v2, "
-        "frames, segments or csv; by default recognised by the files (docs/data.md).",
-    ),
-]
-LabelFps = Annotated[
-    float | None,
-    typer.Option(
-        "--fps",
-        help="Frames a second: of videos whose label files do not say, or say -1, and of "
-        "--tolerance-frames.",
-    ),
-]
-SpotAt = Annotated[
-    Literal["start", "middle", "end"] | None,
-    typer.Option(help="The moment of a segment that is spotted."),
-]
-Renames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--rename",
-        metavar="OLD=NEW",
-        help="Give a label the name of another action; OLD= leaves it out (repeat for several).",
-    ),
-]
-ByTeam = Annotated[
-    bool,
-    typer.Option(
-        "--by-team",
-        help="Make the team a part of the action, such as 'left PASS'; a score has Team-mAP too.",
-    ),
-]
-ActionList = Annotated[
-    str | None,
-    typer.Option(
-        "--actions",
-        metavar="FILE|labels",
-        help="The actions in their order: a file with a name a line, or `labels` for the names in "
-        "the labels of the train split; by default those that the format or the files list.",
-    ),
-]
-
-
-def actions_in(text: str | None) -> "Sequence[str] | None":
-    """The actions that `--actions` names: a list, or that they are those of the labels."""
-    from hmtas.formats.actions import read_actions
-    from hmtas.store.classes import FROM_LABELS
-
-    return text if text in (None, FROM_LABELS) else read_actions(Path(text))
 
 
 def device_here(device: Literal["auto", "cpu", "cuda"]) -> str:

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hmtas.commands.failures import Failures, check_readable
-from hmtas.commands.metric_options import GridHz, ToleranceFrames, ToleranceS, chosen_metric
-from hmtas.commands.options import (
+from hmtas.commands.label_options import (
     ActionList,
-    Bootstrap,
     ByTeam,
-    Json,
     LabelFormat,
     LabelFps,
     Renames,
     SpotAt,
-    actions_in,
+    reading_of,
 )
+from hmtas.commands.metric_options import GridHz, ToleranceFrames, ToleranceS, chosen_metric
+from hmtas.commands.options import Bootstrap, Json
 from hmtas.errors import InputError
 from hmtas.place import check_file, check_folder
 from hmtas.terminal.console import emit, progress, say, show
@@ -155,10 +154,8 @@ def score(
     Examples: `hmtas score runs/m7 --split valid`;
     `hmtas score submission.zip --games GAMES --split test`
     """
-    from hmtas.formats.actions import Naming, parse_renames
-    from hmtas.formats.recognise import LabelOptions
     from hmtas.metric.teams import team_pairs
-    from hmtas.scoring.inputs import Reading, is_run, load
+    from hmtas.scoring.inputs import is_run, load
     from hmtas.scoring.score import score_spots, write_score
     from hmtas.tracking.note import tracked
     from hmtas.tracking.run import check_tracking, log_saved
@@ -170,10 +167,14 @@ def score(
     chosen = chosen_metric(tolerance_s, grid_hz, tolerance_frames, of_metric)
     # Scores under the times of 2021 are not comparable, and not kept.
     runs = [path for path in spots if is_run(path)] if label_times == "position" else []
-    reading = Reading(
-        LabelOptions(label_format, fps, spot_at, label_times),
-        Naming(parse_renames(rename or ()), by_team),
-        actions_in(actions),
+    reading = reading_of(
+        label_format=label_format,
+        fps=fps,
+        spot_at=spot_at,
+        rename=rename,
+        by_team=by_team,
+        actions=actions,
+        label_times=label_times,
     )
     failures, inputs = Failures(len(spots)), []
     for path in spots:

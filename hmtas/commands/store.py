@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from hmtas.commands.options import (
+from hmtas.commands.label_options import (
     ActionList,
     ByTeam,
-    Json,
     LabelFormat,
     LabelFps,
     Renames,
     SpotAt,
-    StorePlace,
-    actions_in,
-    names_in,
+    reading_of,
 )
+from hmtas.commands.options import Json, StorePlace, names_in
 from hmtas.errors import InputError
 from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
 from hmtas.formats.times import MOST_PARTS
@@ -122,20 +120,26 @@ def pack(
     Examples: `hmtas pack SoccerNet store`; `hmtas pack tennis store --rate-hz 2`;
     `hmtas pack annotations.json store --features FEATURES --split-by split.csv`
     """
-    from hmtas.formats.actions import Naming, parse_renames
-    from hmtas.formats.recognise import LabelOptions
     from hmtas.store.check import plan_pack
     from hmtas.store.pack import run_pack
 
     plain_hz, stream_rates_hz = _by_stream("--rate-hz", rate_hz, _rate)
     method, stream_methods = _by_stream("--resample", resample, str)
     check_folder(store)
+    reading = reading_of(
+        label_format=label_format,
+        fps=fps,
+        spot_at=spot_at,
+        rename=rename,
+        by_team=by_team,
+        actions=actions,
+    )
     plan = plan_pack(
         games,
         features=features,
-        labels=LabelOptions(label_format, fps, spot_at),
-        naming=Naming(parse_renames(rename or ()), by_team),
-        actions=actions_in(actions),
+        labels=reading.labels,
+        naming=reading.naming,
+        actions=reading.actions,
         parts=parts_in(parts),
         allow_missing_halves=allow_missing_halves,
         splits=splits,
@@ -151,7 +155,7 @@ def pack(
     with progress("packing halves", len(plan.halves)) as on_half:
         report = run_pack(plan, store, on_half=on_half)
     if as_json:
-        emit({"store": str(store), **vars(report)})
+        emit({"store": str(store), **vars(report), "actions": report.actions._asdict()})
         return
     _show_report(report)
     if report.complete:
@@ -268,7 +272,8 @@ def _show_report(report: "PackReport") -> None:
     games = tuple((name, str(num_games)) for name, num_games in report.num_games.items())
     show(Table(heads=("split", "games"), rows=games, title="packed"))
     named = report.actions
-    show(f"labels: {report.format}; {counted(len(named.names), 'action')}, from {named.origin}")
+    num_actions = counted(len(named.names), "action")
+    show(f"labels: {report.format}; {num_actions}, from {named.origin}; {named.times}")
     if report.format != "soccernet-v2":
         counts = tuple((name, f"{number:,}") for name, number in named.num_train.items())
         show(Table(heads=("action", "labels of train"), rows=counts))

@@ -3,7 +3,7 @@
 import difflib
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,14 +58,16 @@ class Naming:
     renames: Mapping[str, str] = field(default_factory=dict)  # LEFT_OUT leaves a label out
     by_team: bool = False  # the team is a part of the action: "left PASS"
 
-    def action_of(self, label: str, team: str, place: str) -> str:
+    def action_of(self, label: str, team: str, place: str, known: Collection[str] = ()) -> str:
         """The action of a label, `LEFT_OUT` if it is left out.
+
+        One of the `known` actions may have its team in it already.
 
         Raises:
             InputError: If the team is a part of it, and the label has none.
         """
         name = self.renames.get(label, label)
-        if not self.by_team or name == LEFT_OUT:
+        if not self.by_team or name == LEFT_OUT or (not team and name in known):
             return name
         if not team:
             raise InputError(
@@ -122,7 +124,7 @@ def find_action(label: object, index: Mapping[str, int], place: str) -> int:
     meant = f", the closest is {close[0]!r}" if close else ""
     raise InputError(
         f"{place}: unknown action {quoted(label)}; the actions are those of the store"
-        f"{meant} (a typo, or a file of another data set?)"
+        f"{meant} (a typo, or a file of another data set? --actions lists others)"
     )
 
 

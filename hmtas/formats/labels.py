@@ -119,7 +119,7 @@ def to_events(
     index = {action: i for i, action in enumerate(actions)}
     rows: dict[int, list[tuple[float, int, bool]]] = {half: [] for half in halves}
     for label in labels:
-        name = naming.action_of(label.name, label.team, label.place)
+        name = naming.action_of(label.name, label.team, label.place, index)
         if name != LEFT_OUT:
             action = find_action(name, index, label.place)
             rows.setdefault(label.half, []).append((label.time_s, action, label.visible))

@@ -205,7 +205,7 @@ def _to_spots(
     index = {action: i for i, action in enumerate(actions)}
     rows: dict[HalfId, list[tuple[float, int, float]]] = {half: [] for half in sorted(halves)}
     for game, label in labels:
-        name = naming.action_of(label.name, label.team, label.place)
+        name = naming.action_of(label.name, label.team, label.place, index)
         if name == LEFT_OUT:
             continue
         if label.confidence is None:

@@ -374,7 +374,7 @@ def _read_prediction(
     label = prediction.get("label")
     if isinstance(label, str):
         team = prediction.get("team")
-        label = naming.action_of(label, team if isinstance(team, str) else "", place)
+        label = naming.action_of(label, team if isinstance(team, str) else "", place, index)
         if label == LEFT_OUT:
             return None
     action = find_action(label, index, place)

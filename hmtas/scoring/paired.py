@@ -7,7 +7,7 @@ from pydantic import Field
 
 from hmtas.errors import InputError
 from hmtas.metric.chosen import ChosenMetric
-from hmtas.scoring.inputs import load
+from hmtas.scoring.inputs import AS_THEY_ARE, Reading, load
 from hmtas.statistics.games import Counts, average_of, check_paired
 from hmtas.statistics.intervals import LEVEL, resample
 from hmtas.statistics.verdicts import MOST_GAMES, POWER, Comparison, compare_to
@@ -72,6 +72,7 @@ def compare_paired(
     games: str | None = None,
     splits: Path | None = None,
     metric: ChosenMetric | None = None,
+    reading: Reading = AS_THEY_ARE,
     on_step: Callable[[], None] = lambda: None,
 ) -> PairedComparison:
     """Compare runs on the same games by their stored probabilities, by tight or a chosen metric.
@@ -88,7 +89,7 @@ def compare_paired(
     counts: list[Counts] = []
     tight, cross_fitted = [], []
     for path in runs.values():
-        found, events = load(path, games=games, split=split, splits=splits)
+        found, events = load(path, games=games, split=split, splits=splits, reading=reading)
         counts.append(found.chosen_counts(events, metric))
         tight.append(average_of(found.counts(events)))
         cross_fitted.append(found.cross_fitted)

@@ -18,7 +18,7 @@ from hmtas.formats.labels import AS_LABELLED, HALVES, GameLabels, LabelSource, O
 from hmtas.formats.recognise import LabelOptions, open_labels
 from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
 from hmtas.records import Events, HalfId
-from hmtas.store.classes import Actions, choose_actions
+from hmtas.store.classes import Actions, choose_actions, unknown_labels
 from hmtas.store.doubts import warnings_of
 from hmtas.store.index import Origin
 from hmtas.store.layout import FoundFile, Layout, LeftOut
@@ -127,9 +127,10 @@ def plan_pack(
     if not root.is_dir():
         raise InputError(f"{root}: no such folder of embeddings (--features); misspelt?")
     layout = Layout(root, source)
-    known = frozenset(source.games)
     chosen = _choose_splits(games, splits, only_splits, source)
     wanted = [game for names in chosen.values() for game in names]
+    # New matches need not be in the label files.
+    known = frozenset(source.games).union(game for game in wanted if layout.files_of(game))
     tally = _Tally(problems=_missing_games(root, chosen, known, source))
     present = [game for game in wanted if game in known]
     labelled = tuple(game for game in present if source.is_labelled(game))
@@ -145,10 +146,12 @@ def plan_pack(
     chosen_actions = choose_actions(
         actions, source, annotated, naming, fitted_on=train or list(annotated)
     )
+    unknown = unknown_labels(chosen_actions.names, annotated, naming)
+    tally.problems += unknown
     season = _Season(
         source=source,
         layout=layout,
-        labels=annotated,
+        labels={} if unknown else annotated,
         naming=naming,
         actions=chosen_actions.names,
         streams=streams,
@@ -264,12 +267,8 @@ def _check_game(
     events: dict[int, Events] = {}
     if game in season.labels:
         tally.odd += season.labels[game].oddities
-        try:
-            events = to_events(
-                game, season.labels[game].labels, season.actions, season.naming, sorted(parts)
-            )
-        except InputError as error:
-            tally.problems.append(str(error))
+        labels = season.labels[game].labels
+        events = to_events(game, labels, season.actions, season.naming, sorted(parts))
     if not any(parts.values()):
         tally.problems.append(_no_embeddings(game, season, ignored))
         return
@@ -277,8 +276,7 @@ def _check_game(
     for number in sorted({*parts, *needed}):
         half = HalfId(game, number)
         if not parts.get(number):
-            labels = len(events[number].time_s) if number in events else 0
-            tally.missing.append((half, labels))
+            tally.missing.append((half, len(events[number].time_s) if number in events else 0))
             if not season.allow_missing_halves:
                 tally.problems.append(
                     f"{half}: {_what_lacks(game, season, ignored, 'was its file lost?')} "

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from hmtas.errors import InputError
-from hmtas.formats.actions import LEFT_OUT, Naming, check_names, with_teams
-from hmtas.formats.labels import GameLabels, LabelSource
+from hmtas.formats.actions import LEFT_OUT, Naming, check_names, find_action, with_teams
+from hmtas.formats.labels import GameLabels, Label, LabelSource
 from hmtas.records import Events
 from hmtas.terminal.text import counted, percent
 
 FROM_LABELS = "labels"
 _MOST_MERGED = 0.01  # of the labels; of SoccerNet's 0.002 share a cell
+_ROUNDING_MS = 1e-6
 _GRID_HZ = 2  # of the official metric
 
 
@@ -24,6 +25,7 @@ class Actions(NamedTuple):
     origin: str
     num_train: dict[str, int]  # labels of each in the train split
     num_left_out: int  # labels that a rename leaves out
+    times: str  # how exact the times of the labels are, in words
 
     def doubt(self, events: Iterable[Events]) -> str:
         """A warning if the grid of the official metric takes many labels for one."""
@@ -39,6 +41,30 @@ class Actions(NamedTuple):
             "half second with another of the same action, and count once in the official metric; "
             "`hmtas score --tolerance-frames 1 --fps N` has no such grid"
         )
+
+
+def unknown_labels(
+    actions: Sequence[str], labels: Mapping[str, GameLabels], naming: Naming
+) -> list[str]:
+    """A line for each name of labels that is no action, with the number of labels."""
+    index = {action: i for i, action in enumerate(actions)}
+    number: Counter[str] = Counter()
+    problems: dict[str, str] = {}
+    for game in labels.values():
+        for label in game.labels:
+            name = naming.action_of(label.name, label.team, label.place, index)
+            if name == LEFT_OUT or name in index:
+                continue
+            number[name] += 1
+            if name not in problems:
+                try:
+                    find_action(name, index, label.place)
+                except InputError as error:
+                    problems[name] = str(error)
+    return [
+        line + (f" (and {counted(number[name] - 1, 'more label')})" if number[name] > 1 else "")
+        for name, line in problems.items()
+    ]
 
 
 def choose_actions(
@@ -64,7 +90,10 @@ def choose_actions(
     every = [label for game in labels.values() for label in game.labels]
     naming.check_used((label.name for label in every), source.place)
     train = [label for game in fitted_on for label in labels[game].labels]
-    number = Counter(naming.action_of(label.name, label.team, label.place) for label in train)
+    listed = source.actions if asked is None else () if asked == FROM_LABELS else asked
+    number = Counter(
+        naming.action_of(label.name, label.team, label.place, listed) for label in train
+    )
     del number[LEFT_OUT]
     if asked == FROM_LABELS or (asked is None and not source.actions):
         if not number:
@@ -74,10 +103,19 @@ def choose_actions(
             )
         names, origin = check_names(sorted(number), source.place), "the labels of the train split"
     else:
-        listed = source.actions if asked is None else asked
         names = check_names(list(listed), source.place if asked is None else "--actions")
         origin = source.actions_from if asked is None else "--actions"
         if naming.by_team and not set(number) <= set(names):
             names = with_teams(names, sorted({label.team for label in train if label.team}))
     left_out = sum(naming.renames.get(label.name) == LEFT_OUT for label in every)
-    return Actions(names, origin, {name: number[name] for name in names}, left_out)
+    return Actions(names, origin, {name: number[name] for name in names}, left_out, _times(every))
+
+
+def _times(labels: Sequence[Label]) -> str:
+    """How exact the times of labels are: what all of them are multiples of."""
+    ms = 1000 * np.array([label.time_s for label in labels])
+    whole_ms = np.rint(ms).astype(np.int64)
+    if len(ms) and np.abs(ms - whole_ms).max() > _ROUNDING_MS:
+        return "times as they are, no multiples of a millisecond"
+    step_ms = int(np.gcd.reduce(whole_ms)) if len(ms) else 0
+    return f"times in steps of {step_ms / 1000:g} s" if step_ms else "no labels"

@@ -49,9 +49,11 @@ class Layout:
     def files_of(self, game: str) -> dict[int, list[FoundFile]]:
         """The files of each half of a game, sorted by name."""
         found = _in_folder(self.root / game)
-        for half in self._halves_of.get(game, ()):
+        listed = self._halves_of.get(game, [HalfId(game, 1)] if self.labels.recordings else [])
+        for half in listed:
             there = {file.path for files in found.values() for file in files}
-            for file in self._of_video(half, self.labels.recordings[half]):
+            recording = self.labels.recordings.get(half, Recording(game))
+            for file in self._of_video(half, recording):
                 if file.path not in there:
                     there.add(file.path)
                     found.setdefault(half.half, []).append(file)

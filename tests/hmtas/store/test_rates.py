@@ -14,6 +14,7 @@ from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
 from hmtas.records import HalfId
 from hmtas.store.check import plan_pack
 from hmtas.store.journal import read_journal
+from hmtas.store.layout import FoundFile
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.pack import pack
 from hmtas.store.rates import METHODS, Method, Rates, Resampling
@@ -43,6 +44,11 @@ def games(tmp_path: Path) -> Path:
 
 def way(rate_hz: float, store_hz: float, method: Method = "mean") -> Resampling:
     return Resampling(stream="x", rate_hz=rate_hz, store_hz=store_hz, method=method)
+
+
+def half_of(path: Path) -> SourceHalf:
+    """A half of one file."""
+    return SourceHalf(HalfId("g", 1), (read_header(FoundFile(path, "x", path.name), None),))
 
 
 def brought(values: np.ndarray, resampling: Resampling) -> np.ndarray:
@@ -254,7 +260,7 @@ def test_pieces_do_not_change_the_rows(
     values = np.random.default_rng(0).standard_normal((311, 5)).astype(dtype)
     path = save(tmp_path, "g", 1, "x", values)
     rates = Rates(plain_hz=rates_hz[1], by_stream_hz={"x": rates_hz[0]}, plain_method=method)
-    source = at_rates(SourceHalf(HalfId("g", 1), (read_header(path, None),)), rates, [])
+    source = at_rates(half_of(path), rates, [])
     whole = read_streams(source)["x"]
     expected = brought(values.astype(np.float64), source.resampled["x"])
     np.testing.assert_allclose(whole, expected, rtol=2e-3, atol=1e-3)
@@ -271,7 +277,7 @@ def test_memory_holds_the_rows_of_a_half_and_a_few_pieces(
     path = save(tmp_path, "g", 1, "x", np.zeros((20_000, 64), np.float32))  # 80 pieces
     for rate_hz in (2.0, 25.0, 0.5):
         rates = Rates(by_stream_hz={"x": rate_hz})
-        source = at_rates(SourceHalf(HalfId("g", 1), (read_header(path, None),)), rates, [])
+        source = at_rates(half_of(path), rates, [])
         tracemalloc.start()
         found = read_streams(source)["x"]
         peak = tracemalloc.get_traced_memory()[1]

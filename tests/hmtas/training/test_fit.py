@@ -12,6 +12,7 @@ from hmtas.model.checkpoint import CHECKPOINT, PREVIOUS, load_model
 from hmtas.runs.record import WEIGHTS, EpochRecord, read_run
 from hmtas.store.local import EmbeddingStore
 from hmtas.training.loop import fit
+from hmtas.training.on_store import on_store
 from tests.support.killed import KilledError, killed_after, killed_before_record
 from tests.support.small import make_config
 
@@ -22,7 +23,7 @@ def test_a_run_folder_holds_everything(store: EmbeddingStore, tmp_path: Path) ->
     record = fit(store, config, tmp_path, name="run", report=seen.append)
     assert record == read_run(tmp_path)
     assert record.status == "done"
-    assert record.config == config
+    assert record.config == on_store(config, store)
     assert record.fitted_games == store.games("train")
     assert record.stopped_games == store.games("valid")
     assert seen == list(record.history)
