@@ -41,10 +41,15 @@ def quoted(value: object) -> str:
     return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}... (cut)"
 
 
+def printable(text: str) -> str:
+    """A name that others chose, as one line has it."""
+    return text if text.isprintable() else quoted(text)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """What to add to an error about an unknown name: the closest known one, if any is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
+    return f", did you mean {quoted(close[0])}?" if close else ""
 
 
 def join_problems(problems: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hmtas.errors import InputError, quoted
+from hmtas.errors import InputError, did_you_mean, quoted
 from hmtas.files import looks_like, parse_json
 
 ACTIONS = (
@@ -84,8 +84,7 @@ class Naming:
         known = set(labels)
         for old in self.renames:
             if old not in known:
-                close = difflib.get_close_matches(old, known, n=1)
-                meant = f", did you mean {close[0]!r}?" if close else ""
+                meant = did_you_mean(old, known)
                 raise InputError(f"--rename {old!r}: no label of {place} is called so{meant}")
 
 
@@ -121,7 +120,7 @@ def find_action(label: object, index: Mapping[str, int], place: str) -> int:
     if twin is not None:
         raise InputError(f"{place}: {_differ(name, twin)}")
     close = difflib.get_close_matches(name, index, n=1, cutoff=0.0)
-    meant = f", the closest is {close[0]!r}" if close else ""
+    meant = f", the closest is {quoted(close[0])}" if close else ""
     raise InputError(
         f"{place}: unknown action {quoted(label)}; the actions are those of the store"
         f"{meant} (a typo, or a file of another data set? --actions lists others)"
@@ -143,7 +142,7 @@ def check_names(names: Sequence[str], place: object) -> tuple[str, ...]:
             raise InputError(f"{place}: an action must be a name, got {quoted(name)}")
         twin = seen.get(_plain(name))
         if twin == name:
-            raise InputError(f"{place}: action {name!r} is there twice")
+            raise InputError(f"{place}: action {quoted(name)} is there twice")
         if twin is not None:
             raise InputError(f"{place}: {_differ(name, twin)}")
         seen[_plain(name)] = name
@@ -185,6 +184,6 @@ def _plain(name: str) -> str:
 
 def _differ(name: str, other: str) -> str:
     return (
-        f"{name!r} and {other!r} differ in case, spaces, '-' or '->' alone, and names are compared "
-        f"exactly; --rename {shlex.quote(f'{name}={other}')} makes them one"
+        f"{quoted(name)} and {quoted(other)} differ in case, spaces, '-' or '->' alone, and names "
+        f"are compared exactly; --rename {shlex.quote(f'{name}={other}')} makes them one"
     )

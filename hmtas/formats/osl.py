@@ -40,8 +40,6 @@ def read_osl_v1(document: dict[str, Any], place: str, options: Options) -> list[
     for number, video in enumerate(entries_of(document["videos"], place, "videos")):
         where = f"{place}, video {number}"
         features = video.get("path_features")
-        if features is not None:
-            path_text(features, where, "path_features")
         named = video.get("path_video", video.get("path", features))
         name = entry_name(named if features is None else features, where, "path")
         fps = positive(video.get("fps"), where, "fps", "frames a second")
@@ -54,7 +52,7 @@ def read_osl_v1(document: dict[str, Any], place: str, options: Options) -> list[
                 name=name,
                 labels=tuple(labels),
                 recording=Recording(
-                    video=named if isinstance(named, str) else name,
+                    video=name if named is None else path_text(named, where, "path_video"),
                     features=() if features is None else (features,),
                     fps=options.fps or fps,
                 ),

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hmtas.errors import InputError, did_you_mean, quoted
+from hmtas.errors import InputError, did_you_mean, printable, quoted
 from hmtas.files import parse_json, walk_files, write_text
 from hmtas.formats.actions import LEFT_OUT, Naming, find_action
 from hmtas.formats.labels import AS_LABELLED, Label, Recording
@@ -29,6 +29,8 @@ from hmtas.formats.recognise import LabelOptions, open_document
 from hmtas.formats.submission import (
     MOST_BYTES,
     SPOTS_FILE,
+    check_packed,
+    open_zip,
     read_confidence,
     read_game,
     read_submission,
@@ -82,7 +84,7 @@ def read_spots(
         name, content, place = path.name, path.read_bytes(), str(path)
     elif single := _only_file(path):
         name, content = single
-        place = f"{path}: {name}"
+        place = f"{path}: {printable(name)}"
     else:
         return read_submission(path, actions, games=games, naming=naming, on_note=on_note)
     document = parse_json(content, place) if name.lower().endswith(".json") else content
@@ -103,7 +105,7 @@ def _only_file(path: Path) -> tuple[str, bytes] | None:
     if path.is_dir():
         files = {file.relative_to(path).as_posix(): file.read_bytes for file in walk_files(path)}
     elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
         files = {name: partial(_unzipped, path, name) for name in names}
     names = [name for name in files if "__MACOSX/" not in name]
@@ -112,7 +114,7 @@ def _only_file(path: Path) -> tuple[str, bytes] | None:
     lists = [name for name in names if name.lower().endswith(ENDINGS)]
     if len(lists) == 1:
         return lists[0], files[lists[0]]()
-    some = ", ".join(sorted(names)[:NUM_NAMED])
+    some = ", ".join(map(printable, sorted(names)[:NUM_NAMED]))
     raise InputError(
         f"{path}: holds no {SPOTS_FILE}, and not one .json or .csv of predictions alone, but "
         f"{counted(len(names), 'file')}: {some}{', ...' if len(names) > NUM_NAMED else ''}; "
@@ -121,13 +123,10 @@ def _only_file(path: Path) -> tuple[str, bytes] | None:
 
 
 def _unzipped(path: Path, name: str) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(name).file_size > MOST_BYTES:
-                raise InputError(f"{path}: {name} unpacks to more than 4 GB; are these spots?")
-            return archive.read(name)
-    except (zipfile.BadZipFile, EOFError, RuntimeError, OSError) as error:
-        raise InputError(f"{path}: not a sound zip ({error}); was it cut short?") from None
+    with open_zip(path) as archive:
+        entry = archive.getinfo(name)
+        check_packed(entry, f"{path}: {quoted(name)}", MOST_BYTES)
+        return archive.read(entry)
 
 
 def _predicted(
@@ -185,7 +184,7 @@ def _read_rows(
     for name, rows in document.items():
         known = name in games or len(document) > 1
         if not known and len(games) != 1:
-            raise InputError(f"{place}: no game {name!r}{did_you_mean(name, games)}")
+            raise InputError(f"{place}: no game {quoted(name)}{did_you_mean(name, games)}")
         game = entry_name(name, place, "a game") if known else next(iter(games))
         for number, row in enumerate(rows):
             where = f"{place}, {quoted(name)}, row {number}"

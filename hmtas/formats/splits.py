@@ -125,7 +125,8 @@ def check_disjoint(splits: Mapping[str, tuple[str, ...]], place: str) -> None:
         for game in games:
             letters = normalize("NFC", game)  # one game, however its accents are written
             if letters in seen:
-                problems.append(f"{game!r} is in split {seen[letters]!r} and in split {name!r}")
+                first, second = quoted(seen[letters]), quoted(name)
+                problems.append(f"{quoted(game)} is in split {first} and in split {second}")
             seen[letters] = name
     if problems:
         raise InputError(

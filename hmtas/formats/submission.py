@@ -10,8 +10,10 @@ because the evaluator takes the last of two in one half-second cell.
 """
 
 import contextlib
+import errno
 import json
 import shutil
+import struct
 import uuid
 import zipfile
 import zlib
@@ -23,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from hmtas.errors import InputError, quoted
+from hmtas.errors import InputError, first_line, printable, quoted
 from hmtas.files import atomic_path, parse_json, walk_files, write_text
 from hmtas.formats.actions import LEFT_OUT, Naming, find_action
 from hmtas.formats.labels import AS_LABELLED, HALVES
@@ -202,7 +204,7 @@ def read_submission(
         game, _, _ = name.rpartition("/")
         if not game:
             raise InputError(f"{path}: {name} must lie in the folder of its game, not at the top")
-        place = f"{path}: {name}"
+        place = f"{path}: {printable(name)}"
         document = parse_json(content, place)
         predictions = _predictions_in(document, place)
         spots |= _read_game(game, predictions, index, naming, apart)
@@ -286,15 +288,54 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
         return
     if not path.exists():
         raise InputError(f"{path}: no such file or folder of spots")
+    with open_zip(path) as archive:
+        for entry in _entries(path, archive):
+            with archive.open(entry) as opened:  # no more than the zip says that there is
+                yield _name_of(entry), opened.read(entry.file_size + 1)
+
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
+
+@contextlib.contextmanager
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip to read from.
+
+    Raises:
+        InputError: If it is not sound, there or where the block reads it.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            for entry in _entries(path, archive):
-                with archive.open(entry) as opened:  # no more than the zip says that there is
-                    yield _name_of(entry), opened.read(entry.file_size + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            yield archive
+    except InputError:
+        raise
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before its begin
+            raise
         raise InputError(
-            f"{path}: not a sound zip ({error}); spots are a folder or a zip, was it cut short?"
+            f"{path}: not a sound zip ({first_line(error)}); spots are a folder or a zip, was it "
+            "cut short?"
         ) from None
+
+
+def check_packed(entry: zipfile.ZipInfo, place: str, most_bytes: float) -> None:
+    """Refuse a file of a zip that is too large, or packed as few programs do.
+
+    Raises:
+        InputError: If it is.
+    """
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise InputError(f"{place} is packed in an unusual way; make the zip with 'deflate'")
+    if entry.file_size > most_bytes:
+        raise InputError(f"{place} unpacks to {_gigabytes(entry.file_size)}; {_LIMITS}")
 
 
 def _entries(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -307,10 +348,7 @@ def _entries(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
             raise InputError(f"{place} leads out of the zip; a game is named from its top")
         if names[entry.filename] > 1:
             raise InputError(f"{place} is there twice; which of the two counts?")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InputError(f"{place} is packed in an unusual way; make the zip with 'deflate'")
-        if entry.file_size > MOST_GAME_BYTES:
-            raise InputError(f"{place} unpacks to {_gigabytes(entry.file_size)}; {_LIMITS}")
+        check_packed(entry, place, MOST_GAME_BYTES)
     num_bytes = sum(entry.file_size for entry in found)
     if num_bytes > MOST_BYTES:
         raise InputError(f"{path}: unpacks to {_gigabytes(num_bytes)}; {_LIMITS}")
