@@ -106,7 +106,7 @@ def _only_file(path: Path) -> tuple[str, bytes] | None:
         files = {file.relative_to(path).as_posix(): file.read_bytes for file in walk_files(path)}
     elif zipfile.is_zipfile(path):
         with open_zip(path) as archive:
-            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+            names = [entry.filename for entry in archive.infolist() if entry.filename[-1:] != "/"]
         files = {name: partial(_unzipped, path, name) for name in names}
     names = [name for name in files if "__MACOSX/" not in name]
     if not files or any(name.rpartition("/")[2] == SPOTS_FILE for name in names):
