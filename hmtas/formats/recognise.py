@@ -76,8 +76,8 @@ def open_labels(
     lists = [] if tree is not None and chosen else _list_files(place, chosen)
     if tree is not None and lists:
         raise InputError(
-            f"{place}: holds {LABEL_FILES[tree]} of games and {lists[0].name}, which lists games; "
-            f"choose one with --format {tree} or --format {_format_of(lists[0])}"
+            f"{place}: holds {LABEL_FILES[tree]} of games, and {lists[0].relative_to(place)} lists "
+            f"games; choose one with --format {tree} or --format {_format_of(lists[0])}"
         )
     if lists:
         return _open_lists(lists, options)
@@ -106,7 +106,7 @@ def _list_files(folder: Path, chosen: str | None) -> list[Path]:
     formats = sorted(set(filter(None, found.values())))
     if chosen is None and len(formats) > 1:
         some = ", ".join(
-            f"{next(path.name for path in files if found[path] == kind)} ({kind})"
+            f"{next(path for path in files if found[path] == kind).relative_to(folder)} ({kind})"
             for kind in formats
         )
         raise InputError(f"{folder}: files of several formats, {some}; choose one with --format")

@@ -130,12 +130,13 @@ def plan_pack(
     chosen = _choose_splits(games, splits, only_splits, source)
     wanted = [game for names in chosen.values() for game in names]
     # New matches need not be in the label files.
-    known = frozenset(source.games).union(game for game in wanted if layout.files_of(game))
+    there = {game: layout.files_of(game) for game in wanted}
+    known = frozenset(source.games).union(game for game, files in there.items() if files)
     tally = _Tally(problems=_missing_games(root, chosen, known, source))
     present = [game for game in wanted if game in known]
     labelled = tuple(game for game in present if source.is_labelled(game))
     tally.problems += _missing_labels(chosen, set(present), set(labelled), source)
-    found = {game: layout.files_of(game) for game in present}
+    found = {game: there[game] for game in present}
     _check_streams(root, found.values(), [*(streams or ()), *rates.named])
     rates = dataclasses.replace(rates, listed_hz=_listed_rates(found, source))
 
