@@ -108,8 +108,8 @@ def pack(
 
     Labels: a `Labels-v2.json`, `Labels-ball.json` or `Labels.json` in the folder of each game, or
     files that list games: OSL 1 and 2, lists of frames, segments, CSV with the columns game, label
-    and time_s. Embeddings: <game>/<half>_<stream>.npy, <game>/<stream>.npy, <stream>/<video>.npy,
-    or where the labels say (docs/data.md).
+    and time_s. Embeddings: `<game>/<half>_<stream>.npy`, `<game>/<stream>.npy`,
+    `<stream>/<video>.npy`, or where the labels say (docs/data.md).
 
     Headers, labels and splits of the whole season are checked before anything is written. Files
     that look like streams but are not named so are listed as left out, and labels that end long
