@@ -8,8 +8,8 @@
         {"id": "...", "inputs": [{"type": "video", "path": "...", "fps": 25.0}],
          "events": [{"head": "action", "label": "pass", "position_ms": 1240}]}]}
 
-Positions count from the start of the video; without one a label is at its gameTime, whose half is
-that of the match, not of the file, and does not count.
+Positions count from the start of the video; without one a label is at its gameTime. The half of a
+gameTime must be that of the video, unless the position tells that it counts on through the match.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ from hmtas.formats.listing import (
     positive,
 )
 from hmtas.formats.soccernet import is_visible
-from hmtas.formats.times import read_game_time, read_position_s
+from hmtas.formats.times import are_apart, game_time_s, read_game_time, read_position_s
 
 HEAD = "action"  # whose labels are the actions, where a file has several heads
 
@@ -133,11 +133,15 @@ def _read_label(item: dict[str, Any], place: str, key: str) -> Label:
     if position is None or position == "":
         if item.get("gameTime") is None:
             raise InputError(f"{place}: has neither {key} nor gameTime, got {quoted(item)}")
-        time_s = float(read_game_time(item["gameTime"], place)[1])
+        half, whole_s = read_game_time(item["gameTime"], place)
+        time_s = float(whole_s)
     else:
         time_s = read_position_s(position, place, key)
+        told = game_time_s(item.get("gameTime"))
+        # A position that is not the gameTime counts through the match, whatever half that names.
+        half = told[0] if told and not are_apart(told[1], time_s) else 1
     team = item.get("team")
     comment = str(item.get("comment") or "")
     visible = is_visible(item, place) if "visibility" in item else "not shown" not in comment
-    return Label(1, time_s, label_name(item.get("label"), place), place, visible,
+    return Label(half, time_s, label_name(item.get("label"), place), place, visible,
                  team if isinstance(team, str) else "", confidence_in(item))  # fmt: skip
