@@ -173,11 +173,13 @@ def entry_name(text: object, place: str, key: str) -> str:
 
 
 def entries_of(value: object, place: str, what: str) -> list[dict[str, Any]]:
-    """A list of objects of a document.
+    """A list of objects of a document; none where it has nothing there.
 
     Raises:
         InputError: If it is none.
     """
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise InputError(f"{place}: {what} must be a list, got {quoted(value)}")
     for number, item in enumerate(value):

@@ -42,7 +42,7 @@ def read_osl_v1(document: dict[str, Any], place: str, options: Options) -> list[
         fps = positive(video.get("fps"), where, "fps", "frames a second")
         labels = []
         annotations = video.get("annotations", video.get("predictions"))
-        for at, item in enumerate(entries_of(annotations or [], where, "annotations")):
+        for at, item in enumerate(entries_of(annotations, where, "annotations")):
             labels.append(_read_label(item, f"{where}, annotation {at}", "position"))
         found.append(
             Entry(
@@ -74,7 +74,7 @@ def read_osl_v2(document: dict[str, Any], place: str, options: Options) -> list[
     split = metadata.get("split") if isinstance(metadata, dict) else None
     for number, sample in enumerate(entries_of(document["data"], place, "data")):
         where = f"{place}, data {number}"
-        inputs = entries_of(sample.get("inputs") or [], where, "inputs")
+        inputs = entries_of(sample.get("inputs"), where, "inputs")
         paths = [item.get("path") for item in inputs]
         named = sample.get("id")
         name = entry_name(named if named is not None else next(iter(paths), None), where, "id")
@@ -91,7 +91,7 @@ def read_osl_v2(document: dict[str, Any], place: str, options: Options) -> list[
         events = sample.get("events")
         labels = [
             _read_label(item, f"{where}, event {at}", "position_ms")
-            for at, item in enumerate(entries_of(events or [], where, "events"))
+            for at, item in enumerate(entries_of(events, where, "events"))
             if item.get("head", HEAD) == _head_of(document)
         ]
         found.append(
