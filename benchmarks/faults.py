@@ -37,9 +37,9 @@ import numpy as np
 
 from hmtas.files import read_json
 from hmtas.model.checkpoint import CHECKPOINT
+from hmtas.packing.pack import pack
 from hmtas.runs.record import RECORD, WEIGHTS, predictions_path
 from hmtas.season.write import SeasonConfig, write_season
-from hmtas.store.pack import pack
 from tune.study.record import RECORD as STUDY
 from tune.study.record import StudyRecord, read_study
 from tune.study.rows import TrialRow

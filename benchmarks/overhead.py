@@ -32,11 +32,11 @@ from typing import NamedTuple
 from rich.table import Table
 
 from hmtas.config import Config
+from hmtas.packing.pack import pack
 from hmtas.presets import preset
 from hmtas.runs.record import read_run
 from hmtas.season.write import SeasonConfig, write_season
 from hmtas.settings import parse_settings
-from hmtas.store.pack import pack
 from hmtas.terminal.console import show
 from tune.study.record import read_study
 from tune.study.settings import sweep_base

@@ -17,8 +17,8 @@ import numpy as np
 class HalfId(NamedTuple):
     """One half of one game: the unit of storage, inference and scoring."""
 
-    game: str  # SoccerNet folder, "league/season/date - home score - score away"
-    half: int  # 1 or 2
+    game: str  # its folder, as in SoccerNet, or its video in a label file
+    half: int  # a numbered part: 1 and 2, 3 and 4 in extra time; 1 alone where there are none
 
     def __str__(self) -> str:
         return f"{self.game}, half {self.half}"

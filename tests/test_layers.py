@@ -19,7 +19,8 @@ LAYERS = {
     "hmtas": """
         errors numbers, refusals numbers, files numbers, place numbers, validation numbers,
         records numbers, settings numbers, config numbers, presets numbers, terminal numbers,
-        formats numbers, season numbers, embed storage, store storage, runs numbers, metric numbers,
+        formats numbers, season numbers, embed storage, store storage, packing storage,
+        runs numbers, metric numbers,
         statistics numbers, spotting numbers, scoring storage, model learning,
         prediction learning, training learning, cluster edge, tracking storage,
         ablation learning, reproduce learning, commands edge, cli edge, __main__ edge

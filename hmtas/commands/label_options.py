@@ -58,7 +58,7 @@ ActionList = Annotated[
 def actions_in(text: str | None) -> "Sequence[str] | None":
     """The actions that `--actions` names: a list, or that they are those of the labels."""
     from hmtas.formats.actions import read_actions
-    from hmtas.store.classes import FROM_LABELS
+    from hmtas.packing.classes import FROM_LABELS
 
     return text if text in (None, FROM_LABELS) else read_actions(Path(text))
 

@@ -26,8 +26,8 @@ from hmtas.terminal.table import Table
 from hmtas.terminal.text import counted
 
 if TYPE_CHECKING:
-    from hmtas.store.check import PackPlan
-    from hmtas.store.pack import PackReport
+    from hmtas.packing.check import PackPlan
+    from hmtas.packing.pack import PackReport
 
 T = TypeVar("T")
 NUM_LISTED = 10  # rows of one kind in the report; `--json` has all
@@ -108,8 +108,8 @@ def pack(
 
     Labels: a `Labels-v2.json`, `Labels-ball.json` or `Labels.json` in the folder of each game, or
     files that list games: OSL 1 and 2, lists of frames, segments, CSV with the columns game, label
-    and time_s. Embeddings: <game>/<half>_<stream>.npy, <game>/<stream>.npy, <stream>/<video>.npy,
-    or where the labels say (docs/data.md).
+    and time_s. Embeddings: `<game>/<half>_<stream>.npy`, `<game>/<stream>.npy`,
+    `<stream>/<video>.npy`, or where the labels say (docs/data.md).
 
     Headers, labels and splits of the whole season are checked before anything is written. Files
     that look like streams but are not named so are listed as left out, and labels that end long
@@ -120,8 +120,8 @@ def pack(
     Examples: `hmtas pack SoccerNet store`; `hmtas pack tennis store --rate-hz 2`;
     `hmtas pack annotations.json store --features FEATURES --split-by split.csv`
     """
-    from hmtas.store.check import plan_pack
-    from hmtas.store.pack import run_pack
+    from hmtas.packing.check import plan_pack
+    from hmtas.packing.pack import run_pack
 
     plain_hz, stream_rates_hz = _by_stream("--rate-hz", rate_hz, _rate)
     method, stream_methods = _by_stream("--resample", resample, str)

@@ -31,7 +31,7 @@ def read_frames(document: list[Any], place: str, options: Options) -> list[Entry
         name = entry_name(video.get("video"), where, "video")
         fps = options.fps or positive(video.get("fps"), where, "fps", "frames a second")
         events = video.get("events")
-        rows = entries_of(events or [], where, "events")
+        rows = entries_of(events, where, "events")
         frames = positive(video.get("num_frames"), where, "num_frames", "frames")
         if rows and fps is None:
             raise InputError(

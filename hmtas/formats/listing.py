@@ -47,7 +47,7 @@ class Entry(NamedTuple):
     """A video in a label file."""
 
     name: str  # as the file has it, without its ending
-    labels: tuple[Label, ...]  # all of half 1, until it is known which half this is
+    labels: tuple[Label, ...]  # of half 1 where they do not say, until it is known which it is
     recording: Recording
     labelled: bool
     split: str | None
@@ -122,7 +122,7 @@ def make_listing(
         recordings[half] = entry.recording
         if entry.labelled:
             labelled.add(half.game)
-            labels[half.game] += [label._replace(half=half.half) for label in entry.labels]
+            labels[half.game] += _of_half(half, entry.labels)
         if entry.split is not None:
             splits[entry.split][half.game] = None
     names = [*(name for name in SPLITS if name in splits), *sorted(set(splits).difference(SPLITS))]
@@ -139,6 +139,22 @@ def make_listing(
         actions=tuple(actions),
         actions_from=actions_from,
     )
+
+
+def _of_half(half: HalfId, labels: Sequence[Label]) -> list[Label]:
+    """The labels of the video of a half.
+
+    Raises:
+        InputError: If one says that it is of another half, from whose start it counts.
+    """
+    for label in labels:
+        if label.half not in (1, half.half):
+            raise InputError(
+                f"{label.place}: counts from the start of half {label.half} by its gameTime, but "
+                f"its video is {half}; list a video for each half, or give positions from the "
+                "start of the video"
+            )
+    return [label._replace(half=half.half) for label in labels]
 
 
 def entry_name(text: object, place: str, key: str) -> str:
@@ -170,11 +186,13 @@ def path_text(text: object, place: str, key: str) -> str:
 
 
 def entries_of(value: object, place: str, what: str) -> list[dict[str, Any]]:
-    """A list of objects of a document.
+    """A list of objects of a document; none where it has nothing there.
 
     Raises:
         InputError: If it is none.
     """
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise InputError(f"{place}: {what} must be a list, got {quoted(value)}")
     for number, item in enumerate(value):

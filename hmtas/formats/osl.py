@@ -8,8 +8,8 @@
         {"id": "...", "inputs": [{"type": "video", "path": "...", "fps": 25.0}],
          "events": [{"head": "action", "label": "pass", "position_ms": 1240}]}]}
 
-Positions count from the start of the video; without one a label is at its gameTime, whose half is
-that of the match, not of the file, and does not count.
+Positions count from the start of the video; without one a label is at its gameTime. The half of a
+gameTime must be that of the video, unless the position tells that it counts on through the match.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from hmtas.formats.listing import (
     positive,
 )
 from hmtas.formats.soccernet import is_visible
-from hmtas.formats.times import read_game_time, read_position_s
+from hmtas.formats.times import are_apart, game_time_s, read_game_time, read_position_s
 
 HEAD = "action"  # whose labels are the actions, where a file has several heads
 
@@ -45,7 +45,7 @@ def read_osl_v1(document: dict[str, Any], place: str, options: Options) -> list[
         fps = positive(video.get("fps"), where, "fps", "frames a second")
         labels = []
         annotations = video.get("annotations", video.get("predictions"))
-        for at, item in enumerate(entries_of(annotations or [], where, "annotations")):
+        for at, item in enumerate(entries_of(annotations, where, "annotations")):
             labels.append(_read_label(item, f"{where}, annotation {at}", "position"))
         found.append(
             Entry(
@@ -78,7 +78,7 @@ def read_osl_v2(document: dict[str, Any], place: str, options: Options) -> list[
     split = metadata.get("split") if isinstance(metadata, dict) else None
     for number, sample in enumerate(entries_of(document["data"], place, "data")):
         where = f"{place}, data {number}"
-        inputs = entries_of(sample.get("inputs") or [], where, "inputs")
+        inputs = entries_of(sample.get("inputs"), where, "inputs")
         paths = [item.get("path") for item in inputs]
         named = sample.get("id")
         name = entry_name(named if named is not None else next(iter(paths), None), where, "id")
@@ -95,7 +95,7 @@ def read_osl_v2(document: dict[str, Any], place: str, options: Options) -> list[
         events = sample.get("events")
         labels = [
             _read_label(item, f"{where}, event {at}", "position_ms")
-            for at, item in enumerate(entries_of(events or [], where, "events"))
+            for at, item in enumerate(entries_of(events, where, "events"))
             if _is_action(item, heads, f"{where}, event {at}")
         ]
         found.append(
@@ -168,12 +168,16 @@ def _read_label(item: dict[str, Any], place: str, key: str) -> Label:
     if position is None or position == "":
         if item.get("gameTime") is None:
             raise InputError(f"{place}: has neither {key} nor gameTime, got {quoted(item)}")
-        time_s = float(read_game_time(item["gameTime"], place)[1])
+        half, whole_s = read_game_time(item["gameTime"], place)
+        time_s = float(whole_s)
     else:
         time_s = read_position_s(position, place, key)
+        told = game_time_s(item.get("gameTime"))
+        # A position that is not the gameTime counts through the match, whatever half that names.
+        half = told[0] if told and not are_apart(told[1], time_s) else 1
     team = item.get("team")
     visible = (
         is_visible(item, place) if "visibility" in item else "not shown" not in comment_in(item)
     )
-    return Label(1, time_s, label_name(item.get("label"), place), place, visible,
+    return Label(half, time_s, label_name(item.get("label"), place), place, visible,
                  team if isinstance(team, str) else "", confidence_in(item))  # fmt: skip

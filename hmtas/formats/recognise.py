@@ -83,8 +83,8 @@ def open_labels(
         raise damaged[0]
     if tree is not None and lists:
         raise InputError(
-            f"{place}: holds {LABEL_FILES[tree]} of games and {lists[0].name}, which lists games; "
-            f"choose one with --format {tree} or --format {_format_of(lists[0])}"
+            f"{place}: holds {LABEL_FILES[tree]} of games, and {lists[0].relative_to(place)} lists "
+            f"games; choose one with --format {tree} or --format {_format_of(lists[0])}"
         )
     if lists:
         return _open_lists(lists, options)
@@ -121,7 +121,7 @@ def _list_files(folder: Path, chosen: str | None) -> tuple[list[Path], list[Inpu
     formats = sorted(set(filter(None, found.values())))
     if chosen is None and len(formats) > 1:
         some = ", ".join(
-            f"{next(path.name for path in found if found[path] == kind)} ({kind})"
+            f"{next(path for path in found if found[path] == kind).relative_to(folder)} ({kind})"
             for kind in formats
         )
         raise InputError(f"{folder}: files of several formats, {some}; choose one with --format")

@@ -49,7 +49,7 @@ def read_segments(document: dict[str, Any], place: str, options: Options) -> lis
                 name=entry_name(name, where, "its name"),
                 labels=tuple(
                     _read_label(item, f"{where}, annotation {at}", options.spot_at)
-                    for at, item in enumerate(entries_of(annotations or [], where, "annotations"))
+                    for at, item in enumerate(entries_of(annotations, where, "annotations"))
                 ),
                 recording=Recording(name, duration_s=duration_s),
                 labelled=annotations is not None,

@@ -14,13 +14,13 @@ from hmtas.formats.predictions import is_file_of_spots, read_spots
 from hmtas.formats.recognise import LabelOptions, open_labels
 from hmtas.formats.splits import SPLIT_FILE, read_splits
 from hmtas.formats.submission import holds_spots
+from hmtas.packing.classes import choose_actions
 from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import RECORD, predicted_splits, predictions_path
 from hmtas.scoring.games import check_complete, check_events, check_parts, how_to_predict
 from hmtas.scoring.run import Spotted, spot_stored, windows_of
 from hmtas.spotting.spots import FittedWindows, read_windows
-from hmtas.store.classes import choose_actions
 from hmtas.store.index import INDEX_FILE
 from hmtas.store.local import EmbeddingStore
 from hmtas.store.recorded import open_recorded

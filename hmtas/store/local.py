@@ -1,6 +1,6 @@
 """The store: embeddings, labels and splits of a season, memory-mapped.
 
-On disk, written by `hmtas.store.pack`:
+On disk, written by `hmtas.packing.pack`:
     store.json                   the index: streams, rate, actions, splits, checksums of the rest
     labels.arrow                 every annotation
     halves/<game>/<half>.arrow   one record batch, a column FixedSizeList<float16>[F] per stream

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from hmtas.config import Config
+from hmtas.packing.pack import pack
 from hmtas.records import Events, HalfId, Probabilities
 from hmtas.runs.probabilities import store_predictions
 from hmtas.runs.record import RunRecord, write_run
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 
 ACTIONS = ("Goal", "Corner")
 NUM_ROWS = 200

@@ -10,11 +10,11 @@ from ensemble.build.plan import plan_fit
 from ensemble.greedy.select import GreedyConfig
 from ensemble.learned.network import FusionConfig
 from hmtas.files import read_json, write_json
+from hmtas.packing.pack import pack
 from hmtas.prediction.slide import predict_run
 from hmtas.runs.probabilities import Provenance, read_probabilities, write_probabilities
 from hmtas.runs.record import RECORD, predictions_path
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from hmtas.training.loop import fit
 from tests.support.small import make_config
 from tests.support.swept import predict as pretend

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hmtas.packing.pack import pack
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from tests.support.store_tree import label, save, save_labels, save_splits
 
 ACTIONS = (

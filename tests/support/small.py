@@ -7,10 +7,10 @@ import numpy as np
 
 from hmtas.config import Config
 from hmtas.files import write_json
+from hmtas.packing.pack import pack
 from hmtas.presets import preset
 from hmtas.season.write import SeasonConfig, write_season
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 
 STREAMS = {"vtn": 4, "vggish": 2}
 

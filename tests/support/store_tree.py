@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hmtas.errors import InputError
-from hmtas.store.pack import PackReport, pack
+from hmtas.packing.pack import PackReport, pack
 
 NUM_ROWS = 30
 WIDTHS = {"tpn": 8, "vggish": 4}

@@ -18,11 +18,11 @@ from hmtas.ablation.variants import choose, plan
 from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import read_json
+from hmtas.packing.pack import pack
 from hmtas.runs.record import predictions_path, read_run, score_path
 from hmtas.scoring.paired import compare_paired
 from hmtas.season.write import SeasonConfig, write_season
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from hmtas.tracking.parent import Outbox, Parent
 from tests.support.small import make_store
 from tests.support.tracked import make_run

@@ -22,6 +22,7 @@ from hmtas.config import SpottingConfig
 from hmtas.errors import InputError
 from hmtas.files import write_json
 from hmtas.metric.averages import TOLERANCES_S, average_map
+from hmtas.packing.pack import pack
 from hmtas.records import Probabilities
 from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import EpochRecord, predictions_path, read_run, score_path
@@ -30,7 +31,6 @@ from hmtas.statistics.intervals import Resampled, bootstrap_interval, paired_dif
 from hmtas.statistics.seeds import average_seeds
 from hmtas.statistics.verdicts import Verdict
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from tests.support.metric_games import random_games
 from tests.support.store_tree import NUM_ROWS, label, packed, rows, save, save_labels, save_splits
 from tests.support.tracked import make_run

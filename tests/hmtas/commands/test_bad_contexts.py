@@ -9,7 +9,7 @@ from hmtas.cli import main
 from hmtas.commands.learn import configuration
 from hmtas.config import Config
 from hmtas.model.build import build_model
-from hmtas.store.pack import pack
+from hmtas.packing.pack import pack
 from tests.support.store_tree import GAMES, save_labels, tree
 
 FITTING = ("context_s=20", "margin_s=4", "reach_s=4", "width=8", "num_heads=2")

@@ -14,13 +14,13 @@ from hmtas.commands.sync import sync
 from hmtas.errors import InputError
 from hmtas.files import write_json
 from hmtas.formats.actions import ACTIONS
+from hmtas.packing.pack import pack
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import predictions_path
 from hmtas.statistics.intervals import Resampled
 from hmtas.statistics.verdicts import Comparison, compare_to
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from tests.support.store_tree import label, rows, save, save_labels, save_splits
 from tests.support.tracked import make_run, printed_lines
 

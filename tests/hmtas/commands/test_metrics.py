@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from hmtas.cli import build
 from hmtas.formats.submission import write_submission
+from hmtas.packing.pack import pack
 from hmtas.records import HalfId, Probabilities, Spots
 from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import predictions_path
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from hmtas.tracking.client import connect
 from hmtas.tracking.run import sync_run
 from tests.support.store_tree import label, rows, save, save_labels, save_splits

@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 from hmtas.cli import build
 from hmtas.errors import InputError, TransientError
 from hmtas.files import read_json, write_json
+from hmtas.packing.pack import pack
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import predictions_path, read_run
 from hmtas.season.write import SeasonConfig, write_season
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from tests.support.moved import contents, put_elsewhere
 from tests.support.small import STREAMS
 from tests.support.swept import make_sweep

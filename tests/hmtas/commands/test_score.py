@@ -17,11 +17,11 @@ from hmtas.errors import InputError
 from hmtas.files import write_json
 from hmtas.formats.actions import ACTIONS
 from hmtas.formats.submission import read_submission
+from hmtas.packing.pack import pack
 from hmtas.records import HalfId, Probabilities
 from hmtas.runs.probabilities import Provenance, write_probabilities
 from hmtas.runs.record import RunRecord, predictions_path, write_run
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from tests.support.archives import extract
 from tests.support.store_tree import label as annotation
 from tests.support.store_tree import rows, save, save_labels, save_splits

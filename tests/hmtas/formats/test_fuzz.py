@@ -14,8 +14,8 @@ from hmtas.formats.labels import to_events
 from hmtas.formats.predictions import read_spots
 from hmtas.formats.recognise import LabelOptions, open_labels
 from hmtas.formats.times import LATEST_MS
-from hmtas.store.classes import choose_actions
-from hmtas.store.layout import Layout
+from hmtas.packing.classes import choose_actions
+from hmtas.packing.layout import Layout
 from tests.support.label_files import ACTIONS, DOCUMENTS, FPS, GAMES, PREDICTIONS, file_of, text_of
 from tests.support.mutated import deep, mutations
 

@@ -14,8 +14,8 @@ from hmtas.formats.actions import ACTIONS
 from hmtas.formats.soccernet import find_games
 from hmtas.formats.splits import read_splits
 from hmtas.formats.submission import holds_spots, read_submission
+from hmtas.packing.pack import pack
 from hmtas.scoring.inputs import load
-from hmtas.store.pack import pack
 from hmtas.store.verify import verify
 from tests.support.store_tree import save_splits, tree
 

@@ -14,10 +14,10 @@ import pytest
 from hmtas.errors import InputError, TransientError
 from hmtas.files import sha256_json
 from hmtas.formats.actions import ACTIONS
+from hmtas.packing.pack import pack
 from hmtas.records import HalfId
 from hmtas.season.write import SeasonConfig, write_season
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from tests.support.small import STREAMS, make_store
 from tests.support.store_tree import GAMES, NUM_ROWS, WIDTHS, packed, rows
 

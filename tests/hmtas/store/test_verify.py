@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import sha256_file
+from hmtas.packing.pack import pack
 from hmtas.records import Events, HalfId
 from hmtas.store.halves import labels_bytes
 from hmtas.store.index import Index, read_index, write_index
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from hmtas.store.verify import verify
 from tests.support.store_tree import NUM_ROWS, WIDTHS, label, packed, rows, save, save_labels, tree
 

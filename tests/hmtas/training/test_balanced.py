@@ -7,8 +7,8 @@ from torch import Tensor
 
 from hmtas.config import ContextConfig
 from hmtas.model.steps import Rates
+from hmtas.packing.pack import pack
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from hmtas.training import dataset
 from hmtas.training.batches import Batch, mix_up
 from hmtas.training.dataset import SampleDataset

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hmtas.errors import InputError
+from hmtas.packing.pack import pack
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from hmtas.training.games import begin_run, plan_games, shard
 from tests.support.small import make_config, make_store
 from tests.support.store_tree import GAMES, save_labels, tree

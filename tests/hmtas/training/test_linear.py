@@ -11,11 +11,11 @@ from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.formats.actions import ACTIONS
 from hmtas.model.windows import near_events
+from hmtas.packing.pack import pack
 from hmtas.records import Events, HalfId
 from hmtas.runs.probabilities import read_probabilities
 from hmtas.runs.record import read_run
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
 from hmtas.tracking.table import read_table
 from hmtas.training.linear import fit_linear, run_baseline
 

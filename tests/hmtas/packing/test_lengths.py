@@ -12,16 +12,16 @@ import pytest
 from hmtas.embed.commentary import read_half_seconds
 from hmtas.errors import InputError
 from hmtas.formats.soccernet import find_games, read_events
+from hmtas.packing.check import plan_pack
+from hmtas.packing.lengths import check_lengths, doubted_rate, late_labels
+from hmtas.packing.pack import pack
+from hmtas.packing.rates import Rates
+from hmtas.packing.sources import Block, SourceFile, SourceHalf, at_rates
 from hmtas.records import Events, HalfId
 from hmtas.scoring.inputs import load
 from hmtas.scoring.score import score_spots
 from hmtas.season.write import SeasonConfig, write_season
-from hmtas.store.check import plan_pack
-from hmtas.store.lengths import check_lengths, doubted_rate, late_labels
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
-from hmtas.store.rates import Rates
-from hmtas.store.sources import Block, SourceFile, SourceHalf, at_rates
 from hmtas.training.linear import run_baseline
 from tests.support.archives import extract
 from tests.support.store_tree import label, rows, save, save_labels, save_splits, tree

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hmtas.packing.sources import SourceFile, SourceHalf
 from hmtas.records import Events, HalfId
-from hmtas.store.sources import SourceFile, SourceHalf
 from hmtas.terminal.text import counted, percent
 
 STEPS_S = (0.5, 1.0, 0.96, 2.0, 0.2, 0.1, 0.04)

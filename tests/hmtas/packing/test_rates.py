@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from hmtas.errors import InputError
 from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
+from hmtas.packing.check import plan_pack
+from hmtas.packing.layout import FoundFile
+from hmtas.packing.pack import pack
+from hmtas.packing.rates import METHODS, Method, Rates, Resampling
+from hmtas.packing.sources import BAIDU_WIDTH, SourceHalf, at_rates, read_header, read_streams
 from hmtas.records import HalfId
-from hmtas.store.check import plan_pack
 from hmtas.store.journal import read_journal
-from hmtas.store.layout import FoundFile
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
-from hmtas.store.rates import METHODS, Method, Rates, Resampling
-from hmtas.store.sources import BAIDU_WIDTH, SourceHalf, at_rates, read_header, read_streams
 from hmtas.store.verify import verify
 from tests.support.store_tree import (
     NUM_ROWS,
@@ -265,7 +265,7 @@ def test_pieces_do_not_change_the_rows(
     expected = brought(values.astype(np.float64), source.resampled["x"])
     np.testing.assert_allclose(whole, expected, rtol=2e-3, atol=1e-3)
     for size in (1, 100, 1000, 3000):
-        monkeypatch.setattr("hmtas.store.sources._CHUNK_BYTES", size)
+        monkeypatch.setattr("hmtas.packing.sources._CHUNK_BYTES", size)
         np.testing.assert_array_equal(read_streams(source)["x"], whole)
 
 
@@ -273,7 +273,7 @@ def test_memory_holds_the_rows_of_a_half_and_a_few_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     piece = 1 << 16
-    monkeypatch.setattr("hmtas.store.sources._CHUNK_BYTES", piece)
+    monkeypatch.setattr("hmtas.packing.sources._CHUNK_BYTES", piece)
     path = save(tmp_path, "g", 1, "x", np.zeros((20_000, 64), np.float32))  # 80 pieces
     for rate_hz in (2.0, 25.0, 0.5):
         rates = Rates(by_stream_hz={"x": rate_hz})
@@ -289,7 +289,7 @@ def test_memory_holds_the_rows_of_a_half_and_a_few_pieces(
 def test_a_bad_value_is_named_by_its_place_in_the_file(
     games: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr("hmtas.store.sources._CHUNK_BYTES", chunk)
+    monkeypatch.setattr("hmtas.packing.sources._CHUNK_BYTES", chunk)
     values = rows(*A1, "tpn", 25 * NUM_ROWS)
     for value, row in ((np.nan, 707), (np.inf, 749), (70000, 3)):
         spoiled = values.copy()

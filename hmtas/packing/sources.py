@@ -1,7 +1,7 @@
 """The `.npy` files of one half: what they hold, and their rows as float16.
 
 `<half>_baidu_soccer_embeddings.npy` holds five streams side by side (thesis Table 4.1); any other
-file is a stream of its own (`hmtas.store.layout` says where they lie).
+file is a stream of its own (`hmtas.packing.layout` says where they lie).
 """
 
 import re
@@ -16,11 +16,11 @@ import numpy as np
 from hmtas.errors import InputError
 from hmtas.files import looks_like
 from hmtas.formats.embeddings import BAIDU, BAIDU_BLOCKS
+from hmtas.packing.layout import NUMBERED, FoundFile, LeftOut
+from hmtas.packing.rates import Rates, Resampling
+from hmtas.packing.shapes import why_no_rows, why_transposed
 from hmtas.records import HalfId
 from hmtas.refusals import raise_if_refused
-from hmtas.store.layout import NUMBERED, FoundFile, LeftOut
-from hmtas.store.rates import Rates, Resampling
-from hmtas.store.shapes import why_no_rows, why_transposed
 
 BAIDU_WIDTH = sum(BAIDU_BLOCKS.values())
 FLOAT16_MAX = 65504.0  # of float16

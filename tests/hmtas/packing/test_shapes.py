@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from hmtas.formats.embeddings import BAIDU
-from hmtas.store.pack import pack
-from hmtas.store.shapes import why_another_width, why_no_rows, why_transposed
+from hmtas.packing.pack import pack
+from hmtas.packing.shapes import why_another_width, why_no_rows, why_transposed
 from tests.support.store_tree import SMALL, label, refused, rows, save, save_labels, tree
 
 

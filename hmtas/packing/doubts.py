@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from hmtas.packing.lengths import doubted_rate, doubted_streams
+from hmtas.packing.sources import SourceFile, SourceHalf
 from hmtas.records import Events, HalfId
-from hmtas.store.lengths import doubted_rate, doubted_streams
-from hmtas.store.sources import SourceFile, SourceHalf
 from hmtas.terminal.text import counted
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hmtas.formats.recognise import open_labels
-from hmtas.store.layout import Layout
-from hmtas.store.pack import pack
+from hmtas.packing.layout import Layout
+from hmtas.packing.pack import pack
 from tests.support.store_tree import refused
 
 

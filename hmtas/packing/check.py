@@ -1,7 +1,7 @@
 """Checking a season before it is packed: everything that is cheap to look at, all at once.
 
 Only headers, labels and splits are read; the embeddings themselves are checked while they are
-packed (`hmtas.store.sources`).
+packed (`hmtas.packing.sources`).
 """
 
 import dataclasses
@@ -17,16 +17,14 @@ from hmtas.formats.embeddings import BAIDU_BLOCKS
 from hmtas.formats.labels import AS_LABELLED, HALVES, GameLabels, LabelSource, Oddity, to_events
 from hmtas.formats.recognise import LabelOptions, open_labels
 from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
-from hmtas.records import Events, HalfId
-from hmtas.store.classes import Actions, choose_actions, unknown_labels
-from hmtas.store.doubts import warnings_of
-from hmtas.store.index import Origin
-from hmtas.store.layout import FoundFile, Layout, LeftOut
-from hmtas.store.lengths import LateLabel, check_duration, check_lengths, late_labels
-from hmtas.store.parts import Parts, season_parts
-from hmtas.store.rates import Rates, Resampling
-from hmtas.store.shapes import why_another_width
-from hmtas.store.sources import (
+from hmtas.packing.classes import Actions, choose_actions, unknown_labels
+from hmtas.packing.doubts import warnings_of
+from hmtas.packing.layout import FoundFile, Layout, LeftOut
+from hmtas.packing.lengths import LateLabel, check_duration, check_lengths, late_labels
+from hmtas.packing.parts import Parts, season_parts
+from hmtas.packing.rates import Rates, Resampling
+from hmtas.packing.shapes import why_another_width
+from hmtas.packing.sources import (
     SourceFile,
     SourceHalf,
     at_rates,
@@ -35,6 +33,8 @@ from hmtas.store.sources import (
     read_header,
     some_of,
 )
+from hmtas.records import Events, HalfId
+from hmtas.store.index import Origin
 from hmtas.terminal.text import counted
 
 NUM_NAMED = 5  # mistakes spelled out; the rest is counted
@@ -96,7 +96,7 @@ def plan_pack(
         rate_hz: Rows per second of the store and of every file; None for 1, and for what is known
             of public streams.
         stream_rates_hz: Rows per second of the files of some streams.
-        method: How rows of another rate are brought to that of the store (`hmtas.store.rates`);
+        method: How rows of another rate are brought to that of the store (`hmtas.packing.rates`);
             None for what suits the rate.
         stream_methods: The same of some streams.
         actions: All actions that may occur, in their order; None for those that the format or the
@@ -130,12 +130,13 @@ def plan_pack(
     chosen = _choose_splits(games, splits, only_splits, source)
     wanted = [game for names in chosen.values() for game in names]
     # New matches need not be in the label files.
-    known = frozenset(source.games).union(game for game in wanted if layout.files_of(game))
+    there = {game: layout.files_of(game) for game in wanted}
+    known = frozenset(source.games).union(game for game, files in there.items() if files)
     tally = _Tally(problems=_missing_games(root, chosen, known, source))
     present = [game for game in wanted if game in known]
     labelled = tuple(game for game in present if source.is_labelled(game))
     tally.problems += _missing_labels(chosen, set(present), set(labelled), source)
-    found = {game: layout.files_of(game) for game in present}
+    found = {game: there[game] for game in present}
     _check_streams(root, found.values(), [*(streams or ()), *rates.named])
     rates = dataclasses.replace(rates, listed_hz=_listed_rates(found, source))
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from hmtas.errors import InputError
+from hmtas.packing.pack import pack
+from hmtas.packing.sources import BAIDU_WIDTH
 from hmtas.records import HalfId
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import pack
-from hmtas.store.sources import BAIDU_WIDTH
 from tests.support.store_tree import (
     NUM_ROWS,
     SMALL,

@@ -19,10 +19,10 @@ from hmtas.cli import build
 from hmtas.errors import InputError
 from hmtas.files import locked
 from hmtas.formats.embeddings import BAIDU_BLOCKS
+from hmtas.packing.pack import LOCK_FILE, pack
+from hmtas.packing.sources import BAIDU_WIDTH
 from hmtas.records import HalfId
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import LOCK_FILE, pack
-from hmtas.store.sources import BAIDU_WIDTH
 from hmtas.store.verify import verify
 from tests.support.store_tree import (
     GAMES,
@@ -101,7 +101,7 @@ def test_every_float_and_both_orders_of_memory_are_read(
 def test_a_long_half_is_read_in_pieces(
     games: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hmtas.store.sources._CHUNK_BYTES", 100)
+    monkeypatch.setattr("hmtas.packing.sources._CHUNK_BYTES", 100)
     pack(games, tmp_path / "store")
     got = EmbeddingStore.open(tmp_path / "store").open_half(A1).streams["tpn"]
     np.testing.assert_array_equal(got, rows("l/s/a", 1, "tpn").astype(np.float16))
@@ -260,7 +260,7 @@ def test_two_packings_at_once_are_refused(tmp_path: Path) -> None:
 SLOW_PACK = """
 import sys, time
 from pathlib import Path
-from hmtas.store.pack import pack
+from hmtas.packing.pack import pack
 pack(Path(sys.argv[1]), Path(sys.argv[2]), on_half=lambda: time.sleep(0.2))
 """
 
@@ -311,7 +311,7 @@ def test_a_disk_that_fills_up_leaves_only_whole_halves(
     (store / "pack.journal").touch()
     # The scratch file of one half lies on a device that is always full.
     monkeypatch.setattr(uuid, "uuid4", lambda: SimpleNamespace(hex="0" * 32))
-    monkeypatch.setattr("hmtas.store.pack._remove_stale", lambda *_: None)
+    monkeypatch.setattr("hmtas.packing.pack._remove_stale", lambda *_: None)
     (store / "halves/l/s/c/.1.arrow.00000000.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match=r"c/1.arrow: no space left on the disk while writing"):
         pack(games, store)

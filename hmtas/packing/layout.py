@@ -2,7 +2,7 @@
 
 <game>/<half>_<stream>.npy     SoccerNet's way
 <game>/<stream>.npy            a game without parts: all of it is half 1
-<stream>/<video>.npy           a folder for each stream, a file for each video of a label file
+<stream>/<video>.npy           a folder for each stream, a file for each video or game
 <video>.npy                    one stream, called like the folder
 what a label file names        `path_features` and `inputs` of OSL
 """
@@ -49,8 +49,7 @@ class Layout:
     def files_of(self, game: str) -> dict[int, list[FoundFile]]:
         """The files of each half of a game, sorted by name."""
         found = _in_folder(self.root / game)
-        listed = self._halves_of.get(game, [HalfId(game, 1)] if self.labels.recordings else [])
-        for half in listed:
+        for half in self._halves_of.get(game, [HalfId(game, 1)]):
             there = {file.path for files in found.values() for file in files}
             recording = self.labels.recordings.get(half, Recording(game))
             for file in self._of_video(half, recording):

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from hmtas.packing.pack import PackReport, pack
+from hmtas.packing.parts import season_parts
 from hmtas.records import HalfId
 from hmtas.store.local import EmbeddingStore
-from hmtas.store.pack import PackReport, pack
-from hmtas.store.parts import season_parts
 from tests.support.store_tree import WIDTHS, label, refused, rows, save, save_labels, tree
 
 A, C, E = "l/s/a", "l/s/c", "l/s/e"

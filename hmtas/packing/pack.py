@@ -1,7 +1,7 @@
 """A tree of `.npy` files, labels and splits becomes a store.
 
-The season is checked first (`hmtas.store.check`); nothing is written while it has a mistake. Halves
-are written one at a time, each complete or absent, and noted in a journal: packing that was
+The season is checked first (`hmtas.packing.check`); nothing is written while it has a mistake.
+Halves are written one at a time, each complete or absent, and noted in a journal: packing that was
 interrupted resumes where it stopped. The index comes last; without it there is no store.
 """
 
@@ -17,10 +17,14 @@ import numpy as np
 from hmtas.errors import InputError
 from hmtas.files import atomic_path, locked, sha256_json
 from hmtas.formats.labels import Oddity
+from hmtas.packing.check import PackPlan, plan_pack
+from hmtas.packing.classes import Actions
+from hmtas.packing.layout import LeftOut
+from hmtas.packing.lengths import LateLabel
+from hmtas.packing.rates import Resampling
+from hmtas.packing.sources import SourceHalf, read_streams
 from hmtas.place import check_space
 from hmtas.records import HalfId
-from hmtas.store.check import PackPlan, plan_pack
-from hmtas.store.classes import Actions
 from hmtas.store.halves import labels_bytes, write_half
 from hmtas.store.index import (
     INDEX_FILE,
@@ -35,10 +39,6 @@ from hmtas.store.index import (
     write_index,
 )
 from hmtas.store.journal import Entry, append, read_journal, write_journal
-from hmtas.store.layout import LeftOut
-from hmtas.store.lengths import LateLabel
-from hmtas.store.rates import Resampling
-from hmtas.store.sources import SourceHalf, read_streams
 
 LOCK_FILE = ".lock"
 _FILE_OVERHEAD = 8192  # bytes of an Arrow file beside its rows, rounded up
