@@ -34,10 +34,7 @@ def first_line(error: BaseException) -> str:
 
 def quoted(value: object) -> str:
     """A value as an error shows it: no longer than a line can bear."""
-    try:
-        text = repr(value)
-    except RecursionError:  # of a document that is nested as deeply as could just be read
-        text = f"a {type(value).__name__} that is nested too deeply"
+    text = repr(value)
     return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}... (cut)"
 
 
