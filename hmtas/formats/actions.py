@@ -121,9 +121,12 @@ def find_action(label: object, index: Mapping[str, int], place: str) -> int:
         raise InputError(f"{place}: {_differ(str(label), twin)}")
     close = difflib.get_close_matches(str(label), index, n=1, cutoff=0.0)
     meant = f", the closest is {close[0]!r}" if close else ""
+    cause = "a typo, or a file of another data set? --actions lists others"
+    if any(action.endswith(f" {label}") for action in index):
+        cause = "do the actions have their team in their name? --by-team reads it from the labels"
     raise InputError(
         f"{place}: unknown action {quoted(label)}; the actions are those of the store"
-        f"{meant} (a typo, or a file of another data set? --actions lists others)"
+        f"{meant} ({cause})"
     )
 
 
