@@ -184,7 +184,7 @@ def score(
                 check_folder(path / "scores")
             loaded = load(path, games=games, split=split, splits=splits, windows=windows,
                           reading=reading)  # fmt: skip
-            pairs = team_pairs(loaded[0].actions, str(path)) if by_team else None
+            pairs = team_pairs(loaded[0].actions, str(path)) if loaded[0].by_team else None
             inputs.append((path, *loaded, pairs))
     if not inputs:
         failures.tell()

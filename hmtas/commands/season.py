@@ -41,6 +41,7 @@ def season(
     rate_hz: Annotated[
         float | None,
         typer.Option(
+            metavar="HZ",
             help="Rows of embeddings per second, 0.5 to 25. Only OSL files say it themselves; to "
             "others it must be told when they are packed, unless it is 1.",
             show_default="1; tennis 2",

@@ -121,9 +121,12 @@ def find_action(label: object, index: Mapping[str, int], place: str) -> int:
         raise InputError(f"{place}: {_differ(name, twin)}")
     close = difflib.get_close_matches(name, index, n=1, cutoff=0.0)
     meant = f", the closest is {quoted(close[0])}" if close else ""
+    cause = "a typo, or a file of another data set? --actions lists others"
+    if name and any(action.endswith(f" {name}") for action in index):
+        cause = "do the actions have their team in their name? --by-team reads it from the labels"
     raise InputError(
         f"{place}: unknown action {quoted(label)}; the actions are those of the store"
-        f"{meant} (a typo, or a file of another data set? --actions lists others)"
+        f"{meant} ({cause})"
     )
 
 

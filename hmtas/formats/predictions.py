@@ -36,7 +36,7 @@ from hmtas.formats.submission import (
     read_submission,
     team_and_label,
 )
-from hmtas.formats.times import frame_time_s
+from hmtas.formats.times import frame_time_s, nearest_frames
 from hmtas.records import HalfId, Spots
 from hmtas.terminal.text import counted
 
@@ -317,7 +317,8 @@ def _frames(spots: Mapping[HalfId, Spots], actions: Sequence[str], target: Targe
             "video": _video_of(half, target),
             "fps": (fps := _fps_of(half, target)),
             "events": [
-                {"frame": round(time_s * fps), "label": label, **team, "score": confidence}
+                {"frame": int(nearest_frames(time_s, fps)), "label": label, **team,
+                 "score": confidence}
                 for time_s, team, label, confidence in _rows_of(found, actions, target.by_team)
             ],
         }

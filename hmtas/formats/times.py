@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from hmtas.errors import InputError, quoted
 from hmtas.terminal.text import counted
 
@@ -84,6 +86,15 @@ def frame_time_s(frame: object, fps: float, place: str) -> float:
             f"{fps:g} frames a second"
         )
     return time_s
+
+
+def nearest_frames(time_s: np.ndarray | float, fps: float) -> np.ndarray:
+    """The frame of each moment, the nearest one, int64; of two equally near the later.
+
+    Half a second at 25 fps is frame 13: 0.52 s, which lies in the same half-second cell of the
+    official metric, as frame 12 does not.
+    """
+    return np.floor(np.asarray(time_s, dtype=np.float64) * fps + 0.5).astype(np.int64)
 
 
 def are_apart(whole_s: int, time_s: float) -> bool:

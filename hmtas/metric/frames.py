@@ -4,7 +4,7 @@ Source: `util/score.py` of github.com/jhong93/spot (J. Hong et al., Spotting Tem
 Fine-Grained Events in Video, ECCV 2022).
 
 Rules
-    A video is a half. Times become frames by `round(time_s * fps)`. The spots of an action in all
+    A video is a half. Times become frames (`nearest_frames`). The spots of an action in all
     videos are ranked by confidence; equal ones keep the order of games, halves and spots. Each
     looks at the nearest event of its action and video that is not taken, of equally near ones at
     the first, and is a hit if that is at most the tolerance away: the tolerance is the reach to
@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from hmtas.formats.times import nearest_frames
 from hmtas.records import Events, HalfId, Spots
 
 
@@ -90,8 +91,8 @@ def count_frames(
             event = events.get(half) or Events.empty(half)
             of_spot, of_event = spot.action == a, event.action == a
             confidence_N = np.asarray(spot.confidence[of_spot], dtype=np.float64)
-            frame_N = frames(spot.time_s[of_spot], fps)
-            truth_M = np.unique(frames(event.time_s[of_event], fps))
+            frame_N = nearest_frames(spot.time_s[of_spot], fps)
+            truth_M = np.unique(nearest_frames(event.time_s[of_event], fps))
             order_N = np.argsort(-confidence_N, kind="stable")
             hit_DN = np.zeros((len(reach_D), len(frame_N)), dtype=np.bool_)
             if len(truth_M):
@@ -110,11 +111,6 @@ def count_frames(
         curves=tuple(zip(*curves_AD, strict=True)),
         num_events=num_events,
     )
-
-
-def frames(time_s: np.ndarray, fps: float) -> np.ndarray:
-    """The frame of each moment, the nearest one, int64."""
-    return np.rint(np.asarray(time_s, dtype=np.float64) * fps).astype(np.int64)
 
 
 @njit(cache=True, nogil=True)

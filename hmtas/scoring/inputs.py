@@ -126,7 +126,7 @@ def load(
             path,
             labels.actions,
             games=labels.all_games,
-            naming=reading.naming,
+            naming=labels.naming,
             options=reading.labels,
             on_note=notes.append,
         )
@@ -148,7 +148,7 @@ def load(
     notes += [
         f"{labels.place}/{one.game}: {counted(one.num_labels, 'label')}: {one.what}" for one in odd
     ]
-    return replace(scored, notes=tuple(notes)), events
+    return replace(scored, by_team=labels.naming.by_team, notes=tuple(notes)), events
 
 
 def _predictions_of(run: Path, split: str | None) -> Path:
@@ -191,6 +191,13 @@ class _Labels:
                 "name the tree of label files with --games, or leave --label-times out"
             )
         return cls(store.place, store, None, reading)
+
+    @property
+    def naming(self) -> Naming:
+        """How labels become actions: by team too if the store was packed so."""
+        origin = None if self.store is None else self.store.index.origin
+        asked = self.reading.naming
+        return replace(asked, by_team=asked.by_team or (origin is not None and origin.by_team))
 
     @cached_property
     def actions(self) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ class Spotted:
     provenance: Provenance | None = None  # of the probabilities
     spotting: SpottingConfig | None = None  # windows and threshold
     cross_fitted: bool = False  # as in `RunScore`
+    by_team: bool = False  # is the first word of an action the team?
     notes: tuple[str, ...] = ()  # what contradicts itself in them or in their labels, in words
 
     @property

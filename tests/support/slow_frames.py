@@ -1,5 +1,6 @@
 """mAP by frames in the plainest words: every prediction in turn looks at every event."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -27,14 +28,14 @@ def slow_frame_precision(
     for half in sorted(events):
         copies = range(1 if times is None else times[half.game])
         event, spot = events[half], spots[half]
-        truth = [round(t * fps) for t in event.time_s[event.action == action].tolist()]
+        truth = [math.floor(t * fps + 0.5) for t in event.time_s[event.action == action].tolist()]
         num_truth += len(truth) * len(copies)
         free |= {(half, copy): truth for copy in copies}
         for time_s, a, confidence in zip(
             spot.time_s.tolist(), spot.action, spot.confidence, strict=True
         ):
             if a == action:
-                frame = round(time_s * fps)
+                frame = math.floor(time_s * fps + 0.5)
                 predictions += [(confidence, half, copy, frame) for copy in copies]
     if num_truth == 0:
         return float("nan")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hmtas.metric.frames import count_frames, frame_maps, frame_precisions, frames, match_frames
+from hmtas.metric.frames import count_frames, frame_maps, frame_precisions, match_frames
 from hmtas.records import HalfId
 from hmtas.statistics.intervals import bootstrap_interval, draw_weights, resample
 from hmtas.statistics.winner import corrected_winner
@@ -90,11 +90,6 @@ def test_halves_are_videos_of_their_own_and_may_lack_spots_or_events() -> None:
     assert map_of(({other: spots((10, 0, 0.9), half=other)}, truth), (4,)) == 0
     found = {HALF: spots((10, 0, 0.5)), other: spots((10, 0, 0.9), half=other)}
     assert map_of((found, truth), (4,)) == pytest.approx(1 / 2)
-
-
-def test_times_become_the_nearest_frame() -> None:
-    assert frames(np.array([0.019, 0.021, 12.5, 0.5]), 25).tolist() == [0, 1, 312, 12]
-    assert frames(np.array([0.5]), 29.97).tolist() == [round(0.5 * 29.97)] == [15]
 
 
 @settings(deadline=None, max_examples=150)
