@@ -95,6 +95,11 @@ def choose_actions(
         naming.action_of(label.name, label.team, label.place, listed) for label in train
     )
     del number[LEFT_OUT]
+    if naming.by_team and not (any(label.team for label in train) or all(map(_has_team, number))):
+        raise InputError(
+            f"{source.place}: --by-team, but no label of the train split says its team; leave it "
+            "out, or are these labels of another file?"
+        )
     if asked == FROM_LABELS or (asked is None and not source.actions):
         if not number:
             raise InputError(
@@ -109,6 +114,11 @@ def choose_actions(
             names = with_teams(names, sorted({label.team for label in train if label.team}))
     left_out = sum(naming.renames.get(label.name) == LEFT_OUT for label in every)
     return Actions(names, origin, {name: number[name] for name in names}, left_out, _times(every))
+
+
+def _has_team(action: str) -> bool:
+    """May the first word of an action be a team?"""
+    return " " in action
 
 
 def _times(labels: Sequence[Label]) -> str:

@@ -154,7 +154,8 @@ def check_contexts(store: EmbeddingStore, config: Config, games: GamePlan) -> No
     if config.train.context.context_s > longest_s:
         raise InputError(
             f"context_s ({config.train.context.context_s:g}) is longer than the longest half that "
-            f"is trained on ({longest}: {longest_s:g} s); choose a shorter context"
+            f"is trained on ({longest}: {longest_s:g} s); choose a shorter context, with "
+            "--set context_s=SECONDS"
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hmtas.formats.actions import Naming
 from hmtas.packing.pack import PackReport, pack
 from hmtas.packing.parts import season_parts
 from hmtas.records import HalfId
@@ -120,3 +121,18 @@ def test_a_season_without_any_label_has_the_parts_that_it_has() -> None:
     assert (labelled.known, labelled.usual) == ({1, 2, 5, 7}, {1})
     half = season_parts({"a": [1, 2], "b": [1]}, [])  # half of the games is not most of them
     assert half.usual == {1}
+
+
+def test_a_half_without_a_label_is_odd_where_the_other_has_them_all(games: Path) -> None:
+    save_labels(games, A, [label(2, 1 + n) for n in range(21)])
+    save_labels(games, "l/s/b", [label(2, 1 + n) for n in range(20)])  # few: may be chance
+    report, _ = packed(games)
+    assert [(odd.game, odd.what, odd.num_labels) for odd in report.odd_labels] == [
+        (A, "no label in half 1, all in half 2", 21)
+    ]
+
+
+def test_teams_that_no_label_has_are_no_part_of_actions(games: Path) -> None:
+    store = games.parent / "store"
+    refused(games, store, "--by-team, but no label of the train split says its team",
+            naming=Naming(by_team=True))  # fmt: skip
