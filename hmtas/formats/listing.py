@@ -22,25 +22,10 @@ MOST_NAME_BYTES = 250  # of a file or folder, that ".npy" may be added to
 MOST_PATH = 1000  # characters
 MOST_REPEATED = 0.25  # of a game's labels
 _PART = re.compile(r"half_?([1-9]\d?)|([1-9])_([\w-]+)")
-_ENDINGS = frozenset(
-    [
-        ".mp4",
-        ".mkv",
-        ".avi",
-        ".mov",
-        ".webm",
-        ".m4v",
-        ".ts",
-        ".npy",
-        ".npz",
-        ".parquet",
-        ".wav",
-        ".mp3",
-        ".json",
-        ".h5",
-        ".pt",
-    ]
-)
+_ENDINGS = frozenset((
+    ".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".npy", ".npz", ".parquet", ".wav",
+    ".mp3", ".json", ".h5", ".pt",
+))  # fmt: skip
 
 
 class Entry(NamedTuple):
