@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hmtas.files import write_json
-from hmtas.terminal.text import percent
+from hmtas.terminal.text import counted, percent
 from hmtas.validation import Frozen, read_record
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def verdict_of(final: Final) -> str:
     picked = final.finalists[0]
     text = (
         f"trial {final.picked}: {final.metric} {percent(picked.score)} % on "
-        f"{final.num_games} games of {final.split}, mean of {len(picked.scores)} trainings"
+        f"{final.num_games} games of {final.split}, mean of {counted(len(picked.scores), 'training')}"
     )
     if len(final.finalists) == 1:
         return f"{text}."
