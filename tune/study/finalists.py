@@ -75,9 +75,10 @@ def read_final(folder: Path) -> Final | None:
 def verdict_of(final: Final) -> str:
     """What the finalists say about the picked one, in one or two sentences."""
     picked = final.finalists[0]
+    trainings = counted(len(picked.scores), "training")
     text = (
         f"trial {final.picked}: {final.metric} {percent(picked.score)} % on "
-        f"{final.num_games} games of {final.split}, mean of {counted(len(picked.scores), 'training')}"
+        f"{final.num_games} games of {final.split}, mean of {trainings}"
     )
     if len(final.finalists) == 1:
         return f"{text}."
