@@ -35,7 +35,8 @@ def compare(
         list[Path] | None,
         typer.Argument(
             metavar="RUN|SPOTS",
-            help="Run folders, or folders or zips of spots; by default a whole experiment.",
+            help="Run folders, or spots in a folder, a zip, a .json or a .csv; by default a whole "
+            "experiment.",
         ),
     ] = None,
     experiment: Annotated[

@@ -73,7 +73,8 @@ class Naming:
             raise InputError(
                 f"{place}: {quoted(label)} has no team, and --by-team makes it a part of the action"
             )
-        return f"{team} {name}"
+        full = f"{team} {name}"
+        return self.renames.get(full, full)
 
     def check_used(self, labels: Iterable[str], place: object) -> None:
         """Refuse to rename what no label is called: misspelt, most likely.
@@ -121,13 +122,10 @@ def find_action(label: object, index: Mapping[str, int], place: str) -> int:
         raise InputError(f"{place}: {_differ(name, twin)}")
     close = difflib.get_close_matches(name, index, n=1, cutoff=0.0)
     meant = f", the closest is {quoted(close[0])}" if close else ""
-    cause = "a typo, or a file of another data set? --actions lists others"
+    cause = "a typo, or of another data set? --actions says which actions there are"
     if name and any(action.endswith(f" {name}") for action in index):
         cause = "do the actions have their team in their name? --by-team reads it from the labels"
-    raise InputError(
-        f"{place}: unknown action {quoted(label)}; the actions are those of the store"
-        f"{meant} ({cause})"
-    )
+    raise InputError(f"{place}: unknown action {quoted(label)}{meant} ({cause})")
 
 
 def check_names(names: Sequence[str], place: object) -> tuple[str, ...]:

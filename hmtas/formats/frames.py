@@ -29,7 +29,7 @@ def read_frames(document: list[Any], place: str, options: Options) -> list[Entry
     for number, video in enumerate(entries_of(document, place, "videos")):
         where = f"{place}, video {number}"
         name = entry_name(video.get("video"), where, "video")
-        fps = options.fps or positive(video.get("fps"), where, "fps", "frames a second")
+        fps = positive(video.get("fps"), where, "fps", "frames a second") or options.fps
         events = video.get("events")
         rows = entries_of(events, where, "events")
         frames = positive(video.get("num_frames"), where, "num_frames", "frames")

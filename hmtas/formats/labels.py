@@ -49,7 +49,7 @@ class Recording(NamedTuple):
     features: tuple[str, ...] = ()  # paths of embeddings
     fps: float | None = None  # frames of the video
     duration_s: float | None = None
-    rate_hz: float | None = None  # rows of the embeddings
+    rates_hz: tuple[float | None, ...] = ()  # rows a second of `features`, where it says
 
 
 class LabelSource(Protocol):

@@ -1,7 +1,7 @@
 """Label files that list many games: what an entry says, and which games and halves these are.
 
 An entry is a video. Its name, without its ending, is that of a game, or of a half of one where it
-says so: `<game>/half2`, `<game>/2_224p` or `<game>/2_ResNET_TF2_PCA512` beside `<game>/1_...`.
+says so: `<game>/half2`, `<game>/2_224p`, and in OSL 1 `<game>/2_ResNET_TF2_PCA512`.
 """
 
 import re
@@ -21,7 +21,8 @@ CONFIDENCES = ("confidence", "confidence_score", "score")
 MOST_NAME_BYTES = 250  # of a file or folder, that ".npy" may be added to
 MOST_PATH = 1000  # characters
 MOST_REPEATED = 0.25  # of a game's labels
-_PART = re.compile(r"half_?([1-9]\d?)|([1-9])_([\w-]+)")
+_PART = re.compile(r"half_?([1-9]\d?)|([1-9])_(\d+p|HQ|LQ)")
+_NUMBERED = re.compile(r"half_?([1-9]\d?)|([1-9])_([\w-]+)")  # of embeddings, in OSL 1
 _ENDINGS = frozenset((
     ".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".npy", ".npz", ".parquet", ".wav",
     ".mp3", ".json", ".h5", ".pt",
@@ -89,7 +90,8 @@ def make_listing(
     Raises:
         InputError: If an entry comes twice, or a game is in two splits.
     """
-    parts = _halves_of([entry.name for entry in entries])
+    part = _NUMBERED if name == "osl-v1" else _PART
+    parts = _halves_of([entry.name for entry in entries], part)
     recordings: dict[HalfId, Recording] = {}
     labels: dict[str, list[Label]] = defaultdict(list)
     games: set[str] = set()
@@ -148,13 +150,17 @@ def entry_name(text: object, place: str, key: str) -> str:
     Raises:
         InputError: If it is no name of a file below some folder.
     """
-    path = PurePosixPath(path_text(text, place, key).replace("\\", "/"))
-    if path.suffix.lower() in _ENDINGS:
-        path = path.with_suffix("")
+    path = PurePosixPath(without_ending(path_text(text, place, key)))
     parts = [part for part in path.parts if part not in ("/", ".")]
     if not parts or ".." in parts:
         raise InputError(f"{place}: {key} must lie below the data, got {quoted(text)}")
     return "/".join(parts)
+
+
+def without_ending(video: str) -> str:
+    """The name of a video without the ending of a file, if it has one."""
+    path = PurePosixPath(video.replace("\\", "/"))
+    return str(path.with_suffix("") if path.suffix.lower() in _ENDINGS else path)
 
 
 def path_text(text: object, place: str, key: str) -> str:
@@ -224,13 +230,13 @@ def positive(value: object, place: str, name: str, unit: str) -> float | None:
     return number
 
 
-def _halves_of(names: Sequence[str]) -> list[HalfId]:
+def _halves_of(names: Sequence[str], part: re.Pattern[str]) -> list[HalfId]:
     """The game and half of each entry.
 
-    `<game>/1_x` and `<game>/2_x` are halves of a game where what follows the number is the same
-    and there are no more of them than a match has parts; else they are games of their own.
+    `<game>/1_x` and `<game>/2_x` are halves of a game where what follows the number is the same;
+    else they are games of their own.
     """
-    found = [_PART.fullmatch(name.rpartition("/")[2]) if "/" in name else None for name in names]
+    found = [part.fullmatch(name.rpartition("/")[2]) if "/" in name else None for name in names]
     endings: dict[str, set[str]] = defaultdict(set)
     for name, match in zip(names, found, strict=True):
         if match:

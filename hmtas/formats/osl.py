@@ -12,7 +12,7 @@ Positions count from the start of the video; without one a label is at its gameT
 gameTime must be that of the video, unless the position tells that it counts on through the match.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hmtas.errors import InputError, quoted
@@ -29,7 +29,14 @@ from hmtas.formats.listing import (
     positive,
 )
 from hmtas.formats.soccernet import is_visible
-from hmtas.formats.times import are_apart, game_time_s, read_game_time, read_position_s
+from hmtas.formats.times import (
+    MOST_APART_S,
+    are_apart,
+    game_time_s,
+    read_game_time,
+    read_position_s,
+)
+from hmtas.terminal.text import counted
 
 HEAD = "action"  # whose labels are the actions, where a file has several heads
 
@@ -45,7 +52,9 @@ def read_osl_v1(document: dict[str, Any], place: str, options: Options) -> list[
         fps = positive(video.get("fps"), where, "fps", "frames a second")
         labels = []
         annotations = video.get("annotations", video.get("predictions"))
-        for at, item in enumerate(entries_of(annotations, where, "annotations")):
+        items = entries_of(annotations, where, "annotations")
+        _check_positions(items, where, "position")
+        for at, item in enumerate(items):
             labels.append(_read_label(item, f"{where}, annotation {at}", "position"))
         found.append(
             Entry(
@@ -54,7 +63,7 @@ def read_osl_v1(document: dict[str, Any], place: str, options: Options) -> list[
                 recording=Recording(
                     video=name if named is None else path_text(named, where, "path_video"),
                     features=() if features is None else (features,),
-                    fps=options.fps or fps,
+                    fps=fps or options.fps,
                 ),
                 labelled=annotations is not None,
                 split=None,
@@ -86,13 +95,13 @@ def read_osl_v2(document: dict[str, Any], place: str, options: Options) -> list[
             item for item in inputs if isinstance(item.get("path"), str)
             and item["path"].lower().endswith(".npy") and "frame" not in str(item.get("type"))
         ]  # fmt: skip
-        rates = {positive(item.get("fps"), where, "fps", "rows a second") for item in arrays}
         frames = [
             positive(item.get("fps"), where, "fps", "frames a second")
             for item in inputs
             if item not in arrays
         ]
         events = sample.get("events")
+        _check_positions(entries_of(events, where, "events"), where, "position_ms")
         labels = [
             _read_label(item, f"{where}, event {at}", "position_ms")
             for at, item in enumerate(entries_of(events, where, "events"))
@@ -105,8 +114,10 @@ def read_osl_v2(document: dict[str, Any], place: str, options: Options) -> list[
                 recording=Recording(
                     video=named if isinstance(named, str) else name,
                     features=tuple(path_text(item["path"], where, "path") for item in arrays),
-                    fps=options.fps or next(filter(None, frames), None),
-                    rate_hz=rates.pop() if len(rates) == 1 else None,
+                    fps=next(filter(None, frames), options.fps),
+                    rates_hz=tuple(
+                        positive(item.get("fps"), where, "fps", "rows a second") for item in arrays
+                    ),
                 ),
                 labelled=events is not None,
                 split=split if isinstance(split, str) else None,
@@ -157,6 +168,29 @@ def _is_action(event: dict[str, Any], heads: Sequence[str], place: str) -> bool:
             f"{place}: head {quoted(head)} is none of the file, {', '.join(map(quoted, heads[:5]))}"
         )
     return head is None or head == heads[0]
+
+
+def _check_positions(items: Iterable[dict[str, Any]], place: str, key: str) -> None:
+    """Refuse positions in seconds, or all 0, by their gameTime.
+
+    Raises:
+        InputError: If most of those that have both are so.
+    """
+    told = [
+        (str(item[key]), found[1])
+        for item in items
+        if item.get(key) not in (None, "")
+        and (found := game_time_s(item.get("gameTime")))
+        and found[1] > MOST_APART_S
+    ]
+    wrong = [(position, s) for position, s in told if position in ("0", str(s), f"{s}.0")]
+    if 2 * len(wrong) > len(told):
+        some = f"{len(wrong)} of {counted(len(told), 'label')}"
+        position, whole_s = wrong[0]
+        raise InputError(
+            f"{place}: {key} must be milliseconds, but {some} have {position} at {whole_s} s by "
+            "their gameTime; are these seconds, or all 0?"
+        )
 
 
 def _list(value: Any) -> list[Any]:

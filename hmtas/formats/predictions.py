@@ -267,12 +267,17 @@ def _game_time(time_s: float, half: int) -> str:
 
 def _video_of(half: HalfId, target: Target) -> str:
     recording = target.recordings.get(half)
-    return half.game if recording is None else recording.video
+    if recording is not None:
+        return recording.video
+    return half.game if half.half == 1 else f"{half.game}/half{half.half}"
 
 
 def _fps_of(half: HalfId, target: Target) -> float:
     recording = target.recordings.get(half)
-    if recording is None or recording.fps is None:
+    if recording is None:  # as those of the others, where these agree
+        every = {one.fps for one in target.recordings.values()}
+        recording = Recording(half.game, fps=every.pop() if len(every) == 1 else None)
+    if recording.fps is None:
         raise InputError(f"{half}: its label file says no frames a second, so spots have no frame")
     return recording.fps
 

@@ -79,7 +79,7 @@ def open_labels(
         names = {path.name for path in walk_files(place)}
         tree = next((kind for kind, name in LABEL_FILES.items() if name in names), None)
     lists, damaged = ([], []) if tree is not None and chosen else _list_files(place, chosen)
-    if damaged and (lists or chosen in _LIST_READERS):
+    if damaged and tree is None:
         raise damaged[0]
     if tree is not None and lists:
         raise InputError(
@@ -141,7 +141,7 @@ def _format_of(path: Path) -> str | None:
         if what := looks_like(head):
             raise InputError(f"{path}: not a table (CSV) but {what}")
         words = re.split(r"[,;\t]", head.decode("utf-8-sig", errors="replace"))
-        columns = {word.strip().strip('"') for word in words}
+        columns = {word.strip().strip('"').lower() for word in words}
         return "csv" if {"game", "label"} <= columns else None
     return _format_of_document(parse_json(path.read_bytes(), str(path)))
 
@@ -171,7 +171,9 @@ def _open_lists(files: Sequence[Path], options: LabelOptions) -> LabelSource:
         is_json = path.suffix.lower() == ".json"
         document = parse_json(content, str(path)) if is_json else content
         chosen = chosen or _recognised(document, str(path))
-        entries += _read_entries(document, str(path), chosen, split_named(path.stem), options)
+        read = _read_entries(document, str(path), chosen, split_named(path.stem), options)
+        _check_labels(read, document)
+        entries += read
         names = _listed_in(document, chosen, path)
         if not names:
             names, listed_in = _listed_beside(path), CLASS_FILE
@@ -192,7 +194,9 @@ def open_document(document: Any, place: str, options: LabelOptions) -> LabelSour
         InputError: If its format is not known, or it is malformed.
     """
     chosen = _recognised(document, place)
-    entries = _read_entries(document, place, chosen, None, options._replace(spot_at="start"))
+    entries = _read_entries(
+        document, place, chosen, None, options._replace(spot_at=options.spot_at or "start")
+    )
     return make_listing(chosen, [Path(place)], entries, ())
 
 
@@ -203,12 +207,23 @@ def _read_entries(
     _check_shape(document, chosen, place)
     found = []
     for entry in _LIST_READERS[chosen](document, place, Options(options.fps, options.spot_at)):
-        split = split_named(entry.split) if entry.split else of_file
-        if entry.split and split is None:
-            split = split_called(entry.split, entry.place)
+        split = split_called(entry.split, entry.place) if entry.split else of_file
         labelled = entry.labelled and not (split == "challenge" and not entry.labels)
         found.append(entry._replace(split=split, labelled=labelled))
     return found
+
+
+def _check_labels(entries: Sequence[Entry], document: Any) -> None:
+    """Refuse predictions in the place of labels; OSL's annotators leave a confidence at some."""
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    says = isinstance(metadata, dict) and metadata.get("type") == "predictions"
+    for entry in entries:
+        sure = [label for label in entry.labels if label.confidence is not None]
+        if sure and (says or len(sure) == len(entry.labels)):
+            raise InputError(
+                f"{sure[0].place}: has a confidence, as every label of its video; are these "
+                "predictions, and not labels? Keep them in another folder"
+            )
 
 
 def _recognised(document: Any, place: str) -> str:

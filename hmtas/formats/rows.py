@@ -27,9 +27,11 @@ def read_rows(content: bytes, place: str, options: Options) -> list[Entry]:
     """
     labels: dict[tuple[str, int], list[Label]] = defaultdict(list)
     splits: dict[tuple[str, int], str] = {}
-    for where, row in table_rows(content, place, ("game", "label"), TIMES):
+    rows = table_rows(content, place, ("game", "label"), TIMES)
+    has_halves = any(row.get("half") for _, row in rows)
+    for where, row in rows:
         game = entry_name(row["game"], where, "game")
-        half = read_number(row.get("half") or 1, where, "half", "a number, 1 or more")
+        half = read_number(row["half"] if has_halves else 1, where, "half", "a number, 1 or more")
         if not (half.is_integer() and 1 <= half <= MOST_PARTS):
             raise InputError(f"{where}: half must be a number from 1, got {quoted(row['half'])}")
         key = (game, int(half))

@@ -25,7 +25,9 @@ def table_rows(
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=divider, strict=True)
     rows = []
     try:
-        head = [name.strip() for name in next(reader, [])]
+        head = [name.strip().lower() for name in next(reader, [])]
+        while head and not head[-1]:  # of columns that a spreadsheet thinks it has
+            head.pop()
         lacking = [name for name in needed if name not in head]
         if one_of and not set(one_of).intersection(head):
             lacking.append(" or ".join(one_of))
@@ -38,6 +40,8 @@ def table_rows(
             where = f"{place}, line {reader.line_num}"
             if not any(cell.strip() for cell in cells):
                 continue
+            while len(cells) > len(head) and not cells[-1].strip():
+                cells.pop()
             if len(cells) != len(head):
                 raise InputError(
                     f"{where}: has {len(cells)} columns, the head {len(head)}; is a name with "

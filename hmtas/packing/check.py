@@ -138,7 +138,7 @@ def plan_pack(
     tally.problems += _missing_labels(chosen, set(present), set(labelled), source)
     found = {game: there[game] for game in present}
     _check_streams(root, found.values(), [*(streams or ()), *rates.named])
-    rates = dataclasses.replace(rates, listed_hz=_listed_rates(found, source))
+    rates = dataclasses.replace(rates, listed_hz=_listed_rates(found, source, rates.by_stream_hz))
 
     annotated = _read_all(source, labelled, tally.problems)
     if labelled and not annotated:
@@ -196,14 +196,29 @@ def plan_pack(
 
 
 def _listed_rates(
-    found: Mapping[str, Mapping[int, Sequence[FoundFile]]], source: LabelSource
+    found: Mapping[str, Mapping[int, Sequence[FoundFile]]],
+    source: LabelSource,
+    given: Collection[str],
 ) -> dict[str, float]:
-    """The rates of streams that the label files say, where all of them say the same."""
-    rates: dict[str, set[float | None]] = {}
+    """The rates of streams that the label files say, but for those that options give.
+
+    Raises:
+        InputError: If they say several of one stream.
+    """
+    rates: dict[str, set[float]] = {}
     for half, recording in source.recordings.items():
+        listed = dict(zip(recording.features, recording.rates_hz, strict=False))
         for file in found.get(half.game, {}).get(half.half, ()):
-            rates.setdefault(file.stem, set()).add(recording.rate_hz)
-    return {name: rate for name, (rate, *more) in rates.items() if rate is not None and not more}
+            if rate_hz := listed.get(file.key):
+                rates.setdefault(file.stem, set()).add(rate_hz)
+    for name, of_stream in rates.items():
+        if len(of_stream) > 1 and name not in given:
+            some = ", ".join(f"{rate_hz:g}" for rate_hz in sorted(of_stream))
+            raise InputError(
+                f"{source.place}: stream {name!r} has {some} rows a second by its label files, and "
+                f"a stream has one rate; give it with --rate-hz {name}=HZ"
+            )
+    return {name: min(of_stream) for name, of_stream in rates.items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,8 @@ def choose_actions(
         InputError: If there is no action, or two names differ in spelling alone.
     """
     every = [label for game in labels.values() for label in game.labels]
-    naming.check_used((label.name for label in every), source.place)
+    named = {label.name for label in every}
+    naming.check_used(named | {f"{label.team} {label.name}" for label in every}, source.place)
     train = [label for game in fitted_on for label in labels[game].labels]
     listed = source.actions if asked is None else () if asked == FROM_LABELS else asked
     number = Counter(

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hmtas.formats.labels import LabelSource, Recording
+from hmtas.formats.listing import without_ending
 from hmtas.records import HalfId
 
 NUMBERED = re.compile(r"([1-9]\d?)_([\w-]+)\.npy")
-_PLAIN = re.compile(r"([\w-]+)\.npy")
+_PLAIN = re.compile(r"(?!half_?\d+\.npy)([\w-]+)\.npy")  # half1.npy is a video
 
 
 class FoundFile(NamedTuple):
@@ -74,7 +75,12 @@ class Layout:
         folders = {path.parent for path in used} & {self.root, *self._folders}
         files = sorted(path for folder in folders for path in folder.glob("*.npy"))
         return [
-            LeftOut(path.relative_to(self.root).as_posix(), "no label file names its video")
+            LeftOut(
+                path.relative_to(self.root).as_posix(),
+                "its game is in no packed split"
+                if path.stem in self.labels.games
+                else "no label file names its video",
+            )
             for path in files
             if path not in used
         ]
@@ -95,26 +101,23 @@ class Layout:
             path = self._locate(named)
             if path is not None:
                 numbered = NUMBERED.fullmatch(path.name)
-                own = path.stem == half.game.rpartition("/")[2]
-                stem = numbered[2] if numbered else path.parent.name if own else path.stem
-                yield FoundFile(path, stem, named)
-        names = dict.fromkeys((_without_ending(recording.video), half.game))
+                own = half.game.rpartition("/")[2]
+                by_name = path.parent.name == own or (
+                    path.parent in (self.root, self._beside) and path.stem != own
+                )
+                plain = path.stem if by_name else path.parent.resolve().name
+                yield FoundFile(path, numbered[2] if numbered else plain, named)
+        names = dict.fromkeys((without_ending(recording.video), half.game))
         for name in names if half.half == 1 else list(names)[:1]:
             for folder in (self.root, *self._folders):
                 path = folder / f"{name}.npy"
-                if path.is_file() and not NUMBERED.fullmatch(path.name):
+                if path.is_file():
                     yield FoundFile(path, folder.resolve().name, f"{folder.name}/{name}.npy")
 
     def _locate(self, named: str) -> Path | None:
         """A path of a label file: below the embeddings, or else beside the label file."""
         places = (self.root / named, self._beside / named)
         return next((path for path in places if path.is_file()), None)
-
-
-def _without_ending(video: str) -> str:
-    name = video.replace("\\", "/")
-    stem, dot, ending = name.rpartition(".")
-    return stem if dot and len(ending) <= 4 and "/" not in ending else name
 
 
 def _in_folder(folder: Path) -> dict[int, list[FoundFile]]:

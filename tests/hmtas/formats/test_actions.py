@@ -132,3 +132,8 @@ def test_a_list_that_cannot_be_is_one_line(tmp_path: Path, text: bytes, message:
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="no such file of actions"):
         read_actions(tmp_path / "clas.txt")
+
+
+def test_a_rename_may_name_the_action_with_its_team() -> None:
+    naming = Naming({"Left p": "left p"}, by_team=True)
+    assert naming.action_of("p", "Left", "here") == "left p"

@@ -44,10 +44,10 @@ def test_a_rate_that_is_not_known_is_asked_for(tmp_path: Path, fps: float | None
     assert opened(tmp_path, video(fps=fps)).is_labelled("us_open_1")  # no frame needs a time
 
 
-def test_a_rate_that_is_given_counts_more(tmp_path: Path) -> None:
+def test_a_rate_of_the_file_counts_more_than_one_that_is_given(tmp_path: Path) -> None:
     source = opened(tmp_path, video({"frame": 50, "label": "serve"}, fps=25), fps=50)
-    assert source.read("us_open_1").labels[0].time_s == 1
-    assert source.recordings[HalfId("us_open_1", 1)].fps == 50
+    assert source.read("us_open_1").labels[0].time_s == 2
+    assert source.recordings[HalfId("us_open_1", 1)].fps == 25
 
 
 def test_a_comment_says_team_and_visibility(tmp_path: Path) -> None:
@@ -92,3 +92,9 @@ def test_an_event_that_cannot_be_is_one_line(
 def test_a_rate_of_next_to_nothing_makes_no_infinite_time(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="past the end of any video"):
         opened(tmp_path, video({"frame": 1e9, "label": "serve"}, fps=1e-308))
+
+
+def test_numbered_clips_are_games_of_their_own(tmp_path: Path) -> None:
+    one = video({"frame": 1, "label": "start"})
+    clips = [one | {"video": f"clips/{n}_race"} for n in (1, 2)]
+    assert opened(tmp_path, *clips).games == ["clips/1_race", "clips/2_race"]

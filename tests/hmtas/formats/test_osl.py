@@ -118,7 +118,20 @@ def test_inputs_of_version_2_are_features_or_videos(tmp_path: Path) -> None:
     ]
     found = opened(tmp_path, document).recordings[HalfId("m/a", 1)]
     assert (found.video, found.features) == ("m/a", ("m/a/1_resnet.npy",))
-    assert (found.fps, found.rate_hz) == (25.0, 2.0)
+    assert (found.fps, found.rates_hz) == (25.0, (2.0,))
+
+
+@pytest.mark.parametrize("position", ["0", "100", 100, "100.0"])
+def test_positions_in_seconds_or_all_0_are_refused(tmp_path: Path, position: object) -> None:
+    document = v2()
+    document["data"][0]["events"] = [
+        {"label": "shot", "position_ms": position, "gameTime": "1 - 01:40"},
+        {"label": "shot", "position_ms": 1000, "gameTime": "1 - 00:01"},
+    ]
+    with pytest.raises(
+        InputError, match=r"must be milliseconds, but 1 of 1 label have (0|100).* at 100 s"
+    ):
+        opened(tmp_path, document)
 
 
 @pytest.mark.parametrize(

@@ -231,3 +231,21 @@ def test_equal_predictions_with_odd_confidences_are_read_like_any(tmp_path: Path
     events = [{"frame": 1, "label": "Goal", "score": {}}] * 2
     path.write_text(json.dumps([{"video": "l/s/a", "fps": 25, "events": events}]))
     refused(path, "confidence must be a number in .0, 1., got {}")
+
+
+@pytest.mark.parametrize("kind", ["osl-v1", "osl-v2", "frames", "segments"])
+def test_a_half_that_no_label_file_has_comes_back(tmp_path: Path, kind: str) -> None:
+    spots = some_spots((1, 2))
+    first = {half: one for half, one in target(kind, (1, 2)).recordings.items() if half.half == 1}
+    path = tmp_path / "out.json"
+    write_spots(path, spots, ACTIONS, Target(kind, first))
+    same(read(path), spots)
+
+
+def test_predicted_segments_are_spotted_where_labels_are(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    found = [{"segment": [2.0, 6.0], "label": ACTIONS[0], "score": 0.5}]
+    path.write_text(json.dumps({"results": {GAMES[0]: found}}))
+    [at_start] = read(path)[HalfId(GAMES[0], 1)].time_s
+    [in_middle] = read(path, options=LabelOptions(spot_at="middle"))[HalfId(GAMES[0], 1)].time_s
+    assert (at_start, in_middle) == (2.0, 4.0)

@@ -93,3 +93,24 @@ def test_what_is_no_table_is_said(tmp_path: Path) -> None:
         opened(tmp_path, (HEAD + "a,1,1,Goal\n").encode("utf-16"))
     with pytest.raises(InputError, match="must name the columns, game, label, time_s; got 'game"):
         opened(tmp_path, "game,label\na,Goal\n")
+
+
+def test_an_empty_half_among_others_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 3: half must be a number, 1 or more, got ''"):
+        opened(tmp_path, HEAD + "a,2,1,Goal\na,,2,Goal\n")
+
+
+def test_a_head_of_a_spreadsheet(tmp_path: Path) -> None:
+    text = "Game;Half;Time_s;Label;;\na;1;1.5;Goal;;\n"
+    assert opened(tmp_path, text).read("a").labels[0].time_s == 1.5
+
+
+def test_splits_are_called_as_the_column_says(tmp_path: Path) -> None:
+    lines = "a,test_seen,1,Goal\nb,test_unseen,1,Goal\nc,Validation,1,Goal\n"
+    splits = opened(tmp_path, "game,split,time_s,label\n" + lines).splits
+    assert splits == {"valid": ("c",), "test_seen": ("a",), "test_unseen": ("b",)}
+
+
+def test_predictions_are_no_labels(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line 2: has a confidence.*are these predictions"):
+        opened(tmp_path, "game,time_s,label,confidence\na,1,Goal,0.5\n")

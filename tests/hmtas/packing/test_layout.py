@@ -141,3 +141,67 @@ def test_strays_in_the_folders_of_streams_are_told(tmp_path: Path) -> None:
     assert [(item.file, item.reason) for item in report.files_left_out] == [
         ("tpn/b.npy", "no label file names its video")
     ]
+
+
+def test_a_name_with_a_dot_is_that_of_another_game(tmp_path: Path) -> None:
+    labels = osl(tmp_path, {"id": "final"}, {"id": "final.2"})
+    root = tmp_path / "features"
+    put(root / "resnet/final.npy")
+    assert found(root, labels, "final.2") == {}
+    put(root / "resnet/final.2.npy")
+    assert found(root, labels, "final.2") == {1: {"resnet": "resnet/final.2.npy"}}
+    assert found(root, labels, "final") == {1: {"resnet": "resnet/final.npy"}}
+
+
+def test_the_videos_of_two_halves_are_no_streams(tmp_path: Path) -> None:
+    labels = osl(tmp_path, {"id": "l/a/half1"}, {"id": "l/a/half2"})
+    root = tmp_path / "features"
+    put(root / "l/a/half1.npy", root / "l/a/half2.npy")
+    assert found(root, labels, "l/a") == {
+        1: {"features": "l/a/half1.npy"}, 2: {"features": "l/a/half2.npy"},
+    }  # fmt: skip
+
+
+def test_inputs_that_are_not_called_like_the_sample_are_streams_by_folder(tmp_path: Path) -> None:
+    labels = osl(tmp_path, *({"id": f"clip_{n}", "inputs": inputs(f"f/x{n}.npy", f"aud/x{n}.npy")}
+                             for n in range(2)))  # fmt: skip
+    root = tmp_path / "features"
+    for n in range(2):
+        put(root / f"f/x{n}.npy", root / f"aud/x{n}.npy")
+        expected = {1: {"f": f"f/x{n}.npy", "aud": f"aud/x{n}.npy"}}
+        assert found(root, labels, f"clip_{n}") == expected
+
+
+def test_a_video_with_a_number_in_front_is_found_by_its_whole_name(tmp_path: Path) -> None:
+    labels = osl(tmp_path, {"id": "1_final"})
+    put(tmp_path / "features/resnet/1_final.npy")
+    assert found(tmp_path / "features", labels, "1_final") == {
+        1: {"resnet": "resnet/1_final.npy"}
+    }  # fmt: skip
+
+
+def rated(*rates_hz: float) -> list[dict[str, Any]]:
+    return [
+        {"id": f"c{n}", "inputs": [
+            {"type": "features", "path": f"f/c{n}.npy", "fps": rate_hz},
+            {"type": "features", "path": f"aud/c{n}.npy", "fps": 1.0},
+        ]}
+        for n, rate_hz in enumerate(rates_hz)
+    ]  # fmt: skip
+
+
+def test_each_stream_has_the_rate_that_the_label_file_says(tmp_path: Path) -> None:
+    labels = osl(tmp_path, *rated(2.0, 2.0))
+    for n in range(2):
+        put(tmp_path / f"labels/f/c{n}.npy", num_rows=60)
+        put(tmp_path / f"labels/aud/c{n}.npy")
+    (item,) = pack(labels.parent, tmp_path / "store").resampled
+    assert str(item) == "f: 2 Hz (as the label files say), brought to 1 Hz by mean"
+
+
+def test_a_stream_of_two_rates_is_refused(tmp_path: Path) -> None:
+    labels = osl(tmp_path, *rated(2.0, 4.0))
+    for n in range(2):
+        put(tmp_path / f"labels/f/c{n}.npy", num_rows=60)
+        put(tmp_path / f"labels/aud/c{n}.npy")
+    refused(labels.parent, tmp_path / "store", "stream 'f' has 2, 4 rows a second by its label")
