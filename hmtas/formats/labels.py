@@ -13,6 +13,8 @@ from hmtas.records import Events, HalfId
 HALVES = (1, 2)
 """The parts of a game that has no other."""
 AS_LABELLED = Naming()
+REPEATED = "the same label twice or more"
+MOST_REPEATED = 0.25  # of a game's labels; in SoccerNet's it is 0.02 at most
 
 
 class Label(NamedTuple):
@@ -50,6 +52,13 @@ class Recording(NamedTuple):
     fps: float | None = None  # frames of the video
     duration_s: float | None = None
     rates_hz: tuple[float | None, ...] = ()  # rows a second of `features`, where it says
+
+
+def repeated(labels: Sequence[Label]) -> int:
+    """How many labels say what another one has said, where that is odd; 0 where it is not."""
+    said = {label._replace(place="", team="", confidence=None) for label in labels}
+    number = len(labels) - len(said)
+    return number if number > MOST_REPEATED * len(labels) else 0
 
 
 class LabelSource(Protocol):

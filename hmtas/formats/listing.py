@@ -5,14 +5,14 @@ says so: `<game>/half2`, `<game>/2_224p`, and in OSL 1 `<game>/2_ResNET_TF2_PCA5
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from hmtas.errors import InputError, quoted
-from hmtas.formats.labels import GameLabels, Label, Oddity, Recording
+from hmtas.formats.labels import REPEATED, GameLabels, Label, Oddity, Recording, repeated
 from hmtas.formats.splits import SPLITS, Splits, check_disjoint
 from hmtas.formats.times import read_number
 from hmtas.records import HalfId
@@ -20,7 +20,6 @@ from hmtas.records import HalfId
 CONFIDENCES = ("confidence", "confidence_score", "score")
 MOST_NAME_BYTES = 250  # of a file or folder, that ".npy" may be added to
 MOST_PATH = 1000  # characters
-MOST_REPEATED = 0.25  # of a game's labels
 _PART = re.compile(r"half_?([1-9]\d?)|([1-9])_(\d+p|HQ|LQ)")
 _NUMBERED = re.compile(r"half_?([1-9]\d?)|([1-9])_([\w-]+)")  # of embeddings, in OSL 1
 _ENDINGS = frozenset((
@@ -252,8 +251,5 @@ def _halves_of(names: Sequence[str], part: re.Pattern[str]) -> list[HalfId]:
 
 
 def _with_oddities(game: str, labels: Sequence[Label]) -> GameLabels:
-    number = Counter(label._replace(place="", team="", confidence=None) for label in labels)
-    repeated = len(labels) - len(number)
-    if repeated <= MOST_REPEATED * len(labels):
-        return GameLabels(tuple(labels))
-    return GameLabels(tuple(labels), (Oddity(game, "the same label twice or more", repeated),))
+    number = repeated(labels)
+    return GameLabels(tuple(labels), (Oddity(game, REPEATED, number),) if number else ())

@@ -27,16 +27,15 @@ from hmtas.formats.labels import AS_LABELLED, Label, Recording
 from hmtas.formats.listing import entry_name
 from hmtas.formats.recognise import LabelOptions, open_document
 from hmtas.formats.submission import (
-    MOST_BYTES,
     SPOTS_FILE,
-    check_packed,
-    open_zip,
     read_confidence,
     read_game,
     read_submission,
     team_and_label,
+    to_spots,
 )
-from hmtas.formats.times import frame_time_s, nearest_frames
+from hmtas.formats.times import frame_time_s, game_time_at, nearest_frames
+from hmtas.formats.zips import MOST_BYTES, check_packed, open_zip
 from hmtas.records import HalfId, Spots
 from hmtas.terminal.text import counted
 
@@ -214,15 +213,7 @@ def _to_spots(
         confidence = read_confidence(label.confidence, label.place)
         row = (label.time_s, find_action(name, index, label.place), confidence)
         rows.setdefault(HalfId(game, label.half), []).append(row)
-    return {
-        half: Spots(
-            half=half,
-            time_s=np.array([row[0] for row in found], dtype=np.float64),
-            action=np.array([row[1] for row in found], dtype=np.int64),
-            confidence=np.array([row[2] for row in found], dtype=np.float64),
-        )
-        for half, found in rows.items()
-    }
+    return {half: to_spots(half, found) for half, found in rows.items()}
 
 
 def write_spots(
@@ -260,11 +251,6 @@ def _rows_of(
         yield float(spots.time_s[n]), team, label, float(spots.confidence[n])
 
 
-def _game_time(time_s: float, half: int) -> str:
-    minutes, seconds = divmod(int(time_s), 60)
-    return f"{half} - {minutes:02d}:{seconds:02d}"
-
-
 def _video_of(half: HalfId, target: Target) -> str:
     recording = target.recordings.get(half)
     if recording is not None:
@@ -288,7 +274,8 @@ def _osl_v2(spots: Mapping[HalfId, Spots], actions: Sequence[str], target: Targe
             "id": _video_of(half, target),
             "events": [
                 {"head": "action", "label": label, **team, "position_ms": round(1000 * time_s),
-                 "gameTime": _game_time(time_s, half.half), "confidence": confidence}
+                 "gameTime": game_time_at(half.half, round(1000 * time_s)),
+                 "confidence": confidence}
                 for time_s, team, label, confidence in _rows_of(found, actions, target.by_team)
             ],
         }
@@ -307,7 +294,7 @@ def _osl_v1(spots: Mapping[HalfId, Spots], actions: Sequence[str], target: Targe
         videos.append({
             name: named or _video_of(half, target),
             "predictions": [
-                {"gameTime": _game_time(time_s, half.half), "label": label, **team,
+                {"gameTime": game_time_at(half.half, round(1000 * time_s)), "label": label, **team,
                  "position": str(round(1000 * time_s)), "half": str(half.half),
                  "confidence": str(confidence)}
                 for time_s, team, label, confidence in _rows_of(found, actions, target.by_team)

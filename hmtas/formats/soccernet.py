@@ -20,7 +20,7 @@ from typing import Any
 from hmtas.errors import InputError, quoted
 from hmtas.files import read_json, walk_files
 from hmtas.formats.actions import ACTIONS, BALL_ACTIONS, V1_ACTIONS
-from hmtas.formats.labels import GameLabels, Label, Oddity, Recording, to_events
+from hmtas.formats.labels import REPEATED, GameLabels, Label, Oddity, Recording, repeated, to_events
 from hmtas.formats.splits import Splits
 from hmtas.formats.times import (
     Times,
@@ -45,7 +45,6 @@ _ACTIONS = {
     "soccernet-v1": V1_ACTIONS,
 }
 EMBEDDINGS = "[1-9]*_*.npy"
-MOST_REPEATED = 0.25  # of a file's labels; in SoccerNet's it is 0.02 at most
 _VISIBLE = {
     **dict.fromkeys(("", "visible", "shown", "true"), True),
     **dict.fromkeys(("not shown", "not visible", "unshown", "invisible", "false"), False),
@@ -219,9 +218,8 @@ def _oddities(
         yield f"position and gameTime differ by seconds, {example_of(apart)}", len(apart)
     if is_another(document.get("UrlLocal"), game):
         yield f"UrlLocal is another game, {quoted(document['UrlLocal'])}", len(labels)
-    repeated = len(labels) - len({label._replace(place="", team="") for label in labels})
-    if repeated > MOST_REPEATED * len(labels):
-        yield "the same label twice or more", repeated
+    if number := repeated(labels):
+        yield REPEATED, number
 
 
 def _read_time(annotation: Any, place: str, times: Times) -> tuple[int, int, float]:

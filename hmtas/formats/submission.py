@@ -10,13 +10,10 @@ because the evaluator takes the last of two in one half-second cell.
 """
 
 import contextlib
-import errno
 import json
 import shutil
-import struct
 import uuid
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from hmtas.errors import InputError, first_line, printable, quoted
+from hmtas.errors import InputError, printable, quoted
 from hmtas.files import atomic_path, parse_json, walk_files, write_text
 from hmtas.formats.actions import LEFT_OUT, Naming, find_action
 from hmtas.formats.labels import AS_LABELLED, HALVES
@@ -36,18 +33,26 @@ from hmtas.formats.times import (
     are_apart,
     check_apart,
     example_of,
+    game_time_at,
     game_time_s,
     read_number,
+)
+from hmtas.formats.zips import (
+    LIMITS,
+    MOST_BYTES,
+    MOST_GAME_BYTES,
+    check_packed,
+    gigabytes,
+    name_of,
+    open_zip,
 )
 from hmtas.records import HalfId, Spots
 from hmtas.terminal.text import counted
 
 SPOTS_FILE = "results_spotting.json"
-MOST_GAME_BYTES = 1e8  # four times what a spot per half second and action takes
-MOST_BYTES = 4e9
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same spots give the same bytes
 _OTHER_FILES = (".json", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".csv", ".txt")
-_Row = tuple[float, int, float]
+Row = tuple[float, int, float]
 
 
 def write_submission(
@@ -96,10 +101,9 @@ def _document(
         for ms, action, confidence in zip(
             position_ms.tolist(), found.action.tolist(), found.confidence.tolist(), strict=True
         ):
-            minutes, seconds = divmod(ms // 1000, 60)
             team, label = team_and_label(actions[action], by_team)
             predictions.append({
-                "gameTime": f"{number} - {minutes:02d}:{seconds:02d}",
+                "gameTime": game_time_at(number, ms),
                 "label": label,
                 **team,
                 "position": str(ms),
@@ -291,51 +295,7 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
     with open_zip(path) as archive:
         for entry in _entries(path, archive):
             with archive.open(entry) as opened:  # no more than the zip says that there is
-                yield _name_of(entry), opened.read(entry.file_size + 1)
-
-
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
-
-
-@contextlib.contextmanager
-def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip to read from.
-
-    Raises:
-        InputError: If it is not sound, there or where the block reads it.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except InputError:
-        raise
-    except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before its begin
-            raise
-        raise InputError(
-            f"{path}: not a sound zip ({first_line(error)}); spots are a folder or a zip, was it "
-            "cut short?"
-        ) from None
-
-
-def check_packed(entry: zipfile.ZipInfo, place: str, most_bytes: float) -> None:
-    """Refuse a file of a zip that is too large, or packed as few programs do.
-
-    Raises:
-        InputError: If it is.
-    """
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise InputError(f"{place} is packed in an unusual way; make the zip with 'deflate'")
-    if entry.file_size > most_bytes:
-        raise InputError(f"{place} unpacks to {_gigabytes(entry.file_size)}; {_LIMITS}")
+                yield name_of(entry), opened.read(entry.file_size + 1)
 
 
 def _entries(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -351,27 +311,8 @@ def _entries(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         check_packed(entry, place, MOST_GAME_BYTES)
     num_bytes = sum(entry.file_size for entry in found)
     if num_bytes > MOST_BYTES:
-        raise InputError(f"{path}: unpacks to {_gigabytes(num_bytes)}; {_LIMITS}")
+        raise InputError(f"{path}: unpacks to {gigabytes(num_bytes)}; {LIMITS}")
     return sorted(found, key=lambda entry: entry.filename)
-
-
-def _gigabytes(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:.1f} GB"
-
-
-_LIMITS = (
-    f"spots of a game may take {_gigabytes(MOST_GAME_BYTES)} and all of them "
-    f"{_gigabytes(MOST_BYTES)}: are these spots?"
-)
-
-
-def _name_of(entry: zipfile.ZipInfo) -> str:
-    """Its name in the zip; Macs write UTF-8 without saying so, which reads as cp437."""
-    says_utf8 = entry.flag_bits & 0x800
-    if not says_utf8:
-        with contextlib.suppress(UnicodeError):
-            return entry.filename.encode("cp437").decode()
-    return entry.filename
 
 
 def _predictions_in(document: Any, place: str) -> list[tuple[str, Any]]:
@@ -390,7 +331,7 @@ def _read_game(
     apart: list[dict[str, Any]],
 ) -> dict[HalfId, Spots]:
     """The spots of a game; predictions whose times contradict each other go to `apart`."""
-    rows: dict[int, list[_Row]] = {number: [] for number in HALVES}
+    rows: dict[int, list[Row]] = {number: [] for number in HALVES}
     for place, prediction in predictions:
         found = _read_prediction(prediction, place, index, naming)
         if found is None:
@@ -400,12 +341,12 @@ def _read_game(
         told = game_time_s(prediction.get("gameTime"))
         if told and (told[0] != half or are_apart(told[1], row[0])):
             apart.append(prediction)
-    return {half: _to_spots(half, rows[half.half]) for half in (HalfId(game, n) for n in rows)}
+    return {half: to_spots(half, rows[half.half]) for half in (HalfId(game, n) for n in rows)}
 
 
 def _read_prediction(
     prediction: Any, place: str, index: Mapping[str, int], naming: Naming
-) -> tuple[int, _Row] | None:
+) -> tuple[int, Row] | None:
     """Half, and time, action and confidence of a prediction; None if its label is left out."""
     if not isinstance(prediction, dict):
         raise InputError(f"{place}: must be an object, got {quoted(prediction)}")
@@ -446,7 +387,8 @@ def _number(prediction: Mapping[str, Any], name: str, place: str, meaning: str) 
     return read_number(prediction.get(name), place, name, meaning)
 
 
-def _to_spots(half: HalfId, rows: Sequence[_Row]) -> Spots:
+def to_spots(half: HalfId, rows: Sequence[Row]) -> Spots:
+    """Spots from their times, actions and confidences, in their order."""
     return Spots(
         half=half,
         time_s=np.array([row[0] for row in rows], dtype=np.float64),

@@ -26,6 +26,12 @@ def game_time_s(text: object) -> tuple[int, int] | None:
     return half, 60 * minutes + seconds
 
 
+def game_time_at(half: int, position_ms: int) -> str:
+    """The gameTime of a moment of a half, such as "1 - 12:34"."""
+    minutes, seconds = divmod(position_ms // 1000, 60)
+    return f"{half} - {minutes:02d}:{seconds:02d}"
+
+
 def read_game_time(text: object, place: str) -> tuple[int, int]:
     """Half and seconds of a gameTime.
 

@@ -5,7 +5,6 @@ packed (`hmtas.packing.sources`).
 """
 
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
@@ -16,9 +15,10 @@ from hmtas.formats.actions import Naming
 from hmtas.formats.embeddings import BAIDU_BLOCKS
 from hmtas.formats.labels import AS_LABELLED, HALVES, GameLabels, LabelSource, Oddity, to_events
 from hmtas.formats.recognise import LabelOptions, open_labels
-from hmtas.formats.splits import SPLIT_FILE, Splits, other_form, read_splits
+from hmtas.formats.splits import Splits
 from hmtas.packing.classes import Actions, choose_actions, unknown_labels
 from hmtas.packing.doubts import warnings_of
+from hmtas.packing.games import choose_splits, dead_links, missing_games, missing_labels
 from hmtas.packing.layout import FoundFile, Layout, LeftOut
 from hmtas.packing.lengths import LateLabel, check_duration, check_lengths, late_labels
 from hmtas.packing.parts import Parts, season_parts
@@ -38,8 +38,6 @@ from hmtas.store.index import Origin
 from hmtas.terminal.text import counted
 
 NUM_NAMED = 5  # mistakes spelled out; the rest is counted
-UNLABELLED_SPLIT = "challenge"
-LABELLED_SPLITS = ("train", "valid", "test")
 FEW_LABELS = 20  # a half without labels is odd where the other has more
 
 
@@ -127,15 +125,15 @@ def plan_pack(
     if not root.is_dir():
         raise InputError(f"{root}: no such folder of embeddings (--features); misspelt?")
     layout = Layout(root, source)
-    chosen = _choose_splits(games, splits, only_splits, source)
+    chosen = choose_splits(games, splits, only_splits, source)
     wanted = [game for names in chosen.values() for game in names]
     # New matches need not be in the label files.
     there = {game: layout.files_of(game) for game in wanted}
     known = frozenset(source.games).union(game for game, files in there.items() if files)
-    tally = _Tally(problems=_missing_games(root, chosen, known, source))
+    tally = _Tally(problems=missing_games(root, chosen, known, source))
     present = [game for game in wanted if game in known]
     labelled = tuple(game for game in present if source.is_labelled(game))
-    tally.problems += _missing_labels(chosen, set(present), set(labelled), source)
+    tally.problems += missing_labels(chosen, set(present), set(labelled), source)
     found = {game: there[game] for game in present}
     _check_streams(root, found.values(), [*(streams or ()), *rates.named])
     rates = dataclasses.replace(rates, listed_hz=_listed_rates(found, source, rates.by_stream_hz))
@@ -163,7 +161,7 @@ def plan_pack(
         slack_s=slack_s,
         allow_missing_halves=allow_missing_halves,
     )
-    tally.left_out += _dead_links(games, dead, known)
+    tally.left_out += dead_links(games, dead, known)
     for game in present:
         _check_game(game, found[game], season, tally)
     tally.left_out += layout.strays(tally.used)
@@ -367,26 +365,6 @@ def _refuse(problems: Sequence[str], place: Path) -> None:
         raise InputError(f"{place}: {found}: {join_problems(problems[:NUM_NAMED])}{rest}")
 
 
-def _choose_splits(
-    games: Path, splits: Path | None, only: Sequence[str] | None, source: LabelSource
-) -> Splits:
-    file = splits or games / SPLIT_FILE
-    if splits is None and not file.is_file():
-        if source.splits is None:
-            raise InputError(
-                f"{file}: no split file; put one there or name it with --splits "
-                '({"train": [game, ...], "valid": [...], "test": [...]}, or a table: game,split)'
-            )
-        file, every = Path(source.place), source.splits
-    else:
-        every = read_splits(file)
-    unknown = sorted(set(only or ()) - set(every))
-    if unknown:
-        meant = did_you_mean(unknown[0], every)
-        raise InputError(f"{file}: no split {unknown[0]!r}; it has {', '.join(every)}{meant}")
-    return {name: every[name] for name in every if only is None or name in only}
-
-
 def _check_streams(
     root: Path, games: Iterable[Mapping[int, Sequence[FoundFile]]], wanted: Sequence[str]
 ) -> None:
@@ -399,69 +377,6 @@ def _check_streams(
             f"{root}: no half has stream {unknown[0]!r}{did_you_mean(unknown[0], found)}; found "
             f"are {', '.join(found)}"
         )
-
-
-def _dead_links(games: Path, dead: Sequence[Path], known: Collection[str]) -> list[LeftOut]:
-    """Links to nothing, where a game may have been; those in a game are told with its files."""
-    places = [file.relative_to(games) for file in dead]
-    return [
-        LeftOut(place.as_posix(), "a link to nothing; was its target moved?")
-        for place in places
-        if place.parent.as_posix() not in known
-    ]
-
-
-def _missing_games(
-    root: Path, splits: Splits, found: Collection[str], source: LabelSource
-) -> list[str]:
-    problems = []
-    for name, games in splits.items():
-        missing = [game for game in games if game not in found]
-        if missing:
-            named = ", ".join(repr(game) for game in missing[:3])
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            causes = (_why_missing(root, game, source) for game in missing)
-            cause = other_form(missing, found) or next(filter(None, causes), "")
-            problems.append(
-                f"split {name!r} names {len(missing)} of {len(games)} games that are not there: "
-                f"{named}{more}; {cause or 'not downloaded, or misspelt?'} "
-                "(--only-splits packs a part)"
-            )
-    return problems
-
-
-def _why_missing(root: Path, game: str, source: LabelSource) -> str:
-    """What stands where a game should be; '' if nothing does."""
-    if source.recordings:
-        return f"{source.place} has games such as {source.games[0]!r}" if source.games else ""
-    folder = root / game
-    os.fsencode(folder)  # where the locale has no accents, that is what is wrong
-    for place in (folder, *folder.parents):
-        if place.is_symlink() and not place.exists():
-            return f"{place} is a link to nothing"
-    if folder.is_dir():
-        next(folder.iterdir(), None)  # a folder that may not be read says so itself
-        return f"{folder} has neither {source.label_file(game).name} nor any <half>_<stream>.npy"
-    return ""
-
-
-def _missing_labels(
-    splits: Splits, present: Collection[str], labelled: Collection[str], source: LabelSource
-) -> list[str]:
-    """Games of a labelled split without labels; a split of new matches has none at all."""
-    problems = []
-    for name, games in splits.items():
-        labelled_split = name in LABELLED_SPLITS or any(game in labelled for game in games)
-        if name != UNLABELLED_SPLIT and labelled_split:
-            for game in games:
-                if game in present and game not in labelled:
-                    file = source.label_file(game)
-                    cause = "it is a link to nothing" if file.is_symlink() else "was it downloaded?"
-                    problems.append(
-                        f"{game}: no {file.name}, but split {name!r} has labels; {cause} "
-                        "(only a split named 'challenge' may mix)"
-                    )
-    return problems
 
 
 def _one_sided(game: str, events: Mapping[int, Events]) -> list[Oddity]:

@@ -73,12 +73,6 @@ class Form(ABC):
                 )
 
 
-def game_time(part: int, position_ms: int) -> str:
-    """A time as label files write it, such as "1 - 12:34"."""
-    minutes, seconds = divmod(position_ms // 1000, 60)
-    return f"{part} - {minutes:02d}:{seconds:02d}"
-
-
 def on_frames_ms(time_s: float) -> int:
     """The frame nearest to a time, in milliseconds."""
     return FRAME_MS * round(FRAMES_PER_S * time_s)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hmtas.files import write_json, write_text
+from hmtas.formats.recognise import CLASS_FILE
 from hmtas.season.forms import FRAMES_PER_S, Form, Game, Parts
 
-CLASS_FILE = "class.txt"
 FRAME_LISTS = {"train": "train", "valid": "val", "test": "test", "challenge": "challenge"}
 """Split to the name of its list."""
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from hmtas.files import write_json
-from hmtas.season.forms import Form, Game, Parts, game_time
+from hmtas.formats.osl import HEAD
+from hmtas.formats.times import game_time_at
+from hmtas.season.forms import Form, Game, Parts
 
-HEAD = "action"
 _DATE = "2026-01-01"  # a fixed one: a season depends on its options alone
 
 
@@ -71,7 +72,7 @@ class Osl(Form):
                         "head": HEAD,
                         "label": label.action,
                         "position_ms": str(position_ms),
-                        "gameTime": game_time(label.part, position_ms),
+                        "gameTime": game_time_at(label.part, position_ms),
                     }
                 )
         return sample

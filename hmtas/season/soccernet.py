@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from hmtas.files import write_json
-from hmtas.formats.soccernet import LABEL_FILE
+from hmtas.formats.soccernet import LABEL_FILE, LABEL_FILES
 from hmtas.formats.splits import SPLIT_FILE
-from hmtas.season.forms import Form, Game, Label, Parts, game_time, on_frames_ms
+from hmtas.formats.times import game_time_at
+from hmtas.season.forms import Form, Game, Label, Parts, on_frames_ms
 
-BALL_LABEL_FILE = "Labels-ball.json"
+BALL_LABEL_FILE = LABEL_FILES["soccernet-ball"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class SoccerNet(Form):
     def _annotation(self, label: Label) -> dict[str, Any]:
         position_ms = on_frames_ms(label.time_s) if self.on_frames else round(1000 * label.time_s)
         return {
-            "gameTime": game_time(label.part, position_ms),
+            "gameTime": game_time_at(label.part, position_ms),
             "label": label.action,
             "position": str(position_ms),
             "team": self.teams[0 if label.home else 1],
